@@ -185,7 +185,8 @@ def _check_review(state: State, book: int, column: int, lots: int) -> None:
     held_lots = state.ledger.books[book].lots[column]
     # the position grows, or changes its side
     if abs(held_lots + lots) > abs(held_lots) or (held_lots + lots) * held_lots < 0:
-        way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` with another token"
+        second = "with the key of a device" if approval == "device" else "with another token"
+        way = f"POST /api/v1/agents/{name}/propose, and `quantd review {name}` {second}"
         raise NotDone(
             "conflict", f'{name} has approval = "{approval}": propose the order ({way}); a sale of its lots passes'
         )

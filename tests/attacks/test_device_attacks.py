@@ -176,6 +176,9 @@ EDITED = (
     Attack("the owner's token for that key", 403, NO_TOKEN, lambda s: {"reason": "x"}, path=LIMITS),
     Attack("a second person's token for that key", 403, NO_TOKEN, lambda s: {"reason": "x"}, "second", LIMITS),
     Attack("that key signs for itself", 403, "of no device in force", lambda s: s.limits("shell"), path=LIMITS),
+    Attack("the device's signature of the limits before that key", 403, FORGED, lambda s: {
+        "reason": "x", "signed": signed(s.keys["phone"], of_limits("0" * 32, s.state.loosening.since), s.state.now)
+    }, path=LIMITS),
     Attack("the device's approval of the proposal for that key", 403, FORGED, lambda s: {
         "reason": "x", "signed": s.yes()["signed"]
     }, path=LIMITS),

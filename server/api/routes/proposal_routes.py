@@ -21,7 +21,7 @@ from math import ceil
 from typing import Annotated, Final, TypedDict
 
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 from msgspec.structs import replace
 
 from quantd.daemon.engine import step
@@ -29,6 +29,7 @@ from quantd.daemon.engine.agents.proposals import held_text, unsigned
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import VERDICTS_KEPT
+from quantd.daemon.engine.state.snapshot import limits_from
 from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
 from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
@@ -103,9 +104,12 @@ class Review(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitsWaiting(Struct, frozen=True):
-    """Looser limits that wait since an instant (ns UTC), and the digest that an approval names."""
+    """Looser limits that wait since an instant (ns UTC), and the digest that an approval names.
+
+    `devices` has the public keys that are in force then, by name."""
 
     looser: list[str]
+    devices: dict[str, str]
     digest: str
     since: int
     due: str
@@ -299,7 +303,9 @@ class ProposalRoutes:
         held = [replace(waiting_of(state, proposal), until=held_text(state, proposal)) for proposal in state.awaiting]
         limits = None
         if (later := state.loosening) is not None:
-            limits = LimitsWaiting(list(later.looser), digest_of(later), later.since, instant_text(later.due))
+            new = limits_from(later.limits).approvals
+            keys = {} if new is UNSET else new.devices
+            limits = LimitsWaiting(list(later.looser), keys, digest_of(later), later.since, instant_text(later.due))
         waiting = [waiting_of(state, proposal) for proposal in state.reviews]
         approvals = state.rules.approvals
         devices = {} if approvals is None else approvals.devices

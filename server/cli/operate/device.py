@@ -16,7 +16,7 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Re
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.engine.safety.devices import LONGEST_NS, of_limits, signed_text
+from quantd.daemon.engine.safety.devices import DEVICES, LONGEST_NS, of_limits, signed_text
 from quantd.server.api.place import ApiPlace
 from quantd.server.cli.client import Daemon, reach, running
 from quantd.server.cli.operate.mcp import Address, TokenFile, http_address, secret_in
@@ -85,17 +85,25 @@ def confirm(
     state: State = None,
     sets: Sets = None,
     reason: Reason = "",
+    limits: Annotated[str, typer.Option(metavar="DIGEST", help="What was shown; without it nothing is signed.")] = "",
     url: Address = "",
     token_file: TokenFile = None,
     as_json: Json = False,
 ) -> None:
-    """Sign the looser limits that wait, such as a new device: they apply at once. The token has the scope admin."""
+    """Sign the looser limits that wait, such as a new device: they apply at once. Without --limits it shows them.
+
+    The token has the scope admin.
+    """
     daemon = reached(url, token_file, config, state, sets)
     reviews = daemon.get("/api/v1/reviews")
     waiting = reviews["limits"]
     if waiting is None:
         raise Failure("no looser limits wait for a signature", CHECK_FAILED)
-    fields = of_limits(waiting["digest"], waiting["since"])
+    if not limits:
+        rows = [f"{name}: {waiting['devices'].get(name.removeprefix(DEVICES), '')}" for name in waiting["looser"]]
+        answer(as_json, waiting, *rows, f"compare each key; --limits {waiting['digest']} --reason R signs them")
+        return
+    fields = of_limits(limits, waiting["since"])
     body = {"reason": reason, "signed": signed(key, fields, reviews["now"])}
     response = daemon.post("/api/v1/limits/approve", body)
     answer(as_json, response, f"in force from now on: {', '.join(response['looser'])}")

@@ -74,9 +74,19 @@ def test_a_person_with_a_key_elsewhere_approves_and_lets_a_second_device_in(tmp_
         assert "tablet: waits until " in added.stdout, added
         states = {row["name"]: row["state"].split(" ")[0] for row in devices(tmp_path)}
         assert states == {"phone": "in", "tablet": "waits"}
-        itself = quantd(phone, "device", "confirm", "--key", "tablet.pem", "--reason", "x", *there)
+        confirm = ("device", "confirm", *there, "--key")
+        wait = answer(quantd(phone, *confirm, "phone.pem", "--json"))
+        assert wait["devices"]["tablet"] == devices(tmp_path)[1]["key"], "what is signed is shown"
+        assert quantd(phone, *confirm, "phone.pem").stdout.startswith(
+            f"approvals.tablet: {wait['devices']['tablet']}\n"
+        )
+        assert {row["state"].split(" ")[0] for row in devices(tmp_path)} == {"in", "waits"}, "and not signed by that"
+        confirm = ("device", "confirm", *there, "--limits", wait["digest"], "--reason", "mine", "--key")
+        itself = quantd(phone, *confirm, "tablet.pem")
         assert (itself.returncode, "of no device in force" in itself.stderr) == (78, True)
-        done = quantd(phone, "device", "confirm", "--key", "phone.pem", "--reason", "mine", *there)
+        other = quantd(phone, *(word if word != wait["digest"] else "0" * 32 for word in confirm), "phone.pem")
+        assert (other.returncode, "is not of what waits now" in other.stderr) == (78, True)
+        done = quantd(phone, *confirm, "phone.pem")
         assert done.stdout == "in force from now on: approvals.tablet\n", done.stderr
         assert quantd(tmp_path, "device", "revoke", "phone").stdout == "phone: revoked\n"
         assert [(row["name"], row["state"]) for row in devices(tmp_path)] == [("tablet", "in force")]
