@@ -52,7 +52,7 @@ def _tell(service: Service, folder: Path, began: int) -> None:
         log.error("reload.not_reported", why=str(error))
 
 
-def reload_now(folder: Path, within_s: float = ANSWER_S) -> list[str]:
+def reload_now(folder: Path) -> list[str]:
     """Has the daemon of a state folder read its configuration again; returns where the file then differs from the run.
 
     Raises NotReloaded where no daemon trades in the folder, and where it does not answer in time.
@@ -68,11 +68,11 @@ def reload_now(folder: Path, within_s: float = ANSWER_S) -> list[str]:
     if newest is None or holder(folder) != newest.pid:  # a signal would end a daemon that does not handle it yet
         raise NotReloaded(f"no daemon trades in the state folder {folder}: start one with `quantd run`")
     os.kill(newest.pid, signal.SIGHUP)
-    while time.time_ns() < sent + int(within_s * 1e9):
+    while time.time_ns() < sent + int(ANSWER_S * 1e9):
         if (newest := report()) is not None and newest.began >= sent:
             return newest.differs
         time.sleep(0.05)
-    raise NotReloaded(f"the daemon did not answer within {within_s:g} s; `quantd status` has what differs")
+    raise NotReloaded(f"the daemon did not answer within {ANSWER_S:g} s; `quantd status` has what differs")
 
 
 class NotReloaded(ExplainedError):

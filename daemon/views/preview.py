@@ -5,7 +5,7 @@ The running state is unchanged: the copy comes from a snapshot, and the policies
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -30,7 +30,7 @@ from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Floats
-from quantd.trading.orders import Kind, OrderBasket, SizeText, price_text, quantities, size_text
+from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, size_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 Answer = Callable[[Ask], Decided]
@@ -72,12 +72,10 @@ class Answered(Struct, frozen=True):
     allocation: Allocation | None = None
 
 
-class OrderPlanned(Struct, frozen=True):
-    """One order of the whole account that would be sent.
+class PricedOrder(Struct, frozen=True):
+    """Size, prices and costs of an order. `price` is the last one, and `value` at it, in account currency.
 
-    `style` is empty, or says how it would be worked over time or in which auction it would be sent. `value` is at the
-    last price. `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill at that price.
-    Money is in account currency.
+    `slippage` (half spread, slippage and impact) and `commission` are the costs of a fill at that price.
     """
 
     symbol: str
@@ -88,6 +86,14 @@ class OrderPlanned(Struct, frozen=True):
     value: float
     commission: float
     slippage: float
+
+
+class OrderPlanned(PricedOrder, frozen=True):
+    """One order of the whole account that would be sent.
+
+    `style` is empty, or says how it would be worked over time or in which auction it would be sent.
+    """
+
     agents: list[str]
     reason: str
     style: str = ""
@@ -233,42 +239,29 @@ def _planned_orders(state: State, effects: Sequence[Effect], costs: Costs) -> li
             (state.rules.agents[part.agent].name, np.frombuffer(part.allowed, dtype=np.int64)) for part in plan.agents
         ]
         for column, lots, worst, code in rows:
-            orders.append(
-                OrderPlanned(
-                    agents=[name for name, allowed in agent_lots if allowed[column] * lots > 0],
-                    reason=reason_name(code),
-                    style=style,
-                    **order_text(state, costs, column, lots, worst),
-                )
-            )
+            agents = [name for name, allowed in agent_lots if allowed[column] * lots > 0]
+            more = {"agents": agents, "reason": reason_name(code), "style": style}
+            orders.append(priced(OrderPlanned, state, costs, column, lots, worst, **more))
     return orders
 
 
-class OrderText(SizeText):
-    """Fields of a planned order that OrderPlanned and `OrderOf` of the API share: size, last and limit price, costs."""
-
-    price: str
-    limit: str
-    value: float
-    commission: float
-    slippage: float
+Priced = TypeVar("Priced", bound=PricedOrder)
 
 
-def order_text(state: State, costs: Costs, column: int, lots: int, worst_nano: int) -> OrderText:
-    """The size, prices and costs of a planned order, for the structs that show it.
+def priced(
+    kind: type[Priced], state: State, costs: Costs, column: int, lots: int, worst_nano: int, **more: object
+) -> Priced:
+    """An order of `lots` (signed) of the symbol in `column`, with the limit price `worst_nano`, as a `kind`.
 
-    Price and costs are at the marks of `state`. The order has `lots` (signed) of the symbol in `column`, and
-    `worst_nano` is its limit price.
+    Price and costs are at the marks of `state`. `more` are the fields that the `kind` adds.
     """
     value, commission, slippage = cost_of(state, costs, column, lots)
-    return OrderText(
-        **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]),
-        price=price_text(int(state.marks_nano[column])),
-        limit=price_text(worst_nano),
-        value=value,
-        commission=commission,
-        slippage=slippage,
-    )
+    fields: dict[str, Any] = {
+        **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]), **more,
+        "price": price_text(int(state.marks_nano[column])), "limit": price_text(worst_nano),
+        "value": value, "commission": commission, "slippage": slippage,
+    }  # fmt: skip
+    return kind(**fields)
 
 
 def cost_of(state: State, costs: Costs, column: int, lots: int) -> tuple[float, float, float]:

@@ -24,7 +24,7 @@ from quantd.daemon.engine.state.proposal_log import (
 from quantd.daemon.views.headroom import SymbolRoom
 from quantd.daemon.views.limit_rows import cut_text, reason_text
 from quantd.daemon.views.overview import SWITCH, LimitNow, total_return
-from quantd.daemon.views.preview import Expectation, expectation, order_text, parent_rows
+from quantd.daemon.views.preview import Expectation, PricedOrder, expectation, parent_rows, priced
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.proposals import wish_text
 from quantd.trading.display_text import instant_text
@@ -70,22 +70,13 @@ class PortfolioLine(Struct, frozen=True):
     proposed: str
 
 
-class OrderOf(Struct, frozen=True):
+class OrderOf(PricedOrder, frozen=True):
     """An order of a plan. `order` is its id; it is empty for a parent order of `style`, whose child orders come later.
 
-    A parent order is worked over time in child orders. `value` is at the last price; `commission` and `slippage` are
-    the costs of a fill at that price. `until` is the instant at which it expires, or "cancelled".
+    A parent order is worked over time in child orders. `until` is the instant at which it expires, or "cancelled".
     """
 
     order: str
-    side: str
-    symbol: str
-    qty: str
-    price: str
-    limit: str
-    value: float
-    commission: float
-    slippage: float
     style: str = ""
     until: str = ""
 
@@ -584,15 +575,11 @@ def _orders(state: State, plan: Planned, basket: OrderBasket | None, costs: Cost
     else:
         return []
     symbols, style = state.universe.symbols, plan.portion.style if plan.portion is not None else ""
-    return [
-        OrderOf(
-            order=order_id(run, plan.sample, symbols[column], plan.n) if basket is not None else "",
-            style=style,
-            until=until,
-            **order_text(state, costs, column, lots, worst_nano),
-        )
-        for column, lots, worst_nano, until in rows
-    ]
+    orders = []
+    for column, lots, worst_nano, until in rows:
+        id = order_id(run, plan.sample, symbols[column], plan.n) if basket is not None else ""
+        orders.append(priced(OrderOf, state, costs, column, lots, worst_nano, order=id, style=style, until=until))
+    return orders
 
 
 def cut_line(universe: Universe, cut: LotCut, book: str) -> CutLine:
