@@ -117,6 +117,7 @@ class Wish(Struct, frozen=True, array_like=True, omit_defaults=True):
     at which the order expires: 0 as the other orders of the run, UNTIL_CANCELLED, or THE_DAY. `stop_nano` and
     `target_nano` are protective levels for the whole position, which replace those of the book; 0 is none. With a
     `trigger_nano` it is a stop order: it waits until the mark is at this price or beyond it, above for a purchase.
+    `exits` are the prices of the exits of its own lots, (take profit, stop loss, limit of the stop loss), 0 for none.
     """
 
     symbol: int
@@ -126,6 +127,7 @@ class Wish(Struct, frozen=True, array_like=True, omit_defaults=True):
     stop_nano: int = 0
     target_nano: int = 0
     trigger_nano: int = 0
+    exits: tuple[int, ...] = ()
 
 
 UNTIL_CANCELLED: Final = -1

@@ -22,6 +22,7 @@ from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, Final, NamedTuple, get_args
 
+from quantd.daemon.engine.agents.brackets import follow_brackets
 from quantd.daemon.engine.agents.proposals import release_held
 from quantd.daemon.engine.agents.shadows import step_shadows
 from quantd.daemon.engine.safety.notices import note_rebalances
@@ -101,6 +102,8 @@ HANDLERS: Final = find_handlers()
 
 STAGES: Final = (
     Stage(review_rests, (Tick, Reloaded)),
+    # the groups go first: a stop order waits for the end of the other orders of its group
+    Stage(follow_brackets, get_args(Event)),
     Stage(release_held, get_args(Event)),
     # the children go first: an Ask shows what they reserve
     Stage(execute_parents, (MarketSlice, Tick, Decided, Proposed, PortfolioClosed, Reports, NotFound)),

@@ -62,7 +62,7 @@ TOKEN: Final = web.RequestKey("gateway_token", Token)
 
 FIELDS: Final = frozenset({
     "symbol", "qty", "notional", "side", "type", "time_in_force", "limit_price", "stop_price", "client_order_id",
-    "order_class", "extended_hours",
+    "order_class", "extended_hours", "take_profit", "stop_loss",
 })  # fmt: skip
 """Fields of an order that are read; any other is refused."""
 
@@ -70,6 +70,9 @@ PRICES: Final = {
     "market": (), "limit": ("limit_price",), "stop": ("stop_price",), "stop_limit": ("stop_price", "limit_price")
 }  # fmt: skip
 """Type of an order -> its prices."""
+
+EXITS: Final = {"simple": 0, "oto": 1, "bracket": 2}
+"""Class of an order -> the number of its exits."""
 
 BODY_BYTES: Final = 64 * 1024
 TRIES: Final = 3
@@ -282,8 +285,8 @@ class Gateway:
             raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are")
         if side not in ("buy", "sell"):
             raise invalid("side must be buy or sell")
-        if given.get("order_class", "simple") not in ("simple", "") or given.get("extended_hours", False) is not False:
-            raise invalid("only simple orders in regular hours are supported")
+        if given.get("extended_hours", False) is not False:
+            raise invalid("only orders in regular hours are supported")
         prices = dict.fromkeys(("limit_price", "stop_price"), 0)
         for field in prices:
             if (field in PRICES[kind]) != (field in given):
@@ -306,7 +309,8 @@ class Gateway:
             raise invalid(f"the quantity must be a multiple of {quantity_text(1, lot)}, and not 0")
         end = UNTIL_CANCELLED if tif == "gtc" else THE_DAY
         signed = lots if side == "buy" else -lots
-        return Wish(column, signed, prices["limit_price"], end, trigger_nano=prices["stop_price"])
+        exits = exits_of(given)
+        return Wish(column, signed, prices["limit_price"], end, trigger_nano=prices["stop_price"], exits=exits)
 
     async def _submit(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
         """Send an order through the gate, and answer after the commit. Raises Fault for a refusal."""
@@ -359,6 +363,8 @@ class Gateway:
         """Cancel the open order of a ticket. Raises Fault."""
         if ticket.status in CLOSED:
             raise invalid(f"order is {ticket.status}; it cannot be canceled")
+        if ticket.status == "held":
+            raise invalid("the exit waits for the fill of its entry, and ends with it; cancel the entry")
         event: CancelRequested | ProposalReviewed
         if ticket.key == (0, 0):  # it waits for a person, or for a first price
             agent, _, id = ticket.cause.partition("/")
@@ -385,7 +391,7 @@ class Gateway:
         async def work() -> web.Response:
             rows = []
             for ticket in list(self.tickets.by_id.values()):
-                if ticket.agent == request[TOKEN].agent and ticket.status not in CLOSED:
+                if ticket.agent == request[TOKEN].agent and ticket.status not in (*CLOSED, "held"):
                     try:
                         await self._cancelled(ticket, request[TOKEN])
                         rows.append({"id": ticket.id, "status": 200})
@@ -499,6 +505,33 @@ class Gateway:
 
 async def send(socket: web.WebSocketResponse, stream: str, data: Answer) -> None:
     await socket.send_bytes(msgspec.json.encode({"stream": stream, "data": data}))
+
+
+def exits_of(given: dict[str, Any]) -> tuple[int, ...]:
+    """The prices of the exits of an order: take profit, stop loss, limit of the stop loss; empty for a simple order.
+
+    Raises Fault.
+    """
+    wanted, kind = EXITS.get(str(given.get("order_class") or "simple")), str(given.get("order_class"))[:20]
+    if wanted is None:
+        raise invalid(f"order_class {kind!r} is not supported: {', '.join(EXITS)} are")
+    legs = [field for field in ("take_profit", "stop_loss") if field in given]
+    if len(legs) != wanted:
+        texts = "have no take_profit and stop_loss", "have one of take_profit and stop_loss", "have both exits"
+        raise invalid(f"orders of the class {kind if wanted else 'simple'} {texts[wanted]}")
+    if not wanted:
+        return ()
+    prices = {"take_profit.limit_price": 0, "stop_loss.stop_price": 0, "stop_loss.limit_price": 0}
+    for leg in legs:
+        body = given[leg]
+        if not isinstance(body, dict) or not body.get("limit_price" if leg == "take_profit" else "stop_price"):
+            raise invalid(f"{leg} requires a {'limit' if leg == 'take_profit' else 'stop'} price")
+        for name, value in body.items():
+            if f"{leg}.{name}" not in prices:
+                raise invalid(f"{leg}.{name[:40]} is not supported here; leave it out")
+            if value is not None:
+                prices[f"{leg}.{name}"] = exact_amount(plain(value), NANO, f"{leg} {name.replace('_', ' ')}", "95.50")
+    return tuple(prices.values())
 
 
 def plain(value: Any) -> str:

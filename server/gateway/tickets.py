@@ -10,12 +10,13 @@ An order that the gate refuses whole has no ticket, and its client id stays free
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from quantd.adapters.store.handle import read_only
+from quantd.daemon.engine.state.stop_records import STOP, TARGET
 from quantd.trading.codec import decode
 from quantd.trading.effects import Effect, Ended, Filled, OrdersHeld, ProposalEnded, Refused
 from quantd.trading.events import JournalEvent, ProposalReviewed, Proposed
@@ -25,9 +26,9 @@ from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderStat
 ENDED: Final = {OrderState.CANCELLED: "canceled", OrderState.REJECTED: "rejected", OrderState.EXPIRED: "expired"}
 """State of an order that has ended -> its status."""
 
-WAITING: Final = frozenset({"pending_new", "accepted"})
-"""Status of an order that the venue has not confirmed: it waits for the venue, for a person, or for a first price. A
-stop order that waits for its price is `new`, as at the vendor."""
+WAITING: Final = frozenset({"pending_new", "accepted", "held"})
+"""Status of an order that the venue has not confirmed: it waits for the venue, for a person, for a first price, or as
+an exit for the fill of its entry. A stop order that waits for its price is `new`, as at the vendor."""
 
 WITHDRAWN: Final = "the program cancelled it"
 """The reason of the program's own cancels."""
@@ -49,8 +50,8 @@ class Ticket:
     with the day.
 
     `cause` names its proposal in the plans and orders of the engine. `key` is (sample, n) of its basket, (0, 0) before
-    it is sent. `filled` are unsigned lots, `value` is their sum of lots times price in nano-currency. Times are ns UTC,
-    0 for none.
+    it is sent. `legs` are the exits of the order, and `leg` is True for an exit. `filled` are unsigned lots, `value` is
+    their sum of lots times price in nano-currency. Times are ns UTC, 0 for none.
     """
 
     id: str
@@ -70,6 +71,8 @@ class Ticket:
     changed: int = 0
     ended: int = 0
     note: str = ""
+    legs: "list[Ticket]" = field(default_factory=list)
+    leg: bool = False
 
     def end(self, status: str, ts: int, note: str) -> None:
         self.status, self.changed, self.ended, self.note = status, ts, ts, note
@@ -127,19 +130,30 @@ class Tickets:
         """The ticket of a proposal of the gateway; None for any other."""
         if event.reason != THROUGH or len(event.orders) != 1:
             return None
-        (wish,), agent = event.orders, event.portfolio or event.agent
-        return Ticket(
-            name_of(self.account, agent, event.id), event.id, agent, event.cause, wish.symbol, wish.lots,
-            wish.limit_nano, wish.trigger_nano, wish.end != UNTIL_CANCELLED, event.ts, changed=event.ts,
-        )  # fmt: skip
+        (wish,), agent, day = event.orders, event.portfolio or event.agent, event.orders[0].end != UNTIL_CANCELLED
+
+        def made(more: str, lots: int, limit_nano: int, stop_nano: int) -> Ticket:
+            id = event.id + more
+            return Ticket(
+                name_of(self.account, agent, id), id, agent, event.cause + more, wish.symbol, lots, limit_nano,
+                stop_nano, day, event.ts, changed=event.ts, leg=bool(more), status="held" if more else "pending_new",
+            )  # fmt: skip
+
+        ticket = made("", wish.lots, wish.limit_nano, wish.trigger_nano)
+        if wish.exits:
+            target_nano, stop_nano, stop_limit_nano = wish.exits
+            exits = (TARGET, target_nano, 0), (STOP, stop_limit_nano, stop_nano)
+            ticket.legs = [made(name, -wish.lots, *prices) for name, *prices in exits if any(prices)]
+        return ticket
 
     def take(self, event: JournalEvent, effects: Sequence[Effect]) -> Iterator[Update]:
         """Fold one committed step; yields what happened to tickets."""
         if isinstance(event, Proposed):
             ticket = self.ticket_of(event)
             if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
-                self.by_id[ticket.id] = ticket
-                self._unsent.append(ticket)
+                for each in (ticket, *ticket.legs):
+                    self.by_id[each.id] = each
+                    self._unsent.append(each)
                 if not any(isinstance(effect, OrdersHeld) for effect in effects):
                     yield Update("pending_new", ticket, event.ts)
         elif isinstance(event, Reports) and int(Cause.ACCEPTED) in event.cause:
@@ -178,6 +192,8 @@ class Tickets:
         """Tie the order of a basket to the ticket with its cause."""
         for ticket in self._waiting(basket.cause):
             ticket.key = basket.sample, basket.n
+            if ticket.leg:  # for what its entry has filled
+                ticket.lots = basket.lots[0]
             self._sent[ticket.key] = ticket
             self._unsent.remove(ticket)
 

@@ -127,6 +127,11 @@ def clock_of(service: Service) -> Answer:
     }  # fmt: skip
 
 
+def order_class(ticket: Ticket) -> str:
+    """The class of an order: `bracket` with two exits, `oto` with one, `simple` without; an exit is of a `bracket`."""
+    return "bracket" if ticket.leg else ("simple", "oto", "bracket")[len(ticket.legs)]
+
+
 def order_of(state: State, ticket: Ticket) -> Answer:
     """An order of a program."""
     universe = state.universe
@@ -141,10 +146,11 @@ def order_of(state: State, ticket: Ticket) -> Answer:
         "canceled_at": ended if status == "canceled" else None, "failed_at": ended if status == "rejected" else None,
         "replaced_at": None, "replaced_by": None, "replaces": None, "asset_id": name_of("asset", symbol),
         "symbol": symbol, "asset_class": "us_equity", "notional": None, "qty": quantity_text(abs(ticket.lots), lot),
-        "filled_qty": quantity_text(ticket.filled, lot), "filled_avg_price": price, "order_class": "simple",
+        "filled_qty": quantity_text(ticket.filled, lot), "filled_avg_price": price, "order_class": order_class(ticket),
         "order_type": kind, "type": kind, "side": side_text(ticket.lots), "status": status,
         "stop_price": price_text(ticket.stop_nano) if ticket.stop_nano else None,
-        "time_in_force": "day" if ticket.day else "gtc", "extended_hours": False, "legs": None,
+        "time_in_force": "day" if ticket.day else "gtc", "extended_hours": False,
+        "legs": [order_of(state, leg) for leg in ticket.legs] or None,
         "limit_price": price_text(ticket.limit_nano) if ticket.limit_nano else None, "trail_percent": None,
         "trail_price": None, "hwm": None,
     }  # fmt: skip

@@ -31,12 +31,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from quantd.daemon.engine.agents.stop_orders import (
+    due,
     fired,
-    reached,
     refused_stop,
     stop_of,
     wait_text,
     with_expiry,
+    wrong_exits,
     wrong_stop,
 )
 from quantd.daemon.engine.core.idle import idle_when
@@ -85,7 +86,7 @@ def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
         return refusal(state, proposal, why)
     if (seat := state.rules.outside_seat(proposal.agent)) is not None and state.rules.approval_of(seat):
         return _store_for_review(state, proposal)
-    return _held(state, proposal) or _plan_targets(state, proposal)
+    return _held(state, proposal) or plan_targets(state, proposal)
 
 
 def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Effect]:
@@ -106,7 +107,7 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     if why := why or _differs_from_dry_run(state, proposal, review.plan):
         return refuse_command(state, "conflict", "proposal", why, before=before)
     state.reviews.remove(proposal)
-    effects = _held(state, proposal) or _plan_targets(state, proposal)
+    effects = _held(state, proposal) or plan_targets(state, proposal)
     return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *effects]
 
 
@@ -135,8 +136,8 @@ def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Seque
     """
     for proposal in list(state.awaiting):
         stop = stop_of(proposal)
-        waits = bool(awaited_price(state, proposal.orders)) or (stop is not None and not reached(state, stop))
-        sent = proposal if stop is None else fired(proposal)
+        waits = bool(awaited_price(state, proposal.orders)) or (stop is not None and not due(state, proposal, stop))
+        sent = proposal if stop is None else fired(state, book_of(state, proposal), proposal)
         halted = f"the house is halted ({state.switch.reason})" if state.switch.state == HALT else ""
         why = halted if proposal.by_hand else _barred(state, sent) if waits and stop else not_planned(state, sent)
         if state.round is not None or (not why and waits):
@@ -146,7 +147,7 @@ def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Seque
             effects = [*effects, *_end(state, proposal, "lapsed" if late else "refused", why)]
             continue
         state.awaiting.remove(proposal)
-        planned = _plan_by_hand(state, sent) if proposal.by_hand else _plan_targets(state, sent)
+        planned = _plan_by_hand(state, sent) if proposal.by_hand else plan_targets(state, sent)
         refused = next((effect.text for effect in planned if isinstance(effect, Refused)), "")
         ended: list[Effect] = (
             [ProposalEnded(state.now, proposal.agent, proposal.id, "refused", refused)] if refused else []
@@ -221,7 +222,7 @@ def _store_for_review(state: State, proposal: Proposed) -> Sequence[Effect]:
     """
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
-    dry_run = _held(copy, proposal) or _plan_targets(copy, proposal)
+    dry_run = _held(copy, proposal) or plan_targets(copy, proposal)
     refused = next((effect.text for effect in dry_run if isinstance(effect, Refused)), "")
     if refused or (proposal.orders and nothing_passes(dry_run)):
         return refusal(state, proposal, refused or refused_whole(copy, dry_run))
@@ -271,7 +272,7 @@ def _differs_from_dry_run(state: State, proposal: Proposed, expected: str) -> st
         return ""
     copy = thaw(state.rules, freeze(state))
     copy.now = state.now
-    if plan_digest(proposal, _held(copy, proposal) or _plan_targets(copy, proposal)) == expected:
+    if plan_digest(proposal, _held(copy, proposal) or plan_targets(copy, proposal)) == expected:
         return ""
     return "the market or the books have changed since the dry run, and the orders would differ now"
 
@@ -352,6 +353,8 @@ def _wrong_orders(state: State, book_index: int, orders: Sequence[Wish]) -> str:
         if not wish.lots and (wish.limit_nano or wish.end):
             return f"the order of {name} is of 0 units"
         if wish.trigger_nano and (why := wrong_stop(state, book_index, wish, len(orders))):
+            return why
+        if wish.exits and (why := wrong_exits(state, book_index, wish, len(orders))):
             return why
         if (
             bound
@@ -461,7 +464,7 @@ def plan_digest(proposal: Proposed, effects: Sequence[Effect]) -> str:
     return blake2b(msgspec.msgpack.encode(rows), digest_size=PLAN_BYTES).hexdigest()
 
 
-def _plan_targets(state: State, proposal: Proposed) -> list[Effect]:
+def plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     """Plan the targets of a proposal that is not refused, and record them: weights, or lots in place of weights."""
     number = book_of(state, proposal)
     assert number is not None

@@ -24,6 +24,7 @@ from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.safety.proposal_ends import count_orders
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.proposal_log import ProposalLog, ProposalVerdict, verdict_of
+from quantd.daemon.engine.state.stop_records import STOP, TARGET
 from quantd.trading.effects import (
     Ask,
     Assessed,
@@ -166,8 +167,9 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
     if number is None or number < 0 or not (number in house.portfolios or house.seats[number] in state.rules.outside):
         return step(state, proposal)
     log = state.outside.setdefault(proposal.agent, ProposalLog())
-    if proposal.id in log.ids:
-        return refusal(state, proposal, f"a proposal {proposal.id!r} was decided before")
+    exits = [proposal.id + name for name in (TARGET, STOP) if proposal.orders and proposal.orders[0].exits]
+    if used := [id for id in (proposal.id, *exits) if id in log.ids]:
+        return refusal(state, proposal, f"a proposal {used[0]!r} was decided before")
     effects = step(state, proposal) if shadow_index is None else _step_shadow(state, shadow_index, proposal, step)
     verdict = _verdict(proposal, house, number, effects, shadow=shadow_index is not None)
     if proposal in state.reviews:
@@ -176,6 +178,7 @@ def _step_proposal(state: State, proposal: Proposed, step: Step) -> Sequence[Eff
     sent = verdict.outcome != "refused"
     if sent or not proposal.whole:  # the id of an order that was not sent stays free
         log.note(verdict)
+    log.ids |= dict.fromkeys(exits if sent else (), proposal.ts)
     if proposal.whole:
         effects = [*effects, *count_orders(state, proposal.agent, sent)]
     if not verdict.why:

@@ -19,6 +19,7 @@ from quantd.daemon.engine.planning.gate_account import account_of, limits_in_for
 from quantd.daemon.engine.planning.rests import own_ends, passed_of, weighed
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.daemon.engine.state.stop_records import Bracket
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.events import Proposed
 from quantd.trading.orders import THE_DAY, Wish, price_text, quantity_text, side_text
@@ -32,9 +33,33 @@ def stop_of(proposal: Proposed) -> Wish | None:
     return next((wish for wish in proposal.orders if wish.trigger_nano), None)
 
 
-def fired(proposal: Proposed) -> Proposed:
-    """A proposal whose stop order has fired: an order at the market, or at its limit."""
-    return replace(proposal, orders=tuple(replace(wish, trigger_nano=0) for wish in proposal.orders))
+def fired(state: State, book: int | None, proposal: Proposed) -> Proposed:
+    """A proposal whose stop order has fired: at the market, or at its limit. That of a bracket reduces only."""
+    (wish,) = proposal.orders
+    if book is not None and bracket_of(state, proposal) is not None:
+        wish = reducing(state, book, wish)
+    return replace(proposal, orders=(replace(wish, trigger_nano=0),))
+
+
+def reducing(state: State, book: int, wish: Wish) -> Wish:
+    """An order with at most the lots that the book holds on the other side."""
+    held = int(state.lots(book)[wish.symbol])
+    most = min(abs(wish.lots), abs(held)) if held * wish.lots < 0 else 0
+    return replace(wish, lots=most if wish.lots > 0 else -most)
+
+
+def bracket_of(state: State, proposal: Proposed) -> Bracket | None:
+    """The bracket whose stop-loss order a proposal is; None for any other."""
+    return next((bracket for bracket in state.brackets if bracket.stop_cause == proposal.cause), None)
+
+
+def due(state: State, proposal: Proposed, stop: Wish) -> bool:
+    """Whether a stop order is to be sent now: its price is reached, and no other order of its bracket is open."""
+    bracket = bracket_of(state, proposal)
+    if bracket is None:
+        return reached(state, stop)
+    others = {bracket.entry.cause, bracket.target_cause}
+    return (bracket.stopping or reached(state, stop)) and not others & state.causes_under_way()
 
 
 def reached(state: State, wish: Wish) -> bool:
@@ -115,4 +140,27 @@ def not_passing(state: State, book: int, wish: Wish, without: frozenset[str] = f
             sizes = (quantity_text(abs(lots), lot) for lots in (passed, wish.lots))
             why = OF_CODE[int(verdict.reason[symbol])].text
             return f"at most {' of '.join(sizes)} {universe.symbols[symbol]} would pass now: {why} ({who})"
+    return ""
+
+
+def wrong_exits(state: State, book: int, wish: Wish, orders: int) -> str:
+    """Why an order with exits of its own is refused before any limit is asked; empty where it may be planned."""
+    name, tick = state.universe.symbols[wish.symbol], state.universe.instruments[wish.symbol].tick_nano
+    side = 1 if wish.lots > 0 else -1
+    if orders > 1 or not wish.lots or wish.lots * int(state.lots(book)[wish.symbol]) < 0:
+        return f"an order of {name} with exits must be alone in its proposal, and open or add to a position"
+    if not wish.exits or any(nano < 0 or nano % tick for nano in wish.exits):
+        return f"a price of the exits of {name} is no multiple of its tick, {price_text(tick)}"
+    target, stop, limit = wish.exits
+    if not target and not stop:
+        return f"the order of {name} has exits without a price"
+    entry = wish.limit_nano or wish.trigger_nano or int(state.marks_nano[wish.symbol])
+    above, below = ("above", "below") if side > 0 else ("below", "above")
+    if target and side * (target - entry) <= 0:
+        return f"the take profit {price_text(target)} of {name} must be {above} {price_text(entry)}"
+    if stop and side * (stop - entry) >= 0:
+        return f"the stop loss {price_text(stop)} of {name} must be {below} {price_text(entry)}"
+    bound = stop * (1.0 - side * state.rules.agents[book].limits.reduce_collar)
+    if limit and side * (limit - bound) < 0:
+        return f"the limit {price_text(limit)} of the stop loss of {name} is beyond the collar of {price_text(stop)}"
     return ""

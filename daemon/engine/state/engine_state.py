@@ -22,6 +22,7 @@ from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.protective_stops import Protection
 from quantd.daemon.engine.state.restrictions import Restrictions
 from quantd.daemon.engine.state.settings import Rules, buying_rooms, protective_sets, room_of
+from quantd.daemon.engine.state.stop_records import Bracket
 from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.catalogue import Limits
@@ -193,6 +194,8 @@ class State(Core):
         self.awaiting: list[Proposed] = []
         """Orders from outside that wait for the first price of their market, or for that of a stop order, oldest
         first."""
+        self.brackets: list[Bracket] = []
+        """The groups of entries and exits from outside that have not ended, oldest first."""
         self.noted = Noted()
         self.outside: dict[str, ProposalLog] = {}
         """Outside agent, or place of a portfolio -> its proposals with their verdicts."""
@@ -444,14 +447,24 @@ class State(Core):
         return {**self.working, **self.protection.stops} if self.protection.stops else self.working
 
     def held_stops(self) -> Iterator[tuple[Proposed, Wish, int]]:
-        """(proposal, its order, number of its book) of each stop order that waits for its price, oldest first."""
+        """(proposal, its order, number of its book) of each stop order that waits for its price, oldest first.
+
+        One whose bracket has the other exit at rest is left out: either of them fills.
+        """
+        other = {bracket.stop_cause for bracket in self.brackets if bracket.resting}
         for proposal in self.awaiting:
-            if proposal.orders and proposal.orders[0].trigger_nano:
+            if proposal.orders and proposal.orders[0].trigger_nano and proposal.cause not in other:
                 policy = self.rules.outside_seat(proposal.agent)
                 if policy is None:
                     yield proposal, proposal.orders[0], [a.name for a in self.rules.agents].index(proposal.agent)
                 elif policy in self.seats:
                     yield proposal, proposal.orders[0], self.seats.index(policy)
+
+    def causes_under_way(self) -> set[str]:
+        """The causes of the orders from outside that have not ended, also of those that are not sent yet."""
+        waiting = {proposal.cause for queue in (self.reviews, self.awaiting) for proposal in queue}
+        postponed = {plan.intent.cause for plan in self.protection.postponed}
+        return {work.cause for work in self.working.values()} | waiting | postponed
 
     def open_rows(
         self, book: int, without: frozenset[tuple[Key, int] | str] = frozenset()

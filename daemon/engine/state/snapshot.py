@@ -31,7 +31,7 @@ from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.restrictions import FrozenRestrictions
 from quantd.daemon.engine.state.settings import Approvals, MarketRegime, Rules
-from quantd.daemon.engine.state.stop_records import Stops
+from quantd.daemon.engine.state.stop_records import Bracket, Stops
 from quantd.daemon.engine.state.venue_account import FrozenVenue
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.switch import FrozenSwitch
@@ -174,7 +174,8 @@ class Frozen(Struct, frozen=True):
     acts: dict[str, ActRecord] | msgspec.UnsetType = msgspec.UNSET
     reviews: list[Proposed] | msgspec.UnsetType = msgspec.UNSET
     awaiting: list[Proposed] | msgspec.UnsetType = msgspec.UNSET
-    """Both are absent without any, as in older snapshots."""
+    brackets: list[Bracket] | msgspec.UnsetType = msgspec.UNSET
+    """All are absent without any, as in older snapshots."""
     noted: Noted = msgspec.field(default_factory=Noted)
 
 
@@ -230,6 +231,7 @@ def freeze(state: State, *, ended: bool = True) -> bytes:
             acts=state.acts or msgspec.UNSET,
             reviews=state.reviews or msgspec.UNSET,
             awaiting=state.awaiting or msgspec.UNSET,
+            brackets=state.brackets or msgspec.UNSET,
             later=sorted(state.later),
             seats=[state.rules.seats[policy_number] for policy_number in state.seats] if state.rules.seats else [],
             shadows={shadow.rules.agents[0].name: freeze(shadow, ended=ended) for shadow in state.shadows},
@@ -284,6 +286,7 @@ def thaw(rules: Rules, frozen: bytes) -> State:
     state.acts = {} if isinstance(decoded.acts, msgspec.UnsetType) else decoded.acts
     state.reviews = [] if isinstance(decoded.reviews, msgspec.UnsetType) else decoded.reviews
     state.awaiting = [] if isinstance(decoded.awaiting, msgspec.UnsetType) else decoded.awaiting
+    state.brackets = [] if isinstance(decoded.brackets, msgspec.UnsetType) else decoded.brackets
     _restore_policies(state, decoded)
     state.revalue()
     return state

@@ -1,11 +1,16 @@
 """Records of the protective stops at the venue, beside their orders."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from quantd.risk.protective import Kind
+from quantd.trading.events import Proposed
 from quantd.trading.orders import Wish
+
+TARGET: Final = "#take_profit"
+STOP: Final = "#stop_loss"
+"""Ends of the ids of a bracket's exits."""
 
 
 class Rest(Struct):
@@ -53,6 +58,44 @@ class Own(Struct):
     stop_nano: int
     target_nano: int
     since: int
+
+
+class Bracket(Struct):
+    """The exits of the order of the proposal `entry`, whose order has their prices.
+
+    `left` are the signed lots that the entry filled less those that the exits filled. `guarded`: the stop-loss order
+    was made. `tried`: the take-profit order was tried; `sent`: it was sent; `resting`: it was, and has not ended.
+    `stopping`: the price of the stop-loss order was reached while another order of the group was open.
+    """
+
+    entry: Proposed
+    left: int = 0
+    guarded: bool = False
+    tried: bool = False
+    sent: bool = False
+    resting: bool = False
+    stopping: bool = False
+
+    @property
+    def target_id(self) -> str:
+        return self.entry.id + TARGET
+
+    @property
+    def stop_id(self) -> str:
+        return self.entry.id + STOP
+
+    @property
+    def target_cause(self) -> str:
+        return self.entry.cause + TARGET
+
+    @property
+    def stop_cause(self) -> str:
+        return self.entry.cause + STOP
+
+    @property
+    def causes(self) -> tuple[str, str, str]:
+        """The causes of the entry and of its exits."""
+        return self.entry.cause, self.target_cause, self.stop_cause
 
 
 Side = Literal["add", "reduce", "stop"]

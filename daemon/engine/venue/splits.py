@@ -9,7 +9,7 @@ from quantd.daemon.engine.venue.availability import split_missing
 from quantd.daemon.engine.venue.settlements import split_settled
 from quantd.trading.effects import Booked, payment
 from quantd.trading.events import Proposed
-from quantd.trading.execution import split_row, split_stop
+from quantd.trading.execution import truncate
 from quantd.trading.orders import Wish
 
 
@@ -44,6 +44,10 @@ def split_books(state: State, ts: int, symbol: int, numerator: int, denominator:
     for work in state.at_venue().values():
         work.split(symbol, numerator, denominator)
     state.awaiting = [_split_held(state, proposal, symbol, numerator, denominator) for proposal in state.awaiting]
+    for bracket in state.brackets:
+        bracket.entry = _split_held(state, bracket.entry, symbol, numerator, denominator)
+        if bracket.entry.orders[0].symbol == symbol:
+            bracket.left = truncate(bracket.left, numerator, denominator)
     state.crosses.drop(symbol)  # the next decision plans these trades between agents again
     return payment(ts, "cash_in_lieu", symbol, (lieu, parts))
 
@@ -53,13 +57,15 @@ def _split_held(state: State, proposal: Proposed, symbol: int, numerator: int, d
     the tick: limits in the owner's favour, stops so that they never fire later."""
     tick = state.universe.instruments[symbol].tick_nano
 
+    def price(nano: int, side: int) -> int:
+        return side * (side * (nano * denominator) // (tick * numerator)) * tick
+
     def rescaled(wish: Wish) -> Wish:
         if wish.symbol != symbol:
             return wish
-        lots, _, limit = split_row(wish.lots, 0, wish.limit_nano, numerator, denominator)
-        trigger = split_stop(wish.trigger_nano, wish.lots > 0, numerator, denominator)
         side = 1 if wish.lots > 0 else -1
-        limit, trigger = (side * (side * nano // tick) * tick for nano in (limit, trigger))
-        return replace(wish, lots=lots, limit_nano=limit, trigger_nano=trigger)
+        lots, trigger = truncate(wish.lots, numerator, denominator), price(wish.trigger_nano, side)
+        exits = tuple(price(nano, -side) for nano in wish.exits)
+        return replace(wish, lots=lots, limit_nano=price(wish.limit_nano, side), trigger_nano=trigger, exits=exits)
 
     return replace(proposal, orders=tuple(map(rescaled, proposal.orders)))

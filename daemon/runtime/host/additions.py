@@ -66,7 +66,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
         "carried down flattening judged later loosening noted owed parents portfolios protection restrictions reviews "
         "round shadows venue "
         # used only by events, jobs and orders that the fold does not take
-        "acts artifacts awaiting balances_micro flattens_jumped live_sessions loaded outside pairings seats"
+        "acts artifacts awaiting balances_micro brackets flattens_jumped live_sessions loaded outside pairings seats"
     )
     | getattr(Core, "__annotations__", {}).keys(),  # uncompiled they are attributes too
     Ledger: _words_of(

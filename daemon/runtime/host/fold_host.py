@@ -198,7 +198,8 @@ class FoldHost(MarketHost):
                 or restrictions.halted or restrictions.limited or restrictions.jumped
                 or venue.foreign or venue.unlent or venue.waits.compared
                 or state.flattening or state.later or state.shadows or state.down or state.portfolios or state.reviews
-                or any(state.owed) or state.resting or state.awaiting or state.unreported()
+                or any(state.owed) or state.resting or state.awaiting or state.brackets
+                or state.unreported()
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)

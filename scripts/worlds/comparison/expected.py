@@ -54,6 +54,7 @@ WITHOUT_EFFECTS: Final = frozenset({"Acknowledged", "Reminded"})
 """Events whose handlers return nothing."""
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "agents/brackets": (),  # no world has one, as of stop orders
     "agents/capital": ("capital moved: after sales",),
     "agents/carry_over": ("carry-over: as before", "carry-over: in another order"),
     "agents/portfolios": ("PortfolioClosed: flatten", "PortfolioClosed: hand_over"),

@@ -48,7 +48,7 @@ def rows(item: Schema) -> Schema:
 
 
 STATUSES: Final = (
-    "new", "pending_new", "accepted", "partially_filled", "filled", "canceled", "expired", "rejected",
+    "new", "pending_new", "accepted", "held", "partially_filled", "filled", "canceled", "expired", "rejected",
 )  # fmt: skip
 
 ACCOUNT: Final = closed(
@@ -87,19 +87,20 @@ ASSET: Final = closed(
     }
 )  # fmt: skip
 CLOCK: Final = closed(named("timestamp next_open next_close", AT) | {"is_open": BOOL})
-ORDER: Final = closed(
+LEG: Final = (
     named("created_at updated_at submitted_at", AT)
     | named("filled_at expired_at canceled_at failed_at", none_or(AT))
-    | named("replaced_at replaced_by replaces notional legs trail_percent trail_price hwm", one_of(None))
+    | named("replaced_at replaced_by replaces notional trail_percent trail_price hwm", one_of(None))
     | named("type order_type", one_of("market", "limit", "stop", "stop_limit"))
     | named("filled_avg_price limit_price stop_price", none_or(SIZE))
     | named("qty filled_qty", SIZE)
     | {
         "id": UUID, "client_order_id": NAME, "asset_id": UUID, "symbol": NAME, "asset_class": one_of("us_equity"),
-        "order_class": one_of("simple"), "side": one_of("buy", "sell"), "status": one_of(*STATUSES),
+        "order_class": one_of("simple", "oto", "bracket"), "side": one_of("buy", "sell"), "status": one_of(*STATUSES),
         "time_in_force": one_of("day", "gtc"), "extended_hours": one_of(False),
     }
 )  # fmt: skip
+ORDER: Final = closed(LEG | {"legs": none_or(rows(closed(LEG | {"legs": one_of(None)})))})
 FILL: Final = closed(
     named("qty cum_qty leaves_qty price", SIZE)
     | {

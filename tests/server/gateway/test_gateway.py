@@ -190,7 +190,7 @@ async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
         ({"type": "stop", "stop_price": "100000", "side": "sell"}, "is reached"),
         ({"trail_percent": "1"}, "trail_percent is not supported"),
         ({"time_in_force": "ioc"}, "day and gtc are"),
-        ({"order_class": "bracket"}, "only simple orders"),
+        ({"order_class": "oco"}, "simple, oto, bracket are"),
         ({"extended_hours": True}, "regular hours"),
         ({"limit_price": "1"}, "market orders have no limit price"),
         ({"stop_price": "1"}, "market orders have no stop price"),

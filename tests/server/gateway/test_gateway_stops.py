@@ -1,11 +1,19 @@
-"""Stop orders by the vendor's own client."""
+"""Stop orders and brackets by the vendor's own client."""
 
 from typing import Any
 
 import pytest
 from alpaca.common.exceptions import APIError
-from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
-from alpaca.trading.requests import GetOrdersRequest, StopLimitOrderRequest, StopOrderRequest
+from alpaca.trading.enums import OrderClass, OrderSide, QueryOrderStatus, TimeInForce
+from alpaca.trading.requests import (
+    GetOrdersRequest,
+    LimitOrderRequest,
+    MarketOrderRequest,
+    StopLimitOrderRequest,
+    StopLossRequest,
+    StopOrderRequest,
+    TakeProfitRequest,
+)
 
 from quantd.adapters.store.queries import Reader
 from quantd.server.gateway.tickets import Tickets
@@ -75,3 +83,86 @@ async def test_a_stop_order_passes_the_limits_when_it_comes(bot: Bot) -> None:
     with pytest.raises(APIError, match="is reached"):
         await bot.call(bot.client.submit_order, below)
     assert bot.world.service.shell.state.awaiting == []
+
+
+def bracket(bot: Bot, **more: Any) -> MarketOrderRequest:
+    exits = {
+        "take_profit": TakeProfitRequest(limit_price=round(bot.mark * 1.004, 2)),
+        "stop_loss": StopLossRequest(stop_price=round(bot.mark * 0.9, 2)),
+    }
+    return MarketOrderRequest(side=OrderSide.BUY, order_class=OrderClass.BRACKET, **GTC | {"qty": 3} | exits | more)
+
+
+async def test_a_bracket_has_two_legs_of_which_one_fills_and_the_other_is_cancelled(bot: Bot) -> None:
+    order = await bot.call(bot.client.submit_order, bracket(bot, client_order_id="group"))
+    assert (order.order_class.value, len(order.legs)) == ("bracket", 2)
+    target, stop = order.legs
+    assert [(leg.status.value, leg.side.value, leg.type.value) for leg in order.legs] == [
+        ("held", "sell", "limit"), ("held", "sell", "stop"),
+    ]  # fmt: skip
+    with pytest.raises(APIError, match="cancel the entry"):
+        await bot.call(bot.client.cancel_order_by_id, stop.id)
+    await bot.world.go(2)
+    (position,) = await bot.call(bot.client.get_all_positions)
+    assert (float(position.qty), float(position.qty_available)) == (3.0, 0.0)
+    entry = await bot.call(bot.client.get_order_by_client_id, "group")
+    assert [entry.status.value, *(leg.status.value for leg in entry.legs)] == ["filled", "new", "new"]
+    for _ in range(20):
+        if not await bot.call(bot.client.get_all_positions):
+            break
+        await bot.world.go(1)
+    assert (await bot.call(bot.client.get_order_by_id, target.id)).status.value == "filled"
+    assert (await bot.call(bot.client.get_order_by_id, stop.id)).status.value == "canceled"
+    assert await bot.call(bot.client.get_all_positions) == []
+    again = Tickets(bot.world.service.run)
+    for _, entry in Reader.open(bot.world.folder, bot.world.service.run).journal():
+        for _ in again.take(entry.event, entry.effects):
+            pass
+    state, now = bot.world.service.shell.state, bot.gateway.tickets
+    assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
+    with pytest.raises(APIError) as used:
+        await bot.buy(1, client_order_id="group#stop_loss")
+    assert used.value.code == 40010001
+
+
+async def test_the_cancel_of_an_unfilled_entry_cancels_its_legs_and_so_does_that_of_a_leg(bot: Bot) -> None:
+    resting = LimitOrderRequest(
+        qty=2, side=OrderSide.BUY, limit_price=round(bot.mark * 0.8, 2), order_class=OrderClass.OTO,
+        stop_loss=StopLossRequest(stop_price=round(bot.mark * 0.7, 2)), **GTC,
+    )  # fmt: skip
+    order = await bot.call(bot.client.submit_order, resting)
+    assert (order.order_class.value, [leg.type.value for leg in order.legs]) == ("oto", ["stop"])
+    far = TakeProfitRequest(limit_price=round(bot.mark * 2, 2))
+    filled = await bot.call(bot.client.submit_order, bracket(bot, qty=1, take_profit=far))
+    await bot.world.go(2)
+    await bot.call(bot.client.cancel_order_by_id, order.id)
+    await bot.call(bot.client.cancel_order_by_id, filled.legs[1].id)
+    await bot.world.go(2)
+    asked = GetOrdersRequest(status=QueryOrderStatus.CLOSED)
+    closed = {order.id: order.status.value for order in await bot.call(bot.client.get_orders, asked)}
+    assert [closed[each.id] for each in (order, *order.legs, filled, *filled.legs)] == [
+        "canceled", "canceled", "filled", "canceled", "canceled",
+    ]  # fmt: skip
+    (position,) = await bot.call(bot.client.get_all_positions)
+    assert (float(position.qty), float(position.qty_available)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"order_class": "oco"}, "order_class 'oco' is not supported: simple, oto, bracket are"),
+        ({"order_class": "bracket"}, "orders of the class bracket have both exits"),
+        ({"order_class": "oto"}, "have one of take_profit and stop_loss"),
+        ({"take_profit": {"limit_price": "1"}}, "orders of the class simple have no take_profit"),
+        ({"order_class": "oto", "take_profit": {"limit_price": "1"}}, "take profit 1.00 of SPY must be above"),
+        ({"order_class": "oto", "stop_loss": {"limit_price": "1"}}, "stop_loss requires a stop price"),
+        ({"order_class": "oto", "stop_loss": {"stop_price": "1", "trail": "2"}}, "stop_loss.trail is not supported"),
+        ({"order_class": "oto", "stop_loss": 5}, "stop_loss requires a stop price"),
+    ],
+)
+async def test_a_class_or_an_exit_that_is_not_understood_is_refused(
+    bot: Bot, change: dict[str, Any], words: str
+) -> None:
+    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
+    status, answer = await bot.raw("POST", "/v2/orders", body)
+    assert (status in (403, 422), words in answer["message"]) == (True, True), answer

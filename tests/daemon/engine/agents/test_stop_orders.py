@@ -1,51 +1,21 @@
 """Stop orders from outside: when they fire, what they count, and how they end."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
-from quantd.risk.limits.catalogue import Limits, override
-from quantd.trading.effects import Effect, Filled, OrdersHeld, ProposalEnded, Publish, Refused
-from quantd.trading.events import Event, Operator, ProposalReviewed, Proposed
+from quantd.risk.limits.catalogue import override
+from quantd.trading.effects import Filled, OrdersHeld, ProposalEnded, Publish
+from quantd.trading.events import Operator, ProposalReviewed
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, OrderBasket, Wish
 from tests.support.minutes import SESSION, at
-from tests.support.night import FREE, Night
-
-FIRST = 10
-"""The bar after which the orders are sent."""
-
-
-class Path(Night):
-    """Two days of minute bars at 100, whose first symbol closes at each price of `moves` from its bar on."""
-
-    def __init__(self, moves: dict[int, float], limits: Limits = FREE) -> None:
-        super().__init__(limits=limits, moves=moves)
-
-    def order(self, *wishes: Wish, id: str = "1") -> None:
-        now = self.shell.state.now
-        self.shell.run(Proposed(now, "a0", id, "a test", "me", orders=wishes, whole=True))
-
-    def hold(self, lots: int) -> None:
-        self.order(Wish(0, lots, 0, THE_DAY), id="held")
-
-    def sent(self, id: str = "1") -> list[OrderBasket]:
-        return [basket for basket in self.of(OrderBasket) if basket.cause == f"a0/{id}"]
-
-    @property
-    def refusals(self) -> list[str]:
-        return [refused.text for refused in self.of(Refused)]
-
-    def outcome_of(self, id: str) -> str:
-        verdict = self.shell.state.outside["a0"].find(id)
-        return "" if verdict is None else verdict.outcome
+from tests.support.night import FREE
+from tests.support.price_paths import BARS, FIRST, Counted, Path, replayed
 
 
 def stop(lots: int, price: float, limit: float = 0.0, end: int = UNTIL_CANCELLED) -> Wish:
@@ -176,13 +146,6 @@ def test_a_halt_and_a_cancel_end_a_stop() -> None:
     assert [(e.id, e.outcome) for e in run.of(ProposalEnded)] == [("1", "declined"), ("2", "refused")]
 
 
-def replayed(run: Path, state: State, events: Sequence[Event]) -> bytes:
-    """The state, as bytes, after the events of a run."""
-    for event in events:
-        step(state, event)
-    return freeze(state)
-
-
 def test_a_run_with_stops_is_the_same_from_its_events_and_from_a_snapshot() -> None:
     run, kept = Path({50: 90.0}), []
 
@@ -203,32 +166,6 @@ def test_a_stop_of_yesterday_waits_for_the_first_price_of_the_session() -> None:
     run = Path({SESSION: 90.0})
     run.until({2: lambda: run.hold(10), FIRST: lambda: run.order(stop(-5, 98.0))})
     assert [basket.ts for basket in run.sent()] == [at(1, 1)]
-
-
-class Counted(Path):
-    """A run that holds its books after each event to what the gate counted before it: only a proposal counts more."""
-
-    def __init__(self, moves: dict[int, float], limits: Limits) -> None:
-        self.most: dict[int, tuple[float, float]] = {}
-        self.seen = 0
-        super().__init__(moves, limits)
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        super().add(event, effects)
-        self.check(event)
-
-    def check(self, event: Event) -> None:
-        state = self.shell._state
-        for book in (0, HOUSE) if state.sample else ():
-            account = account_of(state, book)
-            none = np.zeros(2)
-            up, down = none if account.up is None else account.up, none if account.down is None else account.down
-            held, low, high = float(account.lots[0]), float(account.lots[0] - down[0]), float(account.lots[0] + up[0])
-            before = self.most.get(book)
-            if before is not None and not isinstance(event, Proposed):
-                assert before[0] <= low <= held <= high <= before[1], (event, before, low, held, high)
-                self.seen += 1
-            self.most[book] = low, high
 
 
 @given(
@@ -270,4 +207,4 @@ def test_no_run_with_stops_holds_more_than_was_counted_and_each_fires_at_the_fir
                 assert fired == [at(0, first + 1)]
             else:
                 assert over[id] <= at(0, first + 1), "it ended before it could fire, or when it fired"
-    assert run.seen > 700
+    assert run.seen > BARS
