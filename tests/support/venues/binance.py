@@ -172,8 +172,10 @@ class Exchange:
         self.bnb_burn = False
         self.bnb_price = Decimal(600)
         self.prices: dict[str, str] = {}
-        """Last price by symbol; with `auto` a market order fills at it."""
+        """Last price by symbol; with `auto` a market order fills at it, and so does a limit order that reaches it."""
         self.auto = False
+        self.bar_price = Decimal(0)
+        """Price of the bars of minutes until now, within 0.1 %; 0 for no bars."""
         self.habits = Habits()
         self.rewrite: Callable[[str, str], str] | None = None
         """Changes the text of a right answer, by the method and path of its request."""
@@ -196,6 +198,7 @@ class Exchange:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/ws-api/v3", self._socket)
+        app.router.add_get("/ws/{n}", self._market_socket)
         app.router.add_route("*", "/api/v3/{path:.*}", self._rest)
         app.router.add_route("*", "/sapi/v1/{path:.*}", self._rest)
         self._hung = asyncio.Event()
@@ -233,7 +236,7 @@ class Exchange:
             handler = getattr(self, f"_{request.method.lower()}_{re.sub('[/]', '_', path).lower()}", None)
             if handler is None:
                 return web.Response(status=404, text="<html><h2>404 Not found</h2></html>", content_type="text/html")
-            if path not in ("ping", "time", "exchangeInfo", "ticker/24hr", "system/status"):
+            if path not in ("ping", "time", "exchangeInfo", "ticker/24hr", "klines", "system/status"):
                 self._signed(request.headers.get("X-MBX-APIKEY", ""), request.query_string + body, fields)
                 self._read(name, fields)
             answer = handler(fields)
@@ -407,6 +410,21 @@ class Exchange:
         ]  # fmt: skip
         return rows if "symbols" in fields else rows[0]
 
+    def _get_klines(self, fields: dict[str, str]) -> list[Any]:
+        """Bars of minutes, the oldest from startTime on or the newest."""
+        self._market(fields["symbol"])
+        end = min(int(fields.get("endTime", 2**62)), self.now() // MILLI)
+        limit = int(fields.get("limit", 500))
+        start = int(fields.get("startTime", end - (limit - 1) * 60_000))
+        first = -(-start // 60_000) * 60_000
+        if not self.bar_price:
+            return []
+        rows = []
+        for ms in range(first, end + 1, 60_000)[:limit]:
+            price = f"{self.bar_price * (1 + Decimal(ms // 60_000 % 7) / 10_000):.2f}"
+            rows.append([ms, *[price] * 4, "10.00000000", ms + 59_999, "1.0", 7, "1.0", "1.0", "0"])
+        return rows
+
     # the account
 
     def _get_account(self, _: object) -> dict[str, Any]:
@@ -505,7 +523,10 @@ class Exchange:
         order = self._new(fields)
         self.orders[order.id] = order
         self._tell(order, "NEW")
-        trades = [self.fill(order, order.qty, order.price)] if order.type == "MARKET" and self.auto else []
+        last = Decimal(self.prices.get(order.market.name, "1"))
+        reached = order.price >= last if order.side == "BUY" else order.price <= last
+        fills_now = self.auto and order.type in ("LIMIT", "MARKET") and reached
+        trades = [self.fill(order, order.qty, last)] if fills_now else []
         answer = self._said(order) | {"transactTime": order.at // MILLI}
         if fields.get("newOrderRespType") == "ACK":
             return {k: answer[k] for k in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
@@ -683,6 +704,15 @@ class Exchange:
                     await self._asked(socket, json.loads(message.data))
         finally:
             self._drop(socket)
+        return socket
+
+    async def _market_socket(self, request: web.Request) -> web.StreamResponse:
+        """The stream of bars, at which nothing happens."""
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type == WSMsgType.TEXT:
+                await socket.send_json({"result": None, "id": json.loads(message.data).get("id")})
         return socket
 
     async def _asked(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:

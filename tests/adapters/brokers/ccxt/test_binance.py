@@ -1,10 +1,14 @@
 """What is particular to Binance spot, over the network, with ccxt itself on our side."""
 
 import asyncio
+import json
+import sys
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -22,7 +26,8 @@ from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.binance import BinanceRig
 from tests.proofs.conformance.scene import opened
-from tests.support.venues.binance import Market, Moved, Order, Refused
+from tests.support.command_line import environment
+from tests.support.venues.binance import Exchange, Market, Moved, Order, Refused
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
@@ -373,3 +378,35 @@ async def test_the_emergency_exit_cancels_one_by_one_and_sells(rig: BinanceRig) 
         assert venue.balances["SOL"] == 0
     finally:
         await account.close()
+
+
+@pytest.mark.long
+async def test_a_daemon_of_the_doctor_places_finds_cancels_buys_and_sells_there(tmp_path: Path) -> None:
+    """The whole way of an order: bars, decision by hand, gate, journal, exchange, stream, and books equal at the end. A
+    purchase pays in the coin, and the first answer is lost."""
+    venue = Exchange([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
+    venue.add("USDT", Decimal(10_000))
+    venue.add("BTC", Decimal(2))
+    venue.auto, venue.bar_price, venue.prices["BTCUSDT"] = True, Decimal(90_000), "90000.00"
+    await venue.start()
+    venue.misbehave("-1007 after", ("POST order",), 1)
+    sets = (
+        f"broker.url={venue.url}", f"feed.url={venue.url}",
+        'universe.instruments=[{ symbol = "BTC/USDT", lot = "0.00001", tick = "0.01" }]',
+    )  # fmt: skip
+    options = [word for text in sets for word in ("--set", text)]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "quantd.daemon.cli", "doctor", "--venue", "binance", "--symbol", "BTC/USDT", "--json",
+            "--order", "--fill", *options, cwd=tmp_path, stdout=asyncio.subprocess.PIPE,
+            env=environment() | {"QUANTD_CCXT_KEY": venue.key, "QUANTD_CCXT_SECRET": venue.secret},
+        )  # fmt: skip
+        out, _ = await process.communicate()
+    finally:
+        await venue.stop()
+    checks = json.loads(out)["checks"]
+    assert [(check["name"], check["text"]) for check in checks if check["ok"] is not True] == []
+    assert [check["name"] for check in checks[6:]] == ["order", "list", "cancel", "stream", "buy", "sell", "books"]
+    assert [(order.side, order.status) for order in venue.orders.values()] == [
+        ("BUY", "CANCELED"), ("BUY", "FILLED"), ("SELL", "FILLED"),
+    ]  # fmt: skip
