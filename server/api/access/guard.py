@@ -80,6 +80,12 @@ HEADERS: Final = CIMultiDict({
     "Cache-Control": "no-store",
 })  # fmt: skip
 
+OF_NO_BOOK: Final = frozenset({
+    "/api/v1", "/api/v1/session", "/api/v1/bars", "/api/v1/calendar", "/api/v1/why/{order}", "/api/v1/jobs/{id}",
+    "/openapi.json",
+})  # fmt: skip
+"""What the token of an outside agent reads beside its own book. Of a decision it gets its own part alone."""
+
 PRESENT: Final = {
     "(/api/v1)?/portfolio/create": "/api/v1/portfolios",
     "(/api/v1)?/portfolio/(rebalance|optimize)(/[^/]+)?": "/api/v1/agents/{name}/propose",
@@ -140,7 +146,7 @@ class Guard:
         self._keyring = Keyring(folder, api.tokens, alert, notes=refusal is None)
         self._hosts = _own_names(api.host) | frozenset(api.names)
         self._remote = not is_loopback(api.host)
-        self.open_reads = api.open_reads and not self._remote
+        self._open_reads = api.open_reads and not self._remote
         self.sessions = Sessions(folder if refusal is None else None)
         self._wrong = WrongTokens()
         rate = api.rate
@@ -148,6 +154,13 @@ class Guard:
         self._posts = Buckets(rate.posts, rate.posts_burst)
         self.answers: Counter[str] = Counter()
         """Responses since the start by class: 2xx to 5xx."""
+
+    @property
+    def open_reads(self) -> bool:
+        """Whether reads need no token. An outside agent that left its token out would read the books of all, so they
+        need one while a token of an agent is in force.
+        """
+        return self._open_reads and not self._keyring.for_agents
 
     def register(self, routes: Iterable[Route]) -> None:
         """Add the records of routes. The scope and the rate of a route apply to the requests for this route."""
@@ -218,7 +231,7 @@ class Guard:
         reads, route, secret = request.method in READS, self._route(request), _sent_secret(request)
         if not reads and self._refusal is not None:
             raise Refused(403, "read_only", self._refusal())
-        if secret:
+        if secret or self._open_reads:
             await self._keyring.refresh()
         token = self._keyring.find(secret) if secret else await self.session_token(request)
         self._limit(request, token, route)
@@ -239,11 +252,8 @@ class Guard:
                 request[TOKEN] = token
         else:
             token = self._authorise(request, secret, token, scope)
-        other = token is not None and token.agent and request.match_info.get("name") != token.agent
-        # it reads what all see, and of the books its own alone
-        if token is not None and other and (not reads or request.path.startswith("/api/v1/agents/")):
-            text = f"the token {token.name} is for {token.agent} alone; use a token for this agent"
-            raise Refused(403, "agent", text)
+        if token is not None and token.agent and scope != "open":
+            self._check_own(token, request, route)
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
         if not reads:
@@ -252,6 +262,19 @@ class Guard:
         if streams or (isinstance(route, Page) and token is not None):
             return await self._revocable_response(request, handler, token)
         return await handler(request)
+
+    def _check_own(self, token: Token, request: web.Request, route: Route | None) -> None:
+        """Raises Refused unless a request with the token of an outside agent is for its own book, or reads what is of
+        no book. Texts of others would be a channel from one model to another.
+        """
+        if request.match_info.get("name") == token.agent and request.path.startswith("/api/v1/agents/"):
+            return
+        if request.method not in READS or request.path.startswith("/api/v1/agents/"):
+            text = f"the token {token.name} is for {token.agent} alone; use a token for this agent"
+            raise Refused(403, "agent", text)
+        if route is not None and route.path not in OF_NO_BOOK and not route.path.startswith("/docs"):
+            text = f"the token {token.name} reads the book of {token.agent} alone, at /api/v1/agents/{token.agent}/..."
+            raise Refused(403, "agent", f"{text}, and bars, calendar and why; `quantd token create NAME` reads all")
 
     async def _revocable_response(
         self, request: web.Request, handler: Handler, token: Token | None
@@ -265,13 +288,11 @@ class Guard:
             while not (await asyncio.wait({answering}, timeout=CHECK_S))[0]:
                 if request.transport is None:
                     raise ConnectionResetError("the connection is closed")
-                if token is None:
-                    continue
                 await self._keyring.refresh()
-                if not self._keyring.valid(token):
+                if not (self.open_reads if token is None else self._keyring.valid(token)):
                     if request.transport is not None:
                         request.transport.close()
-                    raise ConnectionResetError(f"the token {token.name} is no longer in force")
+                    raise ConnectionResetError("the token is no longer in force, or a read needs one now")
             return answering.result()
         finally:
             if not answering.done():

@@ -105,6 +105,12 @@ class Keyring:
         """The owner's token; None while its file is missing."""
         return self._found.owner
 
+    @property
+    def for_agents(self) -> bool:
+        """Whether a token of an outside agent is in force."""
+        now_ns = time.time_ns()
+        return any(token.agent and not token.expired(now_ns) for token in self._found.tokens)
+
     def find(self, secret: bytes) -> Token | None:
         """The unexpired token with this secret; None without one."""
         now_ns = time.time_ns()

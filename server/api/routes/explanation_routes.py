@@ -93,8 +93,13 @@ class Explaining:
                 address = found.decision.of(what)
                 raise Refused(404, "not_found", f"{skipped}; `quantd why {address}` explains the decision before it")
             explanation = explain(found, judge, self._parts.slices)
+            if not own:
+                return explanation
             mine = [part for part in explanation.agents if part.agent == book]
-            return msgspec.structs.replace(explanation, agents=mine) if mine else explanation
+            if not mine:
+                text = f"{own} has no part in {what}; `why` explains to its token its own decisions alone"
+                raise Refused(404, "not_found", text)
+            return msgspec.structs.replace(explanation, agents=mine)
 
         async with self._turn:
             return await read(work)

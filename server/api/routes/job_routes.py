@@ -13,6 +13,7 @@ from quantd.daemon.jobs.job_lanes import JobLanes
 from quantd.daemon.jobs.job_table import JOBS, JobRunLine, line_of
 from quantd.daemon.runtime.schedule import next_instants
 from quantd.daemon.runtime.service import Service
+from quantd.server.api.access.guard import TOKEN, sender_of
 from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query, Rows
 from quantd.server.api.problems import Refused
@@ -115,7 +116,9 @@ def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
     async def job(request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]
         run = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None  # 18 digits fit the store's 64 bits
-        if run is None:
+        token = request.get(TOKEN)
+        # an outside agent reads the jobs that it started
+        if run is None or (token is not None and token.agent and run.who != sender_of(token)):
             raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
         return line_of(run)
 

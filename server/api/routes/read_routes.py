@@ -66,9 +66,11 @@ from quantd.server.api.paging import (
     before,
     following,
 )
+from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
+from quantd.server.requests.control import NotDone, check_agent
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Order
 
@@ -253,6 +255,10 @@ class Readings:
         if agent and (place := place_of(state, agent)) is not None:
             # its place may have had another portfolio before
             agent, since = state.rules.agents[place].name, max(since, state.portfolios[place].opened)
+        try:
+            check_agent(self._run.service, agent)
+        except NotDone as why:
+            raise Refused(404, why.fault, str(why)) from None
 
         def work(reader: Reader) -> Page[DecisionLine]:
             if not agent:
