@@ -77,7 +77,7 @@ def add(
         more: dict[Keys, Any] = {("feed", "start"): _later_start(settings, where, daemon)}
         if table is None:
             more["gateway", "port"] = port
-        text, shares = _with_agent(config, name, share, approval, more)
+        text, shares = with_agent(config, name, share, approval, more)
         funded = "" if daemon is None else _fund(settings, daemon, share)
         _write_token(where, name, file)
         _write(config, text)
@@ -119,7 +119,7 @@ def _unallocated(status: Mapping[str, Any]) -> float:
     return float(status["equity"]) - own
 
 
-def _with_agent(config: Path, name: str, share: float, approval: bool, more: Mapping[Keys, Any]) -> tuple[str, str]:
+def with_agent(config: Path, name: str, share: float, approval: bool, more: Mapping[Keys, Any]) -> tuple[str, str]:
     """The text of the configuration with one more agent, and what other shares become; comments are kept.
 
     `more` has values of other keys, such as a later start of a recorded market; None leaves a key as it is.
