@@ -7,6 +7,7 @@ imply that an order does not exist.
 import asyncio
 import contextlib
 import importlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from copy import deepcopy
 from difflib import get_close_matches
@@ -60,8 +61,9 @@ class Access(Struct, frozen=True):
         return f"Access(venue={self.venue!r})"
 
     def scrub(self, text: object) -> str:
-        """Return a printable form of a text: short, in one line, without secrets."""
-        return one_line(text, _LONGEST_TEXT, (self.key, self.secret, self.password))
+        """Return a printable form of a text: short, in one line, without secrets and signatures."""
+        unsigned = _SIGNED.sub("signature=***", str(text))
+        return one_line(unsigned, _LONGEST_TEXT, (self.key, self.secret, self.password))
 
 
 class NoExchange(Exception):
@@ -71,6 +73,9 @@ class NoExchange(Exception):
         self.wrong, self.remedy = wrong, remedy
         super().__init__(f"{wrong}. {remedy}")
 
+
+_SIGNED: Final = re.compile(r"signature=[^\s&;]*")
+"""The signature in the address of a request, which is valid for some seconds."""
 
 Call = Callable[..., Awaitable[Any]]
 

@@ -10,6 +10,7 @@ the command that ends it without quantd.
 
 import asyncio
 import os
+import re
 import signal
 import tempfile
 import time
@@ -20,6 +21,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final, cast
 
+from quantd.adapters.brokers.venue_errors import VenueError
+from quantd.adapters.calendars import CalendarError
+from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.brokers import broker_of, venues
@@ -51,6 +55,9 @@ WORTH: Final = Decimal(25)
 """The least value of a trial's order, in the currency: venues refuse orders below 1 to 20."""
 
 LIVE_ORDERS: Final = "with money an order needs a live daemon and its four permissions; there `quantd order` sends one"
+
+LOT: Final = re.compile(r'[Ss]et lot = "?([0-9.]*[0-9])')
+"""The remedy of an adapter where a pair has another lot at the venue."""
 
 BARS: Final = {"24/7": 2 * 24 * 60, "XNYS": 2 * 390}
 """Bars of a minute before the start: they hold a whole session, whose volume the gate compares an order with."""
@@ -92,8 +99,11 @@ level = "error"
 """
 
 
-def config_text(name: str, symbol: str, live: bool = False) -> str:
-    """The trial's configuration for a venue, or an exchange that ccxt connects, and a symbol such as SPY or BTC/USD."""
+def config_text(name: str, symbol: str, lot: str, live: bool = False) -> str:
+    """The trial's configuration for a venue, or an exchange that ccxt connects, and a symbol such as SPY or BTC/USD.
+
+    `lot` is the lot of a pair.
+    """
     is_kind = name in venues()
     _, is_pair, currency = symbol.partition("/")
     calendar = "24/7" if is_pair else "XNYS"
@@ -108,8 +118,8 @@ def config_text(name: str, symbol: str, live: bool = False) -> str:
         policy="equal_weight" if live else "external",
     )
     lines = [line for line in text.splitlines() if line != 'venue = ""']
-    if is_pair:  # the lot and tick of the large coins; the venue's own are named where they are coarser
-        lines.insert(lines.index("[feed]"), f'instruments = [{{ symbol = "{symbol}", lot = "0.0001", tick = "0.01" }}]')
+    if is_pair:
+        lines.insert(lines.index("[feed]"), f'instruments = [{{ symbol = "{symbol}", lot = "{lot}", tick = "0.01" }}]')
     return "\n".join(lines)
 
 
@@ -125,10 +135,16 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
     with tempfile.TemporaryDirectory(prefix="quantd-venue-") as folder_name:
         folder = Path(folder_name)
         path = folder / "venue.toml"
-        path.write_text(config_text(name, symbol, live))
+        path.write_text(config_text(name, symbol, "0.0001", live))
         mode = ("quantd.mode=live",) if live else ()
+        options = Options(path, folder, (*sets, *mode), environ={})
         try:
-            config = read_config(Options(path, folder, (*sets, *mode), environ={}))
+            config = read_config(options)
+            cash, lot = asyncio.run(_account(config))
+            if lot:
+                path.write_text(config_text(name, symbol, lot, live))
+                config = read_config(options)
+                cash, _ = asyncio.run(_account(config))
         except ConfigError as error:
             yield from (Check("config", False, str(mistake)) for mistake in error.mistakes)
             return
@@ -143,19 +159,29 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
             yield Check("order", None, text)
             return
         configure("ERROR", config.log.format, instance=config.quantd.name)
-        sets = (*sets, f"broker.cash={asyncio.run(_cash(config))}")
+        sets = (*sets, f"broker.cash={cash}")
         yield from asyncio.run(Trial(name, symbol, folder).checks(path, sets, order, fill))
 
 
-async def _cash(config: Config) -> str:
-    """The cash of the account, which a run's books begin with."""
-    broker = broker_of(config, parts_of(config, time.time_ns()).universe, "doctor00")
-    assert broker is not None, "its account was checked"
+async def _account(config: Config) -> tuple[str, str]:
+    """(The cash of the account, which a run's books begin with; the lot that the venue asks for, where it is another).
+
+    Both are empty where the account cannot be read; its checks say why.
+    """
+    broker = None
     try:
+        broker = broker_of(config, parts_of(config, time.time_ns()).universe, "doctor00")
+        assert broker is not None, "a venue has a broker"
         await broker.open()
-        return money_text((await broker.account()).cash_micro)
+        return money_text((await broker.account()).cash_micro), ""
+    except VenueError as error:
+        asked = LOT.search(str(error))
+        return "", asked[1] if asked else ""
+    except (ConnectionError, FeedError, CalendarError):
+        return "", ""
     finally:
-        await broker.close()
+        if broker is not None:
+            await broker.close()
 
 
 class Observed:

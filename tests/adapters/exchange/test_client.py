@@ -58,8 +58,10 @@ async def test_a_sandbox_that_does_not_exist_is_refused() -> None:
 
 def test_neither_the_repr_nor_a_message_has_the_secrets() -> None:
     access = Access("kraken", key="the-key-itself", secret="the-secret-itself", password="pass-phrase")
-    said = access.scrub("GET /x?apiKey=the-key-itself&sign=the-secret-itself\n pass-phrase " + "x" * 1000)
-    for hidden in ("the-key-itself", "the-secret-itself", "pass-phrase"):
+    said = access.scrub(
+        "GET /x?apiKey=the-key-itself&sign=the-secret-itself\n pass-phrase signature=0a1b2c3d " + "x" * 1000
+    )
+    for hidden in ("the-key-itself", "the-secret-itself", "pass-phrase", "0a1b2c3d"):
         assert hidden not in repr(access) + str(access) + said
     assert len(said) < 400
     assert "\n" not in said

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -15,6 +16,7 @@ from aiohttp import web
 from tests.support.command_line import environment, quantd
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, minutes
+from tests.support.venues.binance import Exchange, Market
 
 KEYS = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
 PRICE = 90_000.0
@@ -39,11 +41,50 @@ async def venue_and_data() -> AsyncIterator[tuple[AlpacaServer, tuple[str, ...]]
         await runner.cleanup()
 
 
-async def doctor(folder: Path, *options: str) -> tuple[int, list[tuple[str, bool | None, str]]]:
+Made = tuple[int, list[tuple[str, bool | None, str]]]
+"""The exit code, and of each check its name, result and text."""
+
+
+class BinanceWithBars(Exchange):
+    """The exchange with a bar for every minute up to now."""
+
+    def _signed(self, key: str, query: str, fields: dict[str, str]) -> None:
+        if "signature" in fields:  # bars are for everybody
+            super()._signed(key, query, fields)
+
+    def _get_klines(self, fields: dict[str, str]) -> list[list[object]]:
+        minute = 60_000
+        first, newest = -(-int(fields["startTime"]) // minute), int(time.time() * 1000) // minute
+        last = min(newest, first + int(fields.get("limit", "500")) - 1)
+        return [
+            [k * minute, *(f"{PRICE + k % 7 + d:.2f}" for d in (0, 1, -1, 0)), "12.5", (k + 1) * minute - 1, "1", 3,
+             "1", "1", "0"]
+            for k in range(first, last + 1)
+        ]  # fmt: skip
+
+
+@pytest.mark.long
+async def test_the_lot_is_the_exchange_s_own_and_its_order_is_cancelled(tmp_path: Path) -> None:
+    pytest.importorskip("ccxt")
+    exchange = BinanceWithBars([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
+    exchange.balances = {"USDT": Decimal(10_000)}
+    await exchange.start()
+    keys = {"QUANTD_CCXT_KEY": exchange.key, "QUANTD_CCXT_SECRET": exchange.secret}
+    options = ("--set", f"broker.url={exchange.url}", "--set", f"feed.url={exchange.url}", "--json")
+    code, checks = await doctor(tmp_path, *options, "--symbol", "BTC/USDT", "--order", name="binance", keys=keys)
+    await exchange.stop()
+    assert code == 0, checks
+    assert [name for name, ok, _ in checks if ok][6:] == ["order", "list", "cancel", "stream", "books"]
+    (order,) = exchange.orders.values()
+    assert (order.status, order.filled) == ("CANCELED", 0)
+    assert 25 <= order.qty * Decimal(PRICE) < 26
+
+
+async def doctor(folder: Path, *options: str, name: str = "alpaca", keys: dict[str, str] = KEYS) -> Made:
     """A program of its own, as a daemon takes the signals of its process; (exit code, its checks)."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "quantd.daemon.cli", "doctor", "--venue", "alpaca", *options, cwd=folder,
-        env=environment() | KEYS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "quantd.daemon.cli", "doctor", "--venue", name, *options, cwd=folder,
+        env=environment() | keys, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
     assert not err, err.decode()
@@ -110,7 +151,7 @@ async def test_no_order_is_tried_where_a_check_of_the_account_failed(tmp_path: P
     [
         (("--order",), "name it with --venue"),
         (("--venue", "paper"), 'venue "paper" sends orders to nobody'),
-        (("--venue", "krakn"), "Did you mean kraken?"),
+        (("--venue", "krakn"), "write one of binance, kraken"),
         (("--venue", "kraken"), "needs --live"),
     ],
 )
