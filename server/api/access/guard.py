@@ -341,7 +341,7 @@ class Guard:
             text = "this token is not in force" if secret else "this link was used, or has expired"
             text += "; `quantd token create NAME --scope trade` makes a token"
             raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
-        if not token.grants("read"):
+        if not token.grants("read") or token.agent:  # the page shows the books of all
             raise Refused(
                 403, "scope", f"the token {token.name} has the scope {token.scope}; sign in with one of scope read"
             )

@@ -96,3 +96,13 @@ async def test_the_decisions_of_an_unknown_agent_are_a_404_with_the_names(world:
     assert (status, refused["code"]) == (404, "agent")
     assert refused["detail"] == "there is no agent 'nobody'; the agents are even, trend, guest, ally"
     assert (await get(world, "/api/v1/decisions?agent=trend"))[1]["decisions"] != []
+
+
+@pytest.mark.long
+async def test_the_token_of_an_agent_does_not_sign_in_to_the_page(world: Any) -> None:
+    _, secret = created(world.folder, "guest", "propose", agent="guest")
+    await asyncio.sleep(CHECK_S + 0.1)
+    origin = {"Origin": world.api.url.rstrip("/")}
+    for token, status in ((secret, 403), (world.token, 200)):
+        async with world.session.post("/api/v1/sign-in", json={"token": token}, headers=origin) as response:
+            assert response.status == status, await response.text()
