@@ -414,14 +414,14 @@ class Promotion(Struct, frozen=True, tag=True, omit_defaults=True):
 class ProposalEnded(Struct, frozen=True, tag=True, omit_defaults=True):
     """Effect that records the end of the proposal `id` of `agent` that waited, and sent no order.
 
-    `outcome` is "declined" by a person, "lapsed" without a decision in time, "refused" by a limit, or "withdrawn" for
-    another order; `why` is the reason.
+    `outcome` is "declined" by a person, "lapsed" without a decision in time, "refused" by a limit, "withdrawn" for
+    another order, or "replaced" by one; `why` is the reason.
     """
 
     ts: int
     agent: str
     id: str
-    outcome: Literal["declined", "lapsed", "refused", "withdrawn"]
+    outcome: Literal["declined", "lapsed", "refused", "withdrawn", "replaced"]
     why: str
 
 

@@ -347,7 +347,8 @@ class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
     digest of a dry run: the targets are refused if they would give another plan now. `basis` is the origin of the
     weights. With `whole` nothing is sent unless all of it passes the limits. `portfolio` is the name of the portfolio
     that they are for: the targets are refused if `agent` has another portfolio by now. Orders `by_hand` are of an
-    operator, for the book of any agent; their `id` may be empty.
+    operator, for the book of any agent; their `id` may be empty. `replaces` is the id of the open order of the agent
+    that the order takes the place of: what that one has filled is no longer ordered.
     """
 
     ts: int
@@ -363,6 +364,7 @@ class Proposed(Act, frozen=True, tag=True, omit_defaults=True):
     portfolio: str = ""
     whole: bool = False
     by_hand: bool = False
+    replaces: str = ""
 
     @property
     def cause(self) -> str:

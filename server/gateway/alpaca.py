@@ -71,6 +71,9 @@ PRICES: Final = {
 }  # fmt: skip
 """Type of an order -> its prices."""
 
+REPLACED: Final = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
+"""Fields of an order that can be replaced."""
+
 EXITS: Final = {"simple": 0, "oto": 1, "bracket": 2}
 """Class of an order -> the number of its exits."""
 
@@ -121,6 +124,7 @@ class Gateway:
         add.add_get("/v2/orders:by_client_order_id", self._by_client_id)
         add.add_get("/v2/orders/{id}", self._by_id)
         add.add_delete("/v2/orders/{id}", self._cancel)
+        add.add_patch("/v2/orders/{id}", self._replace)
         self._feed.add_to(add)
         return app
 
@@ -264,14 +268,27 @@ class Gateway:
     # orders
 
     async def _order(self, request: web.Request) -> web.Response:
-        try:
-            body = decoded(await request.read(), dict[str, Any])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
-            raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
+        body = await body_of(request)
         return await self._sent(request, self._wish(request, body), str(body.get("client_order_id") or uuid4()))
 
-    async def _sent(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
-        return await self._open.answer(lambda: self._submit(request, wish, client_id))
+    async def _replace(self, request: web.Request) -> web.Response:
+        """Put an order with other terms in the place of an open one. Raises Fault; the open one then stays."""
+        ticket = self._own(request, self.tickets.by_id.get(request.match_info["id"]))
+        body = await body_of(request)
+        if unknown := sorted(body.keys() - REPLACED):
+            raise invalid(f"{unknown[0]} cannot be replaced; {', '.join(sorted(REPLACED))} can")
+        if ticket.status in CLOSED or ticket.replaced_by:
+            raise invalid(f"order is {ticket.status}; it cannot be replaced")
+        given = order_of(self._state, ticket)
+        terms = ("symbol", "qty", "side", "type", "time_in_force", "limit_price", "stop_price")
+        changed = {key: value for key, value in body.items() if value is not None}
+        wish = self._wish(request, {key: given[key] for key in terms} | changed)
+        if abs(wish.lots) <= ticket.filled:
+            raise invalid("the quantity must be more than what is filled")
+        return await self._sent(request, wish, str(changed.get("client_order_id") or uuid4()), ticket.client_id)
+
+    async def _sent(self, request: web.Request, wish: Wish, client_id: str, replaces: str = "") -> web.Response:
+        return await self._open.answer(lambda: self._submit(request, wish, client_id, replaces))
 
     def _wish(self, request: web.Request, body: dict[str, Any]) -> Wish:
         """The order of a body. Raises Fault for what is not supported: nothing is accepted and changed."""
@@ -312,7 +329,7 @@ class Gateway:
         exits = exits_of(given)
         return Wish(column, signed, prices["limit_price"], end, trigger_nano=prices["stop_price"], exits=exits)
 
-    async def _submit(self, request: web.Request, wish: Wish, client_id: str) -> web.Response:
+    async def _submit(self, request: web.Request, wish: Wish, client_id: str, replaces: str) -> web.Response:
         """Send an order through the gate, and answer after the commit. Raises Fault for a refusal."""
         token = request[TOKEN]
         check_ready(self._service)
@@ -328,7 +345,7 @@ class Gateway:
             raise invalid("client_order_id must have 1 to 128 characters")
         proposal = Proposed(
             market_now(self._service), proposer(state, token.agent), client_id, THROUGH, sender_of(token),
-            orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True,
+            orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True, replaces=replaces,
         )  # fmt: skip
         self._check_unused(state, token.agent, client_id)
         commits, cut = of_request(), token.agent in self._cutting
@@ -505,6 +522,14 @@ class Gateway:
 
 async def send(socket: web.WebSocketResponse, stream: str, data: Answer) -> None:
     await socket.send_bytes(msgspec.json.encode({"stream": stream, "data": data}))
+
+
+async def body_of(request: web.Request) -> dict[str, Any]:
+    """The body of a request. Raises Fault."""
+    try:
+        return decoded(await request.read(), dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
 
 
 def exits_of(given: dict[str, Any]) -> tuple[int, ...]:

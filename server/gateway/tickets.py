@@ -33,7 +33,7 @@ an exit for the fill of its entry. A stop order that waits for its price is `new
 WITHDRAWN: Final = "the program cancelled it"
 """The reason of the program's own cancels."""
 
-CLOSED: Final = frozenset({"filled", "canceled", "rejected", "expired"})
+CLOSED: Final = frozenset({"filled", "canceled", "rejected", "expired", "replaced"})
 
 THROUGH: Final = "order of the program, sent through the gateway"
 """The reason of the proposals of the gateway, by which the journal tells them from others."""
@@ -50,7 +50,8 @@ class Ticket:
     with the day.
 
     `cause` names its proposal in the plans and orders of the engine. `key` is (sample, n) of its basket, (0, 0) before
-    it is sent. `legs` are the exits of the order, and `leg` is True for an exit. `filled` are unsigned lots, `value` is
+    it is sent. `legs` are the exits of the order, and `leg` is True for an exit. `replaces` is the order
+    in whose place it is, and `replaced_by` the one in its place. `filled` are unsigned lots, `value` is
     their sum of lots times price in nano-currency. Times are ns UTC, 0 for none.
     """
 
@@ -73,6 +74,8 @@ class Ticket:
     note: str = ""
     legs: "list[Ticket]" = field(default_factory=list)
     leg: bool = False
+    replaces: "Ticket | None" = None
+    replaced_by: "Ticket | None" = None
 
     def end(self, status: str, ts: int, note: str) -> None:
         self.status, self.changed, self.ended, self.note = status, ts, ts, note
@@ -140,6 +143,7 @@ class Tickets:
             )  # fmt: skip
 
         ticket = made("", wish.lots, wish.limit_nano, wish.trigger_nano)
+        ticket.replaces = self.find(agent, event.replaces) if event.replaces else None
         if wish.exits:
             target_nano, stop_nano, stop_limit_nano = wish.exits
             exits = (TARGET, target_nano, 0), (STOP, stop_limit_nano, stop_nano)
@@ -151,6 +155,8 @@ class Tickets:
         if isinstance(event, Proposed):
             ticket = self.ticket_of(event)
             if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
+                if ticket.replaces is not None:
+                    ticket.replaces.replaced_by = ticket
                 for each in (ticket, *ticket.legs):
                     self.by_id[each.id] = each
                     self._unsent.append(each)
@@ -174,14 +180,25 @@ class Tickets:
                         self._unsent.remove(ended)
                         withdrawn = isinstance(event, ProposalReviewed) and event.reason == WITHDRAWN
                         withdrawn = withdrawn or effect.outcome == "withdrawn"
-                        status = "canceled" if withdrawn else "expired" if effect.outcome == "lapsed" else "rejected"
+                        if ended.replaces is not None and ended.replaces.status != "replaced":
+                            ended.replaces.replaced_by = None  # it was filled first
+                        status = (
+                            "canceled"
+                            if withdrawn
+                            else "replaced"
+                            if effect.outcome == "replaced"
+                            else "expired"
+                            if effect.outcome == "lapsed"
+                            else "rejected"
+                        )
                         ended.end(status, effect.ts, effect.why)
                         yield Update(status, ended, effect.ts)
                 case Filled():
                     yield from self._filled(effect)
                 case Ended():
                     if (ticket := self._sent.get((effect.sample, effect.n))) is not None:
-                        ticket.end(ENDED[OrderState(effect.state[0])], effect.ts, effect.reason)
+                        status = "replaced" if ticket.replaced_by else ENDED[OrderState(effect.state[0])]
+                        ticket.end(status, effect.ts, effect.reason)
                         yield Update(ticket.status, ticket, effect.ts)
 
     def _waiting(self, cause: str) -> list[Ticket]:
@@ -192,7 +209,7 @@ class Tickets:
         """Tie the order of a basket to the ticket with its cause."""
         for ticket in self._waiting(basket.cause):
             ticket.key = basket.sample, basket.n
-            if ticket.leg:  # for what its entry has filled
+            if ticket.leg or ticket.replaces:  # for what its entry has filled, or the order before it has not
                 ticket.lots = basket.lots[0]
             self._sent[ticket.key] = ticket
             self._unsent.remove(ticket)

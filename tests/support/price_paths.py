@@ -29,9 +29,9 @@ class Path(Night):
     def __init__(self, moves: dict[int, float], limits: Limits = FREE) -> None:
         super().__init__(limits=limits, moves=moves)
 
-    def order(self, *wishes: Wish, id: str = "1") -> None:
+    def order(self, *wishes: Wish, id: str = "1", replaces: str = "") -> None:
         now = self.shell.state.now
-        self.shell.run(Proposed(now, "a0", id, "a test", "me", orders=wishes, whole=True))
+        self.shell.run(Proposed(now, "a0", id, "a test", "me", orders=wishes, whole=True, replaces=replaces))
 
     def hold(self, lots: int) -> None:
         self.order(Wish(0, lots, 0, THE_DAY), id="held")

@@ -33,7 +33,9 @@ from msgspec.structs import replace
 from quantd.daemon.engine.agents.stop_orders import (
     due,
     fired,
+    not_passing,
     refused_stop,
+    replacing,
     stop_of,
     wait_text,
     with_expiry,
@@ -84,6 +86,8 @@ def on_proposed(state: State, proposal: Proposed) -> Sequence[Effect]:
         return _plan_by_hand(state, proposal)
     if why := not_planned(state, proposal) or _differs_from_dry_run(state, proposal, proposal.plan):
         return refusal(state, proposal, why)
+    if proposal.replaces:
+        return _replace(state, proposal)
     if (seat := state.rules.outside_seat(proposal.agent)) is not None and state.rules.approval_of(seat):
         return _store_for_review(state, proposal)
     return _held(state, proposal) or plan_targets(state, proposal)
@@ -111,6 +115,43 @@ def on_proposal_reviewed(state: State, review: ProposalReviewed) -> Sequence[Eff
     return [_proposal_alert(state, proposal, "INFO", f"was approved ({because})"), *effects]
 
 
+def _replace(state: State, proposal: Proposed) -> Sequence[Effect]:
+    """Put an order in the place of an open one of its sender, or refuse it: then the open one stays as it is.
+
+    One that the engine holds ends at once. One at the venue is cancelled, and the new order is held until it has ended.
+    """
+    earlier, name = f"{proposal.agent}/{proposal.replaces}", proposal.replaces
+    held = next((waiting for waiting in state.awaiting if waiting.cause == earlier), None)
+    if any(earlier in bracket.causes for bracket in state.brackets):
+        return refusal(state, proposal, f"{name} is of a bracket, which is not replaced; cancel it, and send another")
+    if (seat := state.rules.outside_seat(proposal.agent)) is not None and state.rules.approval_of(seat):
+        return refusal(state, proposal, "each order of it waits for a person; cancel the order, and send another")
+    if held is not None and not held.replaces:
+        place = state.awaiting.index(held)
+        state.awaiting.remove(held)
+        effects = _held(state, proposal) or plan_targets(state, proposal)
+        if any(isinstance(effect, Refused) for effect in effects):
+            state.awaiting.insert(place, held)
+            return effects
+        return [*effects, ProposalEnded(state.now, held.agent, held.id, "replaced", f"replaced by {proposal.id}")]
+    rows = [
+        (work, row)
+        for work in state.working.values()
+        if work.cause == earlier
+        for row in dict.fromkeys(row for row, _, _ in work.open_shares())
+        if work.state[row] != OrderState.CANCELLING
+    ]
+    book = book_of(state, proposal)
+    if not rows or book is None or held is not None:
+        return refusal(state, proposal, f"no order {name!r} of {proposal.agent} is open: it has ended, or is ending")
+    ((work, row),), (wish,) = rows, proposal.orders
+    if why := not_passing(state, book, wish, frozenset({((work.sample, work.n), row)})):
+        return refusal(state, proposal, why)
+    state.awaiting.append(proposal)
+    text = f"held until the order {name}, which it replaces, has ended"
+    return [work.cancel(row, state.now), OrdersHeld(state.now, proposal.agent, proposal.id, text)]
+
+
 def unsigned(state: State, proposal: Proposed, signed: DeviceSignature | None, plan: str, now: int) -> str:
     """Why an approval of `plan` lacks the signature of a device that it needs; empty where it needs none or has it."""
     seat = state.rules.outside_seat(proposal.agent)
@@ -134,12 +175,15 @@ def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Seque
 
     They are planned as if they came now. They end where their sender may not trade any more, or wants them no longer.
     """
-    for proposal in list(state.awaiting):
+    for waiting in list(state.awaiting):
+        proposal = replacing(state, waiting)
         stop = stop_of(proposal)
-        waits = bool(awaited_price(state, proposal.orders)) or (stop is not None and not due(state, proposal, stop))
+        waits = bool(awaited_price(state, proposal.orders) or proposal.replaces)
+        waits = waits or (stop is not None and not due(state, proposal, stop))
         sent = proposal if stop is None else fired(state, book_of(state, proposal), proposal)
+        quick = stop is not None or proposal.replaces
         halted = f"the house is halted ({state.switch.reason})" if state.switch.state == HALT else ""
-        why = halted if proposal.by_hand else _barred(state, sent) if waits and stop else not_planned(state, sent)
+        why = halted if proposal.by_hand else _barred(state, sent) if waits and quick else not_planned(state, sent)
         if state.round is not None or (not why and waits):
             continue
         if why:

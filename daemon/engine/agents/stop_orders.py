@@ -19,6 +19,7 @@ from quantd.daemon.engine.planning.gate_account import account_of, limits_in_for
 from quantd.daemon.engine.planning.rests import own_ends, passed_of, weighed
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.causes import OF_CODE
+from quantd.daemon.engine.state.open_orders import Key
 from quantd.daemon.engine.state.stop_records import Bracket
 from quantd.risk.pretrade.gate import gate
 from quantd.trading.events import Proposed
@@ -86,6 +87,19 @@ def with_expiry(state: State, proposal: Proposed) -> Proposed:
     return replace(proposal, expires=min(filter(None, (proposal.expires, end)), default=0))
 
 
+def replacing(state: State, proposal: Proposed) -> Proposed:
+    """A held order that replaces another: once that one has ended, an order for what it has not filled."""
+    earlier = f"{proposal.agent}/{proposal.replaces}"
+    if not proposal.replaces or any(work.cause == earlier for work in state.working.values()):
+        return proposal
+    filled = sum(sum(work.filled) for _, work in state.ended if work.cause == earlier)
+    (wish,) = proposal.orders
+    lots = max(abs(wish.lots) - filled, 0)
+    left = replace(proposal, orders=(replace(wish, lots=lots if wish.lots > 0 else -lots),), replaces="")
+    state.awaiting[state.awaiting.index(proposal)] = left
+    return left
+
+
 def wrong_stop(state: State, book: int, wish: Wish, orders: int) -> str:
     """Why a stop order is refused before any limit is asked; empty where it may wait. `orders` is the number of orders
     in its proposal."""
@@ -120,16 +134,16 @@ def refused_stop(state: State, book: int, wish: Wish) -> str:
     return not_passing(state, book, wish)
 
 
-def not_passing(state: State, book: int, wish: Wish, without: frozenset[str] = frozenset()) -> str:
-    """Which limit of a book or of the account an order would break with every open order, and the largest that passes;
-    empty where it passes whole. Nothing is planned or counted."""
+def not_passing(state: State, book: int, wish: Wish, without: frozenset[tuple[Key, int] | str] = frozenset()) -> str:
+    """Which limit of a book or of the account an order would break with every open order `without` these, and the
+    largest that passes; empty where it passes whole. Nothing is planned or counted."""
     universe, symbol = state.universe, wish.symbol
     change = np.zeros(universe.size)
     change[symbol] = wish.lots
     state.revalue()
     ctx = market_context(state)
     for owner in (book, HOUSE):
-        account = account_of(state, owner, without=frozenset(without))
+        account = account_of(state, owner, without=without)
         account.repeated = None
         asked = weighed(state, account, change, (wish,))
         mode = state.switch.state if owner == HOUSE else max(state.agents[owner].switch.state, state.switch.state)

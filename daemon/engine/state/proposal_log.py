@@ -29,7 +29,9 @@ CUTS_KEPT: Final = 16
 LINES_KEPT: Final = 16
 """Symbols of a verdict that are remembered once the agent has proposed again; the newest verdict has all of them."""
 
-Outcome = Literal["passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed", "withdrawn"]
+Outcome = Literal[
+    "passed", "cut", "nothing", "waits", "refused", "approval", "declined", "lapsed", "withdrawn", "replaced"
+]
 
 
 class LotCut(Struct, frozen=True):

@@ -49,6 +49,7 @@ def rows(item: Schema) -> Schema:
 
 STATUSES: Final = (
     "new", "pending_new", "accepted", "held", "partially_filled", "filled", "canceled", "expired", "rejected",
+    "replaced",
 )  # fmt: skip
 
 ACCOUNT: Final = closed(
@@ -89,8 +90,9 @@ ASSET: Final = closed(
 CLOCK: Final = closed(named("timestamp next_open next_close", AT) | {"is_open": BOOL})
 LEG: Final = (
     named("created_at updated_at submitted_at", AT)
-    | named("filled_at expired_at canceled_at failed_at", none_or(AT))
-    | named("replaced_at replaced_by replaces notional trail_percent trail_price hwm", one_of(None))
+    | named("filled_at expired_at canceled_at failed_at replaced_at", none_or(AT))
+    | named("replaced_by replaces", none_or(UUID))
+    | named("notional trail_percent trail_price hwm", one_of(None))
     | named("type order_type", one_of("market", "limit", "stop", "stop_limit"))
     | named("filled_avg_price limit_price stop_price", none_or(SIZE))
     | named("qty filled_qty", SIZE)
@@ -152,6 +154,7 @@ ANSWERS: Final[tuple[tuple[str, str, int, Schema | None], ...]] = (
     ("GET", "/v2/orders:by_client_order_id", 200, ORDER),
     ("GET", "/v2/orders/[^/]+", 200, ORDER),
     ("DELETE", "/v2/orders/[^/]+", 204, None),
+    ("PATCH", "/v2/orders/[^/]+", 200, ORDER),
     ("GET", "/v2/calendar", 200, rows(SESSION)),
     ("GET", "/v2/stocks/bars", 200, closed({"bars": by_symbol(rows(BAR))} | TOKEN)),
     ("GET", "/v2/stocks/[^/]+/bars", 200, closed({"symbol": NAME, "bars": rows(BAR)} | TOKEN)),

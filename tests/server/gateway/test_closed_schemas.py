@@ -105,6 +105,7 @@ async def test_each_route_answers_by_its_schema(tmp_path: Path) -> None:
         ):  # fmt: skip
             await ask("GET", f"/v2/{path}")
         await ask("DELETE", f"/v2/orders/{rests[0]['id']}")
+        await ask("PATCH", f"/v2/orders/{rests[1]['id']}", {"qty": "2"})
         await ask("DELETE", "/v2/orders")
         await bot.world.go(1)
         await ask("DELETE", "/v2/positions/SPY")

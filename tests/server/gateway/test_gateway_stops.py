@@ -9,6 +9,7 @@ from alpaca.trading.requests import (
     GetOrdersRequest,
     LimitOrderRequest,
     MarketOrderRequest,
+    ReplaceOrderRequest,
     StopLimitOrderRequest,
     StopLossRequest,
     StopOrderRequest,
@@ -166,3 +167,43 @@ async def test_a_class_or_an_exit_that_is_not_understood_is_refused(
     body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
     status, answer = await bot.raw("POST", "/v2/orders", body)
     assert (status in (403, 422), words in answer["message"]) == (True, True), answer
+
+
+async def test_an_order_is_replaced_by_one_with_a_new_id(bot: Bot) -> None:
+    await bot.buy(3)
+    await bot.world.go(2)
+    low, lower = round(bot.mark * 0.9, 2), round(bot.mark * 0.8, 2)
+    asked = StopOrderRequest(qty=3, side=OrderSide.SELL, stop_price=lower, **GTC)
+    old = await bot.call(bot.client.submit_order, asked)
+    new = await bot.call(bot.client.replace_order_by_id, old.id, ReplaceOrderRequest(stop_price=low, qty=2))
+    assert (new.replaces, float(new.stop_price), float(new.qty), new.status.value) == (old.id, low, 2.0, "new")
+    ended = await bot.call(bot.client.get_order_by_id, old.id)
+    assert (ended.status.value, ended.replaced_by) == ("replaced", new.id)
+    with pytest.raises(APIError, match="it cannot be replaced"):
+        await bot.call(bot.client.replace_order_by_id, old.id, ReplaceOrderRequest(stop_price=low))
+    with pytest.raises(APIError, match="would pass now"):
+        await bot.call(bot.client.replace_order_by_id, new.id, ReplaceOrderRequest(qty=90_000))
+    assert (await bot.call(bot.client.get_order_by_id, new.id)).status.value == "new"
+    await bot.call(bot.client.cancel_order_by_id, new.id)
+    limit = await bot.buy(1, limit=lower)
+    await bot.world.go(1)
+    other = await bot.call(
+        bot.client.replace_order_by_id, limit.id, ReplaceOrderRequest(limit_price=low, client_order_id="other")
+    )
+    await bot.world.go(2)
+    assert [(await bot.call(bot.client.get_order_by_id, each.id)).status.value for each in (limit, other)] == [
+        "replaced", "new",
+    ]  # fmt: skip
+    listed = await bot.call(bot.client.get_orders)
+    assert [(order.client_order_id, float(order.limit_price)) for order in listed] == [("other", low)]
+    for body, words in (({"side": "sell"}, "side cannot be replaced"), ({"stop_price": "1"}, "have no stop price")):
+        status, answer = await bot.raw("PATCH", f"/v2/orders/{other.id}", body)
+        assert (status, words in answer["message"]) == (422, True), answer
+
+
+async def test_a_bracket_is_not_replaced(bot: Bot) -> None:
+    order = await bot.call(bot.client.submit_order, bracket(bot, client_order_id="group"))
+    await bot.world.go(2)
+    for leg in order.legs:
+        with pytest.raises(APIError, match="is of a bracket"):
+            await bot.call(bot.client.replace_order_by_id, leg.id, ReplaceOrderRequest(qty=1))

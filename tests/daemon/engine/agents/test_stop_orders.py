@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantd.daemon.engine.agents.stop_orders import replacing
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import override
-from quantd.trading.effects import Filled, OrdersHeld, ProposalEnded, Publish
-from quantd.trading.events import Operator, ProposalReviewed
+from quantd.trading.effects import Cancel, Filled, OrdersHeld, ProposalEnded, Publish
+from quantd.trading.events import Operator, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, OrderBasket, Wish
 from tests.support.minutes import SESSION, at
@@ -166,6 +167,58 @@ def test_a_stop_of_yesterday_waits_for_the_first_price_of_the_session() -> None:
     run = Path({SESSION: 90.0})
     run.until({2: lambda: run.hold(10), FIRST: lambda: run.order(stop(-5, 98.0))})
     assert [basket.ts for basket in run.sent()] == [at(1, 1)]
+
+
+def test_a_stop_is_replaced_at_once_or_stays_where_the_new_one_is_refused() -> None:
+    run = Path({30: 96.5})
+
+    def act() -> None:
+        run.order(stop(-5, 98.0))
+        run.order(stop(-50_000, 97.5), id="2", replaces="1")
+        assert [proposal.id for proposal in run.shell.state.awaiting] == ["1"], "refused: the old one stays"
+        run.order(stop(-6, 97.0), id="3", replaces="1")
+        assert [proposal.id for proposal in run.shell.state.awaiting] == ["3"]
+        run.order(stop(-6, 96.0), id="4", replaces="1")
+
+    run.until({2: lambda: run.hold(10), FIRST: act})
+    assert [(e.id, e.outcome) for e in run.of(ProposalEnded)] == [("1", "replaced")]
+    assert len(run.refusals) == 2
+    assert "no order '1' of a0 is open" in run.refusals[1]
+    assert ([basket.ts for basket in run.sent("3")], run.sent("1"), run.sent("4")) == ([at(0, 31)], [], [])
+    assert list(run.shell.state.lots(0)) == [4, 0]
+
+
+def test_a_resting_order_is_replaced_by_its_cancel_and_then_the_new_order() -> None:
+    run = Path({30: 99.0, 60: 97.0}, override(FREE, max_position_weight=0.5))
+    most = int(0.5 * run.shell.state.equity_micro / 1e6 / 100)
+
+    def act() -> None:
+        run.order(rest(most - most // 50, 95.0))
+        run.order(rest(2 * most, 98.0), id="2", replaces="1")
+        assert len(run.shell.state.working) == 1, "refused: the old one stays"
+        run.order(rest(most - most // 50, 98.0), id="3", replaces="1")
+
+    run.until({FIRST: act})
+    assert (len(run.of(Cancel)), len(run.refusals)) == (1, 1)
+    assert "max_position_weight" in run.refusals[0]
+    assert [basket.lots for basket in run.sent("3")] == [[most - most // 50]], "both at once would be refused"
+    assert list(run.shell.state.lots(0)) == [most - most // 50, 0]
+    assert {fill.price_nano[0] for fill in run.of(Filled)} == {98 * NANO}
+
+
+def rest(lots: int, price: float) -> Wish:
+    return Wish(0, lots, round(price * NANO), UNTIL_CANCELLED)
+
+
+def test_what_fills_before_the_cancel_is_not_ordered_again() -> None:
+    """The venue fills the old order before it takes the cancel."""
+    run = Path({30: 94.0})
+    run.until({FIRST: lambda: run.order(rest(10, 95.0))})
+    state = run.shell.state
+    held = Proposed(state.now, "a0", "2", "a test", "me", orders=(rest(15, 96.0),), whole=True, replaces="1")
+    state.awaiting.append(held)
+    left = replacing(state, held)
+    assert (left.orders[0].lots, left.replaces, state.awaiting) == (5, "", [left])
 
 
 @given(
