@@ -15,6 +15,7 @@ from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.limits import target_mistakes
 from quantd.daemon.assembly.sinks import sinks
 from quantd.daemon.config import Config, Known, Mistake
+from quantd.daemon.config.mistakes import suggestion
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.forests.params import AllocationParams
 from quantd.risk.limits.catalogue import PROFILES
@@ -127,7 +128,7 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
     exchange = config.broker.venue
     if venue.exchanges is not None and exchange and exchange not in venue.exchanges:
         text = f'= "{exchange}" is an exchange at which quantd sends no orders: it has no record of its answers'
-        yield mistake(("broker", "venue"), text, f"write one of {', '.join(venue.exchanges)}")
+        yield mistake(("broker", "venue"), text, suggestion(exchange, venue.exchanges))
     yield from target_mistakes(config)
     yield from _build_mistakes(config)
     yield from _zone_mistakes(config)

@@ -151,7 +151,7 @@ async def test_no_order_is_tried_where_a_check_of_the_account_failed(tmp_path: P
     [
         (("--order",), "name it with --venue"),
         (("--venue", "paper"), 'venue "paper" sends orders to nobody'),
-        (("--venue", "krakn"), "write one of binance, kraken"),
+        (("--venue", "krakn"), "Did you mean kraken?"),
         (("--venue", "kraken"), "needs --live"),
     ],
 )
