@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from quantd import bundled
 from quantd.daemon.assembly.parts import Assembly, assemble
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.models.artifacts import folder as files
 from quantd.models.artifacts.card import disguised
 from quantd.models.artifacts.loader import checked
@@ -23,7 +24,7 @@ from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.run_config import around
 from quantd.research.runs.backtest import drive
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Ask, Effect
+from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Event
 
 FIRST: Final = "2019-01-02"
@@ -36,16 +37,11 @@ PLACES: Final = 4
 """Decimals of a distance. Further decimals may differ between processors."""
 
 
-class _WeightsLog:
+class _WeightsLog(Unanswered):
     """A log of the weights of each decision, as bytes of float64[N]."""
-
-    rows_only: bool = False
 
     def __init__(self) -> None:
         self.weights: list[bytes] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         if isinstance(event, Decided) and event.weights is not None:

@@ -58,14 +58,19 @@ class SampleLog(Log, Protocol):
         ...
 
 
-class NoLog:
+class Unanswered:
+    """A log without recorded answers: each policy answers itself."""
+
+    rows_only: bool = False
+
+    def answer(self, ask: Ask) -> Decided | None:
+        return None
+
+
+class NoLog(Unanswered):
     """The log of a backtest without a journal: it records nothing."""
 
     rows_only: bool = True
-
-    def answer(self, ask: Ask) -> Decided | None:
-        """Return None: without a journal each policy answers itself."""
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         return None

@@ -28,7 +28,7 @@ from quantd.training.power.attainable import Attained, attained, interval
 from quantd.training.power.cells import Learner, cell_of, costing
 from quantd.training.power.findings import Finding
 from quantd.training.power.plants import Plant, Planted, planted, planted_plan
-from quantd.training.power.reference_rule import Grown, Rule, run_rules
+from quantd.training.power.reference_rule import Grown, Rule, run_cases
 from quantd.training.runs.scorer_fit import fitted_scorer
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of, window_market
@@ -96,7 +96,7 @@ class Field:
     def _equal_weight(self, cost_bp: float) -> Grown:
         panel, splits = self.panel, self.plan.splits
         train, test = (part.rows(panel.day_ns) for part in (splits.train, splits.test))
-        return run_rules(panel, test, train, np.zeros_like(panel.open), self.costing(cost_bp).market, [Rule()])[0]
+        return run_cases(panel, test, train, [(np.zeros_like(panel.open), Rule())], self.costing(cost_bp).market)[0]
 
     def cell(self, learner: Learner, name: str, cost_bp: float) -> str:
         """Return the hex digest that identifies a cell (learner, planted signal, cost) in a file of findings."""

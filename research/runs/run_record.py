@@ -8,7 +8,7 @@ import numpy as np
 
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.host.fold_records import FillColumns, SampleRows
-from quantd.daemon.runtime.step_log import Log
+from quantd.daemon.runtime.step_log import Log, Unanswered
 from quantd.research.runs.asked import Asked
 from quantd.research.runs.failures import FailureCount
 from quantd.trading.display_text import session_date
@@ -23,20 +23,12 @@ FOLD: Final = 256
 """Number of batches of fills summed at a time: one pass over columns is cheaper than one pass per batch."""
 
 
-class Counter:
-    """A log that counts the effects for which `counts` returns True.
-
-    The log has no recorded answers, so the policies answer all questions.
-    """
-
-    rows_only: bool = False
+class Counter(Unanswered):
+    """A log that counts the effects for which `counts` returns True."""
 
     def __init__(self, counts: Callable[[Effect], bool]) -> None:
         self.count = 0
         self._counts = counts
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.count += sum(map(self._counts, effects))

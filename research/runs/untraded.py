@@ -19,6 +19,7 @@ from msgspec import Struct
 from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.engine.state.settings import AgentRules
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.research.runs.backtest import POINT, drive
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_NAMES
@@ -49,14 +50,12 @@ class Untraded(Struct, frozen=True):
         return f"Nothing was traded: {self.reason}. {self.remedy}."
 
 
-class Obstacles:
+class Obstacles(Unanswered):
     """A log that counts the outcomes of decisions: holds, empty weights, refused changes, orders and expired orders.
 
     `asked` counts the questions, `held` the answers that keep the positions, `empty` the answers with weights of 0
     only.
     """
-
-    rows_only = False
 
     def __init__(self, agents: int) -> None:
         """`agents` is the number of trading agents. Shadow (untraded) agents follow; their weights are not stored."""

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from quantd.daemon.assembly.parts import Assembly, reassemble
 from quantd.daemon.engine.state.settings import Rules
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.research.runs.benchmark_runs import Benchmark, benchmark_record
 from quantd.research.runs.comparison import Drive, performance_of, recorded, samples_a_year, settings_of
 from quantd.research.runs.failures import AgentFailures
@@ -33,8 +34,8 @@ from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Known, Look
 from quantd.risk.limits.catalogue import FIELDS, LIMIT_OF, LIMITS, Limits, override, value_of
 from quantd.trading.display_text import session_date
-from quantd.trading.effects import Ask, Effect, Planned, Switched
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Effect, Planned, Switched
+from quantd.trading.events import Event
 from quantd.trading.instruments import MICRO, last_prices_note, synthetic_note
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.sessions import DAY_NS
@@ -304,17 +305,12 @@ def _date(record: Record, row: int) -> str:
     return session_date(record.days_ns[row]).isoformat()
 
 
-class _CutLog:
+class _CutLog(Unanswered):
     """A log of the orders that limits cut or refused, and of stops: `found` has pairs (ns UTC, count by limit)."""
-
-    rows_only: bool = False
 
     def __init__(self, rules: Rules) -> None:
         self.found: list[tuple[int, Counter[str]]] = []
         self._keys = np.array([LIMIT_OF.get(code, "") for code in range(128)])
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:

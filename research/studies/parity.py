@@ -24,6 +24,7 @@ from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.engine.state import State
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.runtime.timeline import Item, time_of
 from quantd.trading.codec import Entry, decode, encode, slice_of
 from quantd.trading.display_text import instant_text
@@ -147,16 +148,11 @@ class _JournalFacts(Struct):
     late: set[tuple[int, int]]
 
 
-class Book:
+class Book(Unanswered):
     """A log that stores steps in the journal's form."""
-
-    rows_only: bool = False
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         """Store the step encoded and decoded, as a journal does, so that run and backtest have the same types."""

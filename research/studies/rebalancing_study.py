@@ -20,14 +20,15 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable
 from quantd.daemon.policies.composed import policy_of
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.views.report import rendering
 from quantd.daemon.views.report.section_parts import Cell, Note, Section, Table, bar
 from quantd.daemon.views.report.section_parts import Row as TableRow
 from quantd.research.runs.comparison import Drive, mean_equity, performance_of, recorded, samples_a_year, unlimited
 from quantd.research.runs.looks import look_of, try_note_looks
 from quantd.research.runs.trials import Known, Look
-from quantd.trading.effects import Ask, Effect
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Effect
+from quantd.trading.events import Event
 from quantd.trading.instruments import MICRO
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import Policy
@@ -159,17 +160,12 @@ def _with_rule(config: Config, agent: Agent, rule: Mapping[str, Any], cost_bp: f
     )  # fmt: skip
 
 
-class _OrderCount:
+class _OrderCount(Unanswered):
     """A log that counts orders, and the samples with orders."""
-
-    rows_only: bool = False
 
     def __init__(self) -> None:
         self.orders = 0
         self.samples: set[int] = set()
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:

@@ -127,15 +127,6 @@ def expected_by(panel: Panel, train: range, signal: Floats) -> dict[Kind, Floats
     return {"own": signal, "joint": joint, "market": market}
 
 
-def run_rules(
-    panel: Panel, rows: range, scale: range, expected: Floats, of: MarketPlan, rules: Sequence[Rule]
-) -> list[Grown]:
-    """Trade each rule on the signal `expected` float64[T, N] over `rows`, and return the growth of each. The
-    signal is divided by its standard deviation in the rows `scale`. `of` has costs, capital and lots. Axes: T sessions,
-    N assets."""
-    return run_cases(panel, rows, scale, [(expected, rule) for rule in rules], of)
-
-
 def run_cases(
     panel: Panel, rows: range, scale: range, cases: Sequence[tuple[Floats, Rule]], of: MarketPlan
 ) -> list[Grown]:
