@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.venue.splits import scale_mark, split_books
 from quantd.risk.limits.catalogue import override
 from quantd.trading.effects import Filled, ProposalEnded, Publish
 from quantd.trading.events import CancelRequested, Operator, ProposalReviewed
@@ -220,3 +221,28 @@ def disturb(run: Path, kind: str, bar: int) -> None:
     else:
         for work in list(state.working.values())[-1:]:
             run.shell.run(CancelRequested(state.now, work.sample, work.n, 0, "no longer", "me"))
+
+
+def test_a_split_rescales_a_stop_order_and_the_exits_of_a_bracket() -> None:
+    run = Path({})
+
+    def act() -> None:
+        run.order(bracket(10, 103.0, 97.0))
+        run.order(Wish(0, -6, round(91.01 * NANO), UNTIL_CANCELLED, trigger_nano=95 * NANO), id="2")
+
+    def split() -> None:
+        state = run.shell.state
+        rows = {book: state.open_rows(book) for book in (0, HOUSE)}
+        scale_mark(state, 0, 2, 1)
+        split_books(state, state.now, 0, 2, 1)
+        assert [(p.id, p.orders[0].lots, p.orders[0].trigger_nano) for p in state.awaiting] == [
+            ("2", -12, round(47.5 * NANO)), ("1#stop_loss", -20, round(48.5 * NANO)),
+        ]  # fmt: skip
+        assert state.awaiting[0].orders[0].limit_nano == round(45.51 * NANO), "rounded to the tick, up for a sale"
+        (group,) = state.brackets
+        assert (group.left, group.entry.orders[0].exits[:2]) == (20, (round(51.5 * NANO), round(48.5 * NANO)))
+        assert {book: [lots for _, lots, *_ in state.open_rows(book)] for book in rows} == {
+            book: [2 * lots for _, lots, *_ in before] for book, before in rows.items()
+        }
+
+    run.until({2: lambda: run.hold(20), FIRST: act, 20: split})

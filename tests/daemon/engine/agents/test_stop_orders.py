@@ -261,3 +261,11 @@ def test_no_run_with_stops_holds_more_than_was_counted_and_each_fires_at_the_fir
             else:
                 assert over[id] <= at(0, first + 1), "it ended before it could fire, or when it fired"
     assert run.seen > BARS
+
+
+def test_a_flatten_sells_what_a_stop_would_sell_and_ends_it() -> None:
+    run = Path({60: 96.0})
+    flatten = lambda: run.shell.run(Operator(run.shell.state.now, "flatten", "a test", "me"))  # noqa: E731
+    run.until({2: lambda: run.hold(10), FIRST: lambda: run.order(stop(-10, 98.0)), 20: flatten})
+    assert [effect.id for effect in run.of(ProposalEnded)] == ["1"]
+    assert (run.sent(), list(run.shell.state.lots(0))) == ([], [0, 0])
