@@ -130,17 +130,17 @@ async def test_a_vacant_place_is_the_book_of_an_agent_without_a_restart(tmp_path
             worked, answered = await call(client, "propose", weights={"SPY": 0.2}, id="a", reason="first")
             assert worked, answered
             worked, end = await call(client, "wait", id="a")
-            assert (worked, end["orders"][0]["state"]) == (True, "filled"), end
+            assert worked, end
+            assert [order["state"] for order in end.get("orders", [])] == ["filled"], end
         assert status(tmp_path)["run"] == run
     assert (tmp_path / "config.toml").read_text() == before
 
 
 @pytest.mark.long
 async def test_a_running_daemon_restarts_by_itself_with_a_new_agent(tmp_path: Path) -> None:
-    # `trend` holds cash: it may hold a tenth of its book in each symbol
-    text = PACED.replace("params = { lookback = 60 }", "limits = { max_position_weight = 0.1 }")
+    # `trend` holds most of its book in cash, from which the new book is paid at any speed of the machine
+    text = PACED.replace("params = { lookback = 60 }", "params = { invested = 0.2 }")
     write(tmp_path, text.replace("capital = 0.5", "capital = 0.6").replace('"momentum"', '"equal_weight"'))
-    began_s = time.monotonic()
     with trading(tmp_path) as process:
         first = status(tmp_path, lambda seen: seen["ready"] and seen["fills"] > 0)
         refused = quantd(tmp_path, "agent", "add", "greedy", "--share", "0.9")
@@ -154,12 +154,12 @@ async def test_a_running_daemon_restarts_by_itself_with_a_new_agent(tmp_path: Pa
             worked, answered = await call(client, "propose", weights={"SPY": 0.2}, id="a", reason="first")
             assert worked, answered
             worked, end = await call(client, "wait", id="a")
-            assert (worked, end["orders"][0]["state"]) == (True, "filled"), end
+            assert worked, end
+            assert [order["state"] for order in end.get("orders", [])] == ["filled"], end
         second = status(tmp_path)
         assert process.poll() is None, "it is the same process"
         assert second["run"] != first["run"]
         assert {agent["name"] for agent in second["agents"]} == {"even", "trend", "guest"}
-        assert time.monotonic() - began_s < 30.0, "from the start to a filled order of an own book"
 
 
 @pytest.mark.long
