@@ -106,7 +106,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Realised: _words_of(""),
     Request: _words_of("at given lots"),
     Rules: _words_of(
-        "agents borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
+        "agents approvals borrow_bp_annual calendar capital cash_micro cash_tolerance_micro challenges coin_fee_bp "
         "counts_refusals daily differences execution first_seat flatten_on follow_ups good_till_cancelled house "
         "house_calendar keep_bars live lookback macro max_failures notices outside promotion rearm_samples regime "
         "reviewed seats sessions shadows universe venue_pays volume_lookback"
