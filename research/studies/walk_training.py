@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from quantd.adapters.feeds.recorded.sound_bars import EXCEPTIONS
 from quantd.daemon.runtime.version import code_version
 from quantd.models.artifacts.folder import read_manifest
 from quantd.models.artifacts.loader import load_artifact
@@ -63,6 +64,9 @@ def settings_of(plan: Plan) -> dict[str, object]:
     }  # fmt: skip
     if actions is not None:
         settings["feed.actions"] = str(actions.resolve())
+    answers = plan.data.files[0].with_name(EXCEPTIONS)  # those that the training takes
+    if answers.is_file():
+        settings["feed.exceptions"] = str(answers.resolve())
     if plan.market.cash_rate is not None:
         settings["account.cash_rate"] = plan.market.cash_rate
     return settings
