@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,13 @@ import quantd
 from quantd.daemon.config.keys import all_keys
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
-from scripts.site.builder import everything, llms, search_script, stage
+from scripts.site.builder import everything, llms, stage
 from scripts.site.gallery import FOLDER, NOTEBOOKS, SUMMARIES
 from scripts.site.gallery import page as gallery_page
 from scripts.site.links import faults, site_faults
 from scripts.site.pages import MAKERS, ROOT, Page, pages
 from scripts.site.reference import command_line, glossary, records
+from scripts.site.search import DRAWN, answered, hits, question_faults, questions, with_questions
 from scripts.site.snippets.execution import run_page
 from scripts.site.snippets.extraction import snippets
 
@@ -91,22 +92,59 @@ def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")
-def test_neither_the_search_nor_the_index_for_models_leads_to_a_page_of_makers(tmp_path: Path) -> None:
+def test_neither_the_search_nor_the_index_for_models_leads_to_a_page_of_makers() -> None:
     index = llms(pages())
     assert "operate/live.md" in index
     assert [page.place for page in pages() if page.place.startswith(MAKERS) and f"({page.place})" in index] == []
     places = ("decisions/records.html#008", "operate/switch.html#stops", "develop/mutants.html")
     items = [{"location": place, "title": "Protective stops", "text": "stops rest and give way"} for place in places]
-    lines = (
-        "const found = []; globalThis.self = { postMessage: (message) => found.push(message) };",
-        search_script(),
-        f"self.onmessage({{ data: {{ type: 0, data: {{ items: {json.dumps(items)} }} }} }});",
-        'self.onmessage({ data: { type: 2, data: { input: "protective stops" } } });',
-        "console.log(JSON.stringify(found[1].data.items.map((item) => item.id)));",
-    )
-    (tmp_path / "search.js").write_text("\n".join(lines), encoding="utf-8")
-    done = subprocess.run(["node", tmp_path / "search.js"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [1]
+    assert hits(json.dumps({"items": items}), ["protective stops"]) == [["operate/switch.html#stops"]]
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
+def test_a_question_leads_to_the_section_that_answers_it_in_other_words() -> None:
+    site_pages = [Page("a.md", "a.md", "# Deposits\n\n## Each month\n"), Page("b.md", "b.md", "# Averages\n")]
+    asked = {"a.md#each-month": ["dollar cost averaging", "recurring buys"], "b.md": []}
+    assert question_faults(site_pages, asked) == []
+    items = [
+        {"location": "b.html", "title": "Averages", "text": "Averaging a cost, dollar by dollar: cost cost cost"},
+        {"location": "a.html", "title": "Deposits", "text": "Money paid in"},
+        {"location": "a.html#each-month", "title": "Each month", "text": "The job deposit pays money in"},
+    ]
+    index = json.dumps({"items": items})
+    queries = ["how do I average dollar cost?", "recurring buy"]
+    assert [found[:1] for found in hits(index, queries)] == [["b.html"], []]
+    weighed = with_questions(index, site_pages, asked)
+    assert [found[:1] for found in hits(weighed, queries)] == [["a.html#each-month"]] * 2
+    assert question_faults(site_pages, {"a.md#gone": [], "c.md": []}) == [
+        "docs/questions.toml: a.md#gone: there is no such heading",
+        "docs/questions.toml: c.md: there is no such page",
+    ]
+
+
+def test_each_page_that_guides_a_user_has_questions_and_every_question_has_a_page() -> None:
+    asked = questions()
+    assert question_faults(pages(), asked) == []
+    assert {key: rows for key, rows in asked.items() if not 1 <= len(rows) <= 10} == {}
+    guides = ("docs/trade/", "docs/risk/", "docs/operate/", "docs/venues/", "docs/learn/", "docs/deploy/")
+    have = {key.partition("#")[0] for key in asked}
+    paths = [page.path for page in pages() if page.path.startswith(guides) and not page.path.endswith("/README.md")]
+    assert len(paths) > 30
+    assert [path for path in paths if path not in have] == []
+
+
+def test_the_answers_of_the_drawn_questions_are_places_of_the_site() -> None:
+    places = {page.place.removesuffix(".md") + ".html": page.anchors | {""} for page in pages()}
+    drawn = tomllib.loads(DRAWN.read_text(encoding="utf-8"))
+    assert len(drawn["drawn"]) == 25
+    answers = {answer for rows in drawn.values() for row in rows for answer in row["answers"]}
+    folders = {answer for answer in answers if answer.endswith("/")}
+    assert {answer for answer in folders if not any(place.startswith(answer) for place in places)} == set()
+    pairs = [answer.partition("#")[::2] for answer in sorted(answers - folders)]
+    assert [(place, at) for place, at in pairs if at not in places.get(place, ())] == []
+    assert answered(["x.html", "a.html#b"], ["a.html"])
+    assert not answered(["a.html"], ["a.html#b"])
+    assert not answered(["w.html", "x.html", "y.html", "a.html"], ["a.html"])
 
 
 @pytest.mark.long

@@ -1,17 +1,19 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
 `build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages. `figures [--peers]` makes
-the figures again. `gallery` executes the notebooks into docs/gallery.
+the figures again. `gallery` executes the notebooks into docs/gallery. `questions` measures the search of a built site.
 """
 
 import sys
+import tomllib
 from collections.abc import Sequence
 from time import monotonic
 
-from scripts.site.builder import LinkError, build, everything
+from scripts.site.builder import BUILD, LinkError, build, everything
 from scripts.site.figures import remake
 from scripts.site.gallery import write as write_gallery
 from scripts.site.pages import ROOT, pages
+from scripts.site.search import DRAWN, measure
 from scripts.site.snippets.report import execute, write
 
 
@@ -26,7 +28,9 @@ def main(words: Sequence[str]) -> int:
     if list(words) == ["gallery"]:
         print("\n".join(write_gallery()))
         return 0
-    usage = "build | run [PAGE...] | figures [--peers] | gallery"
+    if list(words) == ["questions"]:
+        return _questions()
+    usage = "build | run [PAGE...] | figures [--peers] | gallery | questions"
     print(f"usage: python -m scripts.site {usage}", file=sys.stderr)
     return 2
 
@@ -40,6 +44,16 @@ def _build() -> int:
         print(f"{broken}\nquantd: the site is not built; mend the links above.", file=sys.stderr)
         return 1
     print(f"{len(site_pages)} pages, 0 broken links, {monotonic() - began:.1f} s: {site.relative_to(ROOT)}/index.html")
+    return 0
+
+
+def _questions() -> int:
+    index = BUILD / "site" / "search.json"
+    if not index.is_file():
+        print(f"{index.relative_to(ROOT)} is missing; `make docs-site` builds the site", file=sys.stderr)
+        return 2
+    for name, drawn in tomllib.loads(DRAWN.read_text(encoding="utf-8")).items():
+        print(f"{name}:", *measure(index.read_text(encoding="utf-8"), drawn), sep="\n")
     return 0
 
 

@@ -21,6 +21,7 @@ from scripts.site.links import faults, rewritten, site_faults
 from scripts.site.pages import MAKERS, ROOT, Page, pages
 from scripts.site.reference import glossary
 from scripts.site.reference.generated import generated
+from scripts.site.search import question_faults, questions, search_script, with_questions
 from scripts.site.snippets.report import marked, not_run_page
 from scripts.site.versions import tags, versions
 
@@ -30,9 +31,6 @@ DOORS: Final = tomllib.loads((ROOT / "docs" / "doors" / "doors.toml").read_text(
 
 THEME: Final = Path(__file__).with_name("theme")
 """What replaces parts of the generator's theme: the head of a page, the foot and styles."""
-
-SEARCH: Final = Path(__file__).with_name("search_worker.js")
-"""Ranks sections by their words; the theme's own search finds only pages that have every word."""
 
 STYLES: Final = "assets/quantd.css"
 SCRIPT: Final = "assets/quantd.js"
@@ -188,14 +186,10 @@ def llms(site_pages: Sequence[Page]) -> str:
     return "\n".join(parts)
 
 
-def search_script() -> str:
-    """The search of the site, which leads to no page of MAKERS."""
-    return SEARCH.read_text(encoding="utf-8").replace('"@MAKERS@"', json.dumps(MAKERS)[1:-1])
-
-
 def build(site_pages: Sequence[Page]) -> Path:
     """The folder of the built site. Raises LinkError, with every link that leads nowhere."""
-    if broken := faults(list(site_pages)):
+    asked = questions()
+    if broken := [*faults(list(site_pages)), *question_faults(site_pages, asked)]:
         raise LinkError("\n".join(broken))
     source, site, owner = BUILD / "source", BUILD / "site", facts()
     stage(site_pages, source)
@@ -216,6 +210,8 @@ def build(site_pages: Sequence[Page]) -> Path:
         (site / page.place).write_text(_without_front_matter(staged), encoding="utf-8")
     (worker,) = (site / "assets/javascripts/workers").glob("search.*.js")
     worker.write_text(search_script(), encoding="utf-8")
+    index = site / "search.json"
+    index.write_text(with_questions(index.read_text(encoding="utf-8"), site_pages, asked), encoding="utf-8")
     (site / "llms.txt").write_text(llms(site_pages), encoding="utf-8")
     (site / "sitemap.xml").write_text(sitemap(site_pages, owner.documentation or LOCAL), encoding="utf-8")
     if broken := site_faults(site):

@@ -1,10 +1,15 @@
-// The search of the site, in a worker: ranks sections by BM25 (Robertson and Zaragoza 2009) over title, path and text.
+// The search of the site, in a worker: ranks sections by BM25 (Robertson and Zaragoza 2009) over title, path and text,
+// and by the question, of those that the section answers (docs/questions.toml), that shares most with the query.
 // A section needs not contain every word of a question, so that the whole text of an error finds its page. Messages are
 // those of the theme: 0 has the index, 1 answers it; 2 has a query, 3 its result.
 "use strict";
 
 const WEIGHTS = { title: 4, path: 2, text: 1 };
 const K1 = 1.2, B = 0.6, PAGE = 10;
+const QUESTION = 2.5; // of a word of the best question; more than K1 + 1, the most that a text gets for a word
+const SILENT = new Set(("a an and any are as at be but by can could do does for from have how i if in into is it its " +
+  "me my no not of on one or our please should so some that the their them there this to use using was we what " +
+  "when where which who why will with would you your").split(" ")); // words that no question is about
 const LISTS = /^(changelog|by-task|reference\/requirements|reference\/modules|reference\/not-run|reference\/index)\b/;
 const LIST_SHARE = 0.4; // of the score: a page of links names many subjects and explains none
 const MAKERS = ["@MAKERS@"]; // pages for those who change quantd: no reader's question leads there
@@ -13,7 +18,7 @@ const WORD = /[\p{L}\p{N}]+/gu;
 
 let index = null;
 
-const stem = (word) => word.length > 4 ? word.replace(/(?:ings?|ed|es|s)$/, "") : word.replace(/(?<=\w{2})s$/, "");
+const stem = (word) => word.length > 4 ? word.replace(/(?:ings?|ed|es|e|s)$/, "") : word.replace(/(?<=\w{2})s$/, "");
 
 // words of a text that may have tags, with their places in it
 function words(text) {
@@ -34,7 +39,9 @@ function built(items) {
         length += field === "text" ? 1 : 0;
       }
     }
-    return { counts, length, share: LISTS.test(item.location) ? LIST_SHARE : 1 };
+    const questions = (item.questions || []).map((question) => new Set(words(question).map((word) => word.stem)));
+    for (const name of questions.flatMap((stems) => [...stems])) if (!counts.has(name)) counts.set(name, 0);
+    return { counts, length, questions, share: LISTS.test(item.location) ? LIST_SHARE : 1 };
   });
   const holders = new Map();
   documents.forEach((document, id) => {
@@ -45,26 +52,34 @@ function built(items) {
   return { items, documents, holders, mean };
 }
 
-// stems of a query; the last word may be unfinished
+// stems of a query without words such as "how", unless it has no others; the last word may be unfinished
 function terms(input) {
-  const asked = [...new Set(words(input).map((word) => word.stem))];
+  const every = words(input);
+  const heard = every.filter((word) => !SILENT.has(input.slice(word.start, word.end).toLowerCase()));
+  const asked = [...new Set((heard.length ? heard : every).map((word) => word.stem))];
   const last = asked[asked.length - 1];
   if (!last || index.holders.has(last) || /\s$/.test(input)) return asked;
   return [...asked.slice(0, -1), ...[...index.holders.keys()].filter((name) => name.startsWith(last)).slice(0, 20)];
 }
 
 function ranked(input) {
-  const scores = new Map();
+  const scores = new Map(), rarities = new Map();
   const total = index.documents.length;
   for (const term of terms(input)) {
     const holders = index.holders.get(term) || [];
     const rarity = Math.log(1 + (total - holders.length + 0.5) / (holders.length + 0.5));
+    rarities.set(term, rarity);
     for (const id of holders) {
       const { counts, length, share } = index.documents[id];
       const count = counts.get(term);
       const score = (count * (K1 + 1)) / (count + K1 * (1 - B + (B * length) / index.mean));
       scores.set(id, (scores.get(id) || 0) + rarity * score * share);
     }
+  }
+  for (const [id, score] of scores) {
+    const shared = index.documents[id].questions.map((stems) =>
+      [...rarities].reduce((sum, [term, rarity]) => sum + (stems.has(term) ? rarity : 0), 0));
+    scores.set(id, score + QUESTION * Math.max(0, ...shared));
   }
   return [...scores].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
 }
