@@ -1,6 +1,6 @@
 """Answers with planted knowledge, and of agents without any, over the bundled days: how often they are named.
 
-`python -m tests.support.planted_knowledge 400` prints the table of docs/trade/external.md.
+`python -m tests.support.planted_knowledge 400` prints the shares that docs/trade/external.md quotes.
 """
 
 import sys
