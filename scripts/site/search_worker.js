@@ -62,23 +62,27 @@ function terms(input) {
   return [...asked.slice(0, -1), ...[...index.holders.keys()].filter((name) => name.startsWith(last)).slice(0, 20)];
 }
 
+// how much a word tells: the fewer of the documents have it, the more
+const rarity = (total, having) => Math.log(1 + (total - having + 0.5) / (having + 0.5));
+
 function ranked(input) {
-  const scores = new Map(), rarities = new Map();
+  const scores = new Map(), asked = terms(input);
   const total = index.documents.length;
-  for (const term of terms(input)) {
+  for (const term of asked) {
     const holders = index.holders.get(term) || [];
-    const rarity = Math.log(1 + (total - holders.length + 0.5) / (holders.length + 0.5));
-    rarities.set(term, rarity);
+    const weight = rarity(total, holders.length);
     for (const id of holders) {
       const { counts, length, share } = index.documents[id];
       const count = counts.get(term);
       const score = (count * (K1 + 1)) / (count + K1 * (1 - B + (B * length) / index.mean));
-      scores.set(id, (scores.get(id) || 0) + rarity * score * share);
+      scores.set(id, (scores.get(id) || 0) + weight * score * share);
     }
   }
+  const every = index.documents.flatMap((document) => document.questions);
+  const weights = asked.map((term) => [term, rarity(every.length, every.filter((stems) => stems.has(term)).length)]);
   for (const [id, score] of scores) {
     const shared = index.documents[id].questions.map((stems) =>
-      [...rarities].reduce((sum, [term, rarity]) => sum + (stems.has(term) ? rarity : 0), 0));
+      weights.reduce((sum, [term, weight]) => sum + (stems.has(term) ? weight : 0), 0));
     scores.set(id, score + QUESTION * Math.max(0, ...shared));
   }
   return [...scores].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
