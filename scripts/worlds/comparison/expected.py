@@ -83,6 +83,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "safety/monitor": ("effect: Assessed",),
     "safety/notices": ("alert: correlation", "alert: decay", "alert: rebalance"),
     "safety/parent_orders": ("parent order: twap",),
+    "safety/devices": (),  # no world has a device
     "safety/pending_limits": ("alert: loosening, on Tick", "alert: loosening, on Approved"),
     "safety/proposal_ends": ("effect: ProposalEnded",),
     "safety/resting_orders": ("alert: rest",),

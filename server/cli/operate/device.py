@@ -1,7 +1,7 @@
 """Make the key of a device that approves, register it, revoke it, or sign a change of who approves.
 
 The private key is made on the machine, or as the user, of the person who approves: no daemon reads it. The public key
-is a line of [approvals] in the configuration of the daemon.
+is a line of the table approvals in the configuration of the daemon.
 """
 
 import tomllib
