@@ -16,7 +16,6 @@ from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Re
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, say, table
 from quantd.daemon.cli.places import place
-from quantd.daemon.engine.safety.devices import DEVICES, LONGEST_NS, of_limits, signed_text
 from quantd.server.api.place import ApiPlace
 from quantd.server.cli.client import Daemon, reach, running
 from quantd.server.cli.operate.mcp import Address, TokenFile, http_address, secret_in
@@ -94,6 +93,8 @@ def confirm(
 
     The token has the scope admin.
     """
+    from quantd.daemon.engine.safety.devices import DEVICES, of_limits
+
     daemon = reached(url, token_file, config, state, sets)
     reviews = daemon.get("/api/v1/reviews")
     waiting = reviews["limits"]
@@ -121,8 +122,16 @@ def reached(url: str, token_file: Path | None, config: Path, state: Path | None,
     return Daemon(there, secret_in(token_file), Path(), verified=True)
 
 
+def signed_review(file: Path, agent: str, proposal: dict[str, Any], plan: str, now: int) -> dict[str, Any]:
+    """The signature of the approval of a proposal with this plan, with the private key in a file."""
+    from quantd.daemon.engine.safety.devices import of_proposal
+
+    return signed(file, of_proposal(agent, proposal["id"], proposal["ts"], plan), now)
+
+
 def signed(file: Path, fields: tuple[str, ...], now: int) -> dict[str, Any]:
     """The signature of `fields` with the private key in a file, valid for ten minutes from `now`, ns UTC."""
+    from quantd.daemon.engine.safety.devices import LONGEST_NS, signed_text
     from quantd.models.artifacts.signature import private_key
 
     key, expires = private_key(file), now + LONGEST_NS * 2 // 3

@@ -9,8 +9,7 @@ import typer
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.engine.safety.devices import of_proposal
-from quantd.server.cli.operate.device import reached, signed
+from quantd.server.cli.operate.device import reached, signed_review
 from quantd.server.cli.operate.mcp import Address, TokenFile
 from quantd.server.cli.operate.portfolio import print_answer
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
@@ -62,7 +61,7 @@ def review(
     if approve or decline:
         body = {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan}
         if key is not None:
-            body["signed"] = signed(key, of_proposal(agent, proposal["id"], proposal["ts"], plan), reviews["now"])
+            body["signed"] = signed_review(key, agent, proposal, plan, reviews["now"])
         answer = daemon.post(path, body)
     else:
         answer = daemon.post(f"{path}/preview", {"id": proposal["id"]})

@@ -69,8 +69,8 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
 def test_stages_run_in_the_order_of_the_table() -> None:
     names = [stage.run.__name__ for stage in STAGES]
     assert names == [
-        "review_rests", "release_held", "execute_parents", "serve_tick", "note_rebalances", "count_refusals",
-        "sync_stops",
+        "review_rests", "follow_brackets", "release_held", "execute_parents", "serve_tick", "note_rebalances",
+        "count_refusals", "sync_stops",
     ]  # fmt: skip
     assert {kind for stage in STAGES for kind in stage.after} == set(get_args(Event))
 

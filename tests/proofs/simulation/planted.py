@@ -87,7 +87,7 @@ BUGS = (
     Bug("a trip of the switch leaves orders open", switch.cancel_open_orders,
         "effects.append(work.cancel(row, state.now))", "work.cancel(row, state.now)"),
     Bug("open orders reserve nothing", gate_account.account_of,
-        "if state.working or state.crosses or state.venue.foreign:", "if state.venue.foreign:"),
+        "if state.working or state.crosses or state.venue.foreign or state.awaiting:", "if state.venue.foreign:"),
     Bug("open purchases reserve no cash", gate_account._add_open_orders,
         "up_cash += lots * worst * (1.0 + fee)", "pass"),
     Bug("follow-ups count on sales that have not filled", gate_account.account_of,

@@ -86,8 +86,9 @@ async def test_rounds_of_one_agent_are_its_part_of_all_rounds(shared: Any, limit
         decisions += page["decisions"]
         cursor = page["next"]
     assert decisions == expected
-    _, none = await get(shared, "/api/v1/decisions?agent=nobody")
-    assert (none["decisions"], none["next"]) == ([], "")
+    status, unknown = await get(shared, "/api/v1/decisions?agent=nobody")
+    assert status == 404
+    assert "trend" in unknown["detail"]
 
 
 @in_shared_loop

@@ -9,10 +9,9 @@ import pytest
 
 from tests.support.venues.binance import Exchange, Market, Moved
 
-pytest.importorskip("binance.client", reason="python-binance is not installed (pip install python-binance)")
-
-from binance.client import Client
-from binance.exceptions import BinanceAPIException
+official = pytest.importorskip("binance.client", reason="python-binance is not installed (pip install python-binance)")
+Client = official.Client
+BinanceAPIException = pytest.importorskip("binance.exceptions").BinanceAPIException
 
 
 @pytest.fixture
