@@ -207,9 +207,9 @@ def unheard(client_of: Callable[[str], Any]) -> Callable[[str], Any]:
             stream.heard_future = stream.future
 
             def future(name: str) -> Any:
-                made = stream.heard_future(name)
-                made.add_done_callback(lambda done: done.cancelled() or done.exception())
-                return made
+                heard = stream.heard_future(name)
+                heard.add_done_callback(lambda done: done.cancelled() or done.exception())
+                return heard
 
             stream.future = future
         return stream

@@ -82,10 +82,10 @@ def at_worst(parts: Parts) -> list[str]:
     outside = {rules.seats[number] for number in rules.outside}
     lines = []
     for agent in (agent for agent in rules.agents if agent.name in outside):
-        own = agent.limits, agent.capital_micro / MICRO, ""
+        book = agent.limits, agent.capital_micro / MICRO, ""
         account = house, rules.cash_micro / MICRO, " of the account"
-        orders = [(min(room_of(agent.limits, house)) * own[1], "its capital")]
-        for limits, equity, whose in (own, account):
+        orders = [(min(room_of(agent.limits, house)) * book[1], "its capital")]
+        for limits, equity, whose in (book, account):
             if limits.max_position_weight is not None:
                 orders.append((limits.max_position_weight * equity, f"max_position_weight{whose}"))
             if limits.max_order_notional is not None:
@@ -94,7 +94,7 @@ def at_worst(parts: Parts) -> list[str]:
         short = "may sell short" if agent.limits.allow_short and house.allow_short else "may not sell short"
         lines.append(
             f"{agent.name} may at worst add {order:,.2f} {rules.universe.currency} by an order ({cause}), and {short}. "
-            f"Before a switch stops what adds, it loses {_losses(*own[:2])}, and the account {_losses(*account[:2])}; "
+            f"Before a switch stops what adds, it loses {_losses(*book[:2])}, and the account {_losses(*account[:2])}; "
             f"a jump between two samples costs more. {_APPROVAL[rules.approval_of(rules.seats.index(agent.name))]}"
         )
     return lines
@@ -112,8 +112,8 @@ def _losses(limits: Limits, equity: float) -> str:
     named = (("max_drawdown", ""), ("max_daily_loss", " in a day"), ("max_weekly_loss", " in a week"))
     bounds = [(getattr(limits, name), name, over) for name, over in named]
     texts = [f"{bound * equity:,.2f}{over} by {name}" for bound, name, over in bounds if bound is not None]
-    whole = [] if limits.max_drawdown is not None else ["without a bound (no max_drawdown is set)"]
-    return ", ".join([*whole, *texts])
+    unbounded = [] if limits.max_drawdown is not None else ["without a bound (no max_drawdown is set)"]
+    return ", ".join([*unbounded, *texts])
 
 
 def small_lots(parts: Parts) -> list[str]:

@@ -110,9 +110,9 @@ def sweep_page(sweep: Sweep, name: str) -> str:
         *map(Note, sweep.doubt_lines()),
     ]
     if sweep.overfitting is not None:
-        found = sweep.overfitting
+        cscv = sweep.overfitting
         notes.append(Note(
-            f"Probability of overfitting {found.probability:.2f}, by combinatorially symmetric cross-validation of "
-            f"{found.blocks} blocks; the choice loses out of sample in {found.loss:.0%} of the divisions."
+            f"Probability of overfitting {cscv.probability:.2f}, by combinatorially symmetric cross-validation of "
+            f"{cscv.blocks} blocks; the choice loses out of sample in {cscv.loss:.0%} of the divisions."
         ))  # fmt: skip
     return rendering.page(f"Sweep of {name}, {len(sweep.points):,} points", notes, SECTIONS, sweep)

@@ -97,7 +97,7 @@ def _measure(place: int, title: str, field: str, unit: str) -> Section[Rebalanci
             cell = Cell(f"rows.{k}.{field}", value, unit, "n bar", shown, bar(value, values))
             cells.setdefault(row.rule, []).append("failed" if row.failed else cell)
         heads = [f"{cost:g} bp" for cost in dict.fromkeys(row.cost_bp for row in result.rows)]
-        return (Table(("", *heads), [TableRow(rule, found) for rule, found in cells.items()]),)
+        return (Table(("", *heads), [TableRow(rule, row_cells) for rule, row_cells in cells.items()]),)
 
     return Section(field, place, title, table)
 

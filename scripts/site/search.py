@@ -56,10 +56,10 @@ def with_questions(index: str, site_pages: Sequence[Page], asked: dict[str, list
     sections = {
         places[path] + mark + at: rows for key, rows in asked.items() for path, mark, at in [key.partition("#")]
     }
-    found = json.loads(index)
-    for item in found["items"]:
+    document = json.loads(index)
+    for item in document["items"]:
         item["questions"] = sections.get(item["location"], [])
-    return json.dumps(found, ensure_ascii=False)
+    return json.dumps(document, ensure_ascii=False)
 
 
 def hits(index: str, asked: Sequence[str]) -> list[list[str]]:
@@ -79,14 +79,16 @@ def hits(index: str, asked: Sequence[str]) -> list[list[str]]:
         "console.log(JSON.stringify(sent.slice(1).map(places)));",
     )
     done = subprocess.run(["node", "-"], input="\n".join(lines), capture_output=True, text=True, check=True)
-    found: list[list[str]] = json.loads(done.stdout)
-    return found
+    places: list[list[str]] = json.loads(done.stdout)
+    return places
 
 
-def answered(found: Sequence[str], answers: Sequence[str]) -> bool:
+def answered(places: Sequence[str], answers: Sequence[str]) -> bool:
     """Whether one of the first three places is an answer: a place, or the beginning of one if it has no fragment."""
     return any(
-        place == answer or ("#" not in answer and place.startswith(answer)) for place in found[:3] for answer in answers
+        place == answer or ("#" not in answer and place.startswith(answer))
+        for place in places[:3]
+        for answer in answers
     )
 
 
@@ -94,8 +96,8 @@ def measure(index: str, drawn: Sequence[Drawn]) -> list[str]:
     """A line for each question, with its first three places, and the number of those that are answered."""
     lines = []
     right = 0
-    for question, found in zip(drawn, hits(index, [question["title"] for question in drawn]), strict=True):
-        good = answered(found, question["answers"])
+    for question, places in zip(drawn, hits(index, [question["title"] for question in drawn]), strict=True):
+        good = answered(places, question["answers"])
         right += good
-        lines.append(f"{'yes' if good else 'no ':3} {question['title']} ({question['source']}): {' '.join(found[:3])}")
+        lines.append(f"{'yes' if good else 'no ':3} {question['title']} ({question['source']}): {' '.join(places[:3])}")
     return [*lines, f"{right} of {len(drawn)} answered among the first three"]

@@ -157,9 +157,9 @@ class Tickets:
             if ticket is not None and not any(isinstance(effect, Refused) for effect in effects):
                 if ticket.replaces is not None:
                     ticket.replaces.replaced_by = ticket
-                for each in (ticket, *ticket.legs):
-                    self.by_id[each.id] = each
-                    self._unsent.append(each)
+                for leg in (ticket, *ticket.legs):
+                    self.by_id[leg.id] = leg
+                    self._unsent.append(leg)
                 if not any(isinstance(effect, OrdersHeld) for effect in effects):
                     yield Update("pending_new", ticket, event.ts)
         elif isinstance(event, Reports) and int(Cause.ACCEPTED) in event.cause:

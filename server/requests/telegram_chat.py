@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +35,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.addresses import refused_lines
 from quantd.daemon.views.overview import SWITCH, account_line, positions
 from quantd.server.requests.acknowledgement import acknowledgement
-from quantd.server.requests.control import NotDone, operator
+from quantd.server.requests.control import NotDone, one_line, operator
 from quantd.server.requests.proposals import waiting_proposal
 from quantd.trading.events import Acknowledged, Operator, ProposalReviewed
 
@@ -71,7 +72,7 @@ class Sender(Struct, frozen=True):
     @property
     def who(self) -> str:
         """The person's name in the journal."""
-        return f"telegram {self.id} {self.username or self.first_name}".strip()[:80]
+        return one_line(f"telegram {self.id} {self.username or self.first_name}")[:80]  # a name may have anything
 
 
 class Chat(Struct, frozen=True):
@@ -115,10 +116,12 @@ class Meant(Struct, frozen=True):
 class TelegramChat:
     """Follows one chat: what its people press and write becomes events of the run, and each is answered."""
 
-    def __init__(self, service: Service, sink: Telegram, where: Any, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, service: Service, sink: Telegram, store: str | Path, now: Callable[[], float] = time.time
+    ) -> None:
         self._service = service
         self._sink = sink
-        self._where = where
+        self._store = store
         self._now = now
         self._codes: dict[bytes, Meant] = {}
         """Digest of a code -> what it means, the oldest first."""
@@ -126,7 +129,7 @@ class TelegramChat:
         sink.buttons = self.buttons
 
     def buttons(self, alert: Alert) -> list[Button]:
-        """Return the buttons under the message of an alert, at most four; an alert that is over has none."""
+        """Return the buttons under the message of an alert, at most five; an alert that is over has none."""
         if alert.state == "cleared" or alert.kind == "rehearsal":
             return []
         meant: list[tuple[str, str, tuple[str, ...]]] = []
@@ -137,7 +140,7 @@ class TelegramChat:
                 (f"Decline {proposal.id[:20]}", "decline", (alert.agent, proposal.id))
                 for proposal in self._service.shell.state.reviews
                 if proposal.agent == alert.agent
-            ]
+            ][-1:]
         if alert.agent and alert.agent in self._service.shell.state.rules.names():
             meant.append((f"Pause {alert.agent}", "halt", (alert.agent,)))
         if alert.level != "INFO":
@@ -267,7 +270,7 @@ class TelegramChat:
     def _refused(self) -> str:
         """The newest orders that were cut or refused, with the limit."""
         try:
-            lines = refused_lines(Reader.open(self._where, self._service.run), last=5)
+            lines = refused_lines(Reader.open(self._store, self._service.run), last=5)
         except StoreError as error:
             return f"The store cannot be read: {error}"
         texts = [

@@ -301,17 +301,17 @@ class OrderQueries:
 
         An order is absent only if the exchange says that it does not have it.
         """
-        found: dict[str, dict[str, Any]] = {}
+        orders: dict[str, dict[str, Any]] = {}
         for sent in rows:
             query = partial(self._line.exchange.fetch_order, None, self._names[sent.column], {"clientOrderId": sent.id})
             try:
-                found[sent.id] = await self._line.ask(query)
+                orders[sent.id] = await self._line.ask(query)
             except MalformedAnswer as wrong:
-                found[sent.id] = {**UNREAD, "id": None, "info": {"error": str(wrong)}}
+                orders[sent.id] = {**UNREAD, "id": None, "info": {"error": str(wrong)}}
             except Exception as error:
                 if outcome(error, self._line.dialect.means) is not Outcome.NOT_FOUND:
                     raise
-        return found
+        return orders
 
     async def _read_executions(
         self, ids: dict[str, str], behind: dict[str, int], orders: dict[str, tuple[Sent, dict[str, Any]]]

@@ -95,9 +95,9 @@ def replacing(state: State, proposal: Proposed) -> Proposed:
     filled = sum(sum(work.filled) for _, work in state.ended if work.cause == earlier)
     (wish,) = proposal.orders
     lots = max(abs(wish.lots) - filled, 0)
-    left = replace(proposal, orders=(replace(wish, lots=lots if wish.lots > 0 else -lots),), replaces="")
-    state.awaiting[state.awaiting.index(proposal)] = left
-    return left
+    unfilled = replace(proposal, orders=(replace(wish, lots=lots if wish.lots > 0 else -lots),), replaces="")
+    state.awaiting[state.awaiting.index(proposal)] = unfilled
+    return unfilled
 
 
 def wrong_stop(state: State, book: int, wish: Wish, orders: int) -> str:

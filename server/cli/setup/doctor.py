@@ -38,10 +38,10 @@ def doctor(
     if venue:
         from quantd.server.cli.setup.venue_trial import venue_checks
 
-        made = venue_checks(venue, symbol, tuple(sets or ()), live, order, fill)
+        results = venue_checks(venue, symbol, tuple(sets or ()), live, order, fill)
     else:
-        made = _checks(config, state, sets, store, live)
-    for check in made:
+        results = _checks(config, state, sets, store, live)
+    for check in results:
         checks.append(check)
         if not (as_json or report):
             mark = {True: "ok  ", False: "FAIL", None: "--  "}[check.ok]  # None: not checked

@@ -78,12 +78,12 @@ def orders_of(state: State, agent: str, *, waiting: bool) -> int:
 def broken(state: State, agent: str, limits: list[Limits]) -> dict[str, float]:
     """Limit of a book -> its value where all open orders, once filled, break it. The state is not changed."""
     copy = thaw(state.rules, freeze(state, ended=False))
-    found: dict[str, float] = {}
+    breaches: dict[str, float] = {}
     for book, of_book in zip(books(copy, agent), limits, strict=True):
         for key, value, bound in (*_measured(book, of_book), *_of_orders(book, of_book)):
             if value > bound + EPSILON * max(1.0, abs(bound)):
-                found[f"{key} of {book.name} is {value:.6g}, bound {bound:.6g}"] = value
-    return found
+                breaches[f"{key} of {book.name} is {value:.6g}, bound {bound:.6g}"] = value
+    return breaches
 
 
 def _measured(book: Owned, limits: Limits) -> Iterator[tuple[str, float, float]]:

@@ -206,7 +206,7 @@ class Trial:
                 if isinstance(route, Post) and route.scope in ("trade", "admin")
             ]
             paths = [posted.replace("{", "").replace("}", "") for posted in posts]
-            answers = [await self._rest("POST", each, {}, self._own[n][1]) for n, each in enumerate(paths)]
+            answers = [await self._rest("POST", path, {}, self._own[n][1]) for n, path in enumerate(paths)]
             return max(answers, key=lambda answer: (answer[0] >= 500, answer[0] != 403))
         if case.door == "gateway":
             key, secret_text = ("other", self._own[0][1]) if case.key == "mixed" else (name, token)
@@ -272,14 +272,14 @@ class Trial:
         if not case.limit or case.limit in ALWAYS:
             return ALWAYS.get(case.limit, "")
         names = (book.name for book in books(self._state, self._copy.agent))
-        found = [
+        bounds = [
             f"{text} of {name}"
             for name, limits in zip(names, self._limits, strict=True)
             if (text := bound_text(limits, case.limit))
         ]
-        if not found:
+        if not bounds:
             raise Untried(NO_LIMIT)
-        return ", ".join(found)
+        return ", ".join(bounds)
 
     def _times(self, case: Case) -> int:
         """Number of calls of a row: one more than the limit or the rate permits where the case leaves it open."""
@@ -296,7 +296,7 @@ class Trial:
         """The answers to the calls of a case."""
         name, token = self._own[self._rows % OWN] if case.key == "own" else (case.key, self._tokens.get(case.key, ""))
         values = [self._values(n) for n in range(self._times(case))]
-        filled = [(self._filled(case.ask, each).split(), self._filled(case.body, each)) for each in values]
+        filled = [(self._filled(case.ask, numbers).split(), self._filled(case.body, numbers)) for numbers in values]
         if case.door == "MCP":
             calls = [self._by_tool(words, body or {}, token) for words, body in filled]
         else:
@@ -309,7 +309,7 @@ class Trial:
         """What is wrong with the answers by themselves; empty for nothing."""
         if bad := next((text for status, text in answers if status >= 500), ""):
             return f"a fault of the server: {bad[:80]}"
-        if any(found in text for _, text in answers for found in self._secrets):
+        if any(secret in text for _, text in answers for secret in self._secrets):
             return "an answer has a secret"
         hidden = CANARY if case.hides == "$canary" else case.hides
         if hidden and any(hidden in text for _, text in answers):
@@ -366,13 +366,13 @@ def _short(answer: Answer) -> str:
     """An answer as one line: its status, and the sentence that a person reads."""
     status, text = answer
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except ValueError:
-        found = text
-    if isinstance(found, dict):
-        verdict = found.get("verdict") or {}
+        content = text
+    if isinstance(content, dict):
+        verdict = content.get("verdict") or {}
         if "outcome" in verdict:
-            found = f"{verdict['outcome']}: {verdict.get('text', '')}"
+            content = f"{verdict['outcome']}: {verdict.get('text', '')}"
         else:
-            found = found.get("detail") or found.get("message") or found.get("status") or sorted(found)
-    return f"{status} {' '.join(str(found).split())}"[:160]
+            content = content.get("detail") or content.get("message") or content.get("status") or sorted(content)
+    return f"{status} {' '.join(str(content).split())}"[:160]
