@@ -1,4 +1,4 @@
-"""Commands that quantd had, and the command line that does the work of each."""
+"""Words that people type for what has another name: commands that quantd had, and options of other programs."""
 
 from typing import Final
 
@@ -37,3 +37,25 @@ GONE: Final = {
     "token rotate": "token create NAME --rotate",
 }
 """Words of a command that went -> its new command line without `quantd`; words in capitals stand for a value."""
+
+_DATA: Final = "`quantd init FOLDER --data FILE` makes a configuration of your prices; then add -c FOLDER/config.toml"
+_POLICY: Final = "the policy is an argument, `quantd backtest mine.py:act`; `quantd init --policy mine.py` writes one"
+
+OPTIONS: Final = {
+    "--capital": "set the capital by --set broker.cash=50000.00",
+    "--cash": "set the capital by --set broker.cash=50000.00",
+    "--commission": "set the commission by --set broker.commission_bp=2",
+    "--csv": _DATA,
+    "--data": _DATA,
+    "--end": "the last day is --to DATE",
+    "--fees": "set the commission by --set broker.commission_bp=2",
+    "--interval": f"bars bring their interval: {_DATA}",
+    "--params": "set a parameter of an agent by --set agents.NAME.params.KEY=VALUE",
+    "--policy": _POLICY,
+    "--slippage": "set the slippage by --set broker.slippage_bp=2",
+    "--start": "the first day is --from DATE",
+    "--strategy": _POLICY,
+    "--symbols": _DATA,
+    "--timeframe": f"bars bring their interval: {_DATA}",
+}
+"""An option that a command with `--config` may lack -> where its value is given."""

@@ -21,7 +21,7 @@ import typer
 
 from quantd.daemon.cli.command import Action, Command, Panel, beside
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.gone_commands import GONE
+from quantd.daemon.cli.gone_commands import GONE, OPTIONS
 from quantd.daemon.cli.streams import reads_only
 from quantd.records import REMEDY, entry_points, modules
 from quantd.regular_file import kind_of
@@ -125,6 +125,7 @@ def run(arguments: list[str]) -> None:
         if entries[first].command.panel in READING and first not in ACTING:
             reads_only()
         app = program(entries)
+        _require_options(first, app, arguments)
     elif first in ("", "--help") and "--all" not in arguments:
         panels = {name: panel for panel in FIRST for name in FIRST[panel]}
         entries = commands(*panels)
@@ -162,6 +163,18 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
                 group.command(subcommand)(_checked(subaction))
             app.add_typer(group, name=name, rich_help_panel=panel)
     return app
+
+
+def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
+    """Raise Failure for an option of other programs whose value a command with `--config` takes in another way."""
+    words = [word for argument in arguments if (word := argument.partition("=")[0]) in OPTIONS]
+    if not words:
+        return
+    command = getattr(typer.main.get_command(app), "commands", {}).get(name)
+    options = {option for parameter in getattr(command, "params", ()) for option in parameter.opts}
+    for word in words:
+        if word not in options and "--config" in options:
+            raise Failure(f"quantd {name} has no option {word}: {OPTIONS[word]}", USAGE)
 
 
 def _checked(action: Action) -> Action:

@@ -40,6 +40,25 @@ MOST_LOOKBACK: Final = 100_000
 ROWS: Final = "act_rows"
 """Name of the function that answers for a block of samples, in the file or class of the function `act`."""
 
+_CLOSES: Final = "view.bars(k).close has closes float64[k, N] (set USES_BARS = True), view.returns(k) the returns"
+
+ELSEWHERE: Final = {
+    "close": _CLOSES,
+    "closes": _CLOSES,
+    "columns": "view.universe.symbols has the names of the columns",
+    "data": _CLOSES,
+    "date": "view.time is the instant, ns since 1970 in UTC",
+    "history": _CLOSES,
+    "now": "view.time is the instant, ns since 1970 in UTC",
+    "portfolio": "view.weights are the weights held, view.cash the part in cash, view.equity the money",
+    "positions": "view.weights are the weights held, view.cash the part in cash, view.equity the money",
+    "price": "view.prices are the newest prices, float64[N]",
+    "symbols": "view.universe.symbols has the names of the columns",
+    "tickers": "view.universe.symbols has the names of the columns",
+    "timestamp": "view.time is the instant, ns since 1970 in UTC",
+}
+"""A name that other programs give to what the view has under another name -> where it is."""
+
 TEXT: Final = 300
 """Maximum length of an exception's text, in characters."""
 
@@ -126,6 +145,11 @@ class UserView:
         self.weights = _copy(view.weights)
         self.cash, self.equity = view.cash, view.equity
         self.time, self.sample, self.sample_time = view.time, view.sample, view.sample_time
+
+    def __getattr__(self, name: str) -> Any:
+        """Raises AttributeError with the attribute that has what `name` asks for."""
+        remedy = ELSEWHERE.get(name) or nearest(name, self.__slots__)
+        raise AttributeError(f"the view has no {name!r}; {remedy}")
 
 
 def _copy(array: Floats) -> Floats:
@@ -293,6 +317,8 @@ def policy_around(
         owner, target, attribute = target, target.act, f"{attribute}.act"
     if not callable(target):
         raise ParamsError(f"{path}: {attribute!r} is not a function; define act(view) or act(view, memory)")
+    if any(kind(target) for kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction)):
+        raise ParamsError(f"{path}: {attribute} is async or yields; it is called once a decision: write def and return")
     act_rows = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
     declared_lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
     lookback = DEFAULT_LOOKBACK if declared_lookback is None else declared_lookback

@@ -16,7 +16,7 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import COLLECT_AFTER
 from quantd.daemon.cli.command import Command
-from quantd.daemon.cli.gone_commands import GONE
+from quantd.daemon.cli.gone_commands import GONE, OPTIONS
 from quantd.daemon.cli.program import FIRST, Entry, commands, program
 from scripts.site.reference.command_line import tree
 from tests.support.command_line import Done, environment, quantd, write
@@ -144,6 +144,20 @@ def test_a_command_that_went_is_refused_with_a_command_line_that_exists(tmp_path
         options = {option for parameter in leaves[name].params for option in parameter.opts}
         rest = line.removeprefix(name).split()
         assert {word for word in rest if word.startswith("--")} <= options
+
+
+def test_an_option_of_other_programs_is_refused_with_what_does_its_work(tmp_path):
+    config = tmp_path / "config.toml"
+    assert quantd(tmp_path, "init", str(tmp_path)).returncode == 0
+    options = {option for parameter in tree()["backtest"].params for option in parameter.opts}
+    for word, remedy in OPTIONS.items():
+        done = quantd(tmp_path, "backtest", "-c", str(config), word, "x")
+        assert (done.returncode, done.stdout, word in options) == (2, "", False)
+        assert f"quantd backtest has no option {word}: {remedy}" in done.stderr
+        if line := re.search("--set ([^ ]+)", remedy):
+            line = line[1].replace("NAME.params.KEY=VALUE", "trend.params.lookback=63")
+            assert quantd(tmp_path, "config", "check", "-c", str(config), "--set", line).returncode == 0, line
+    assert "No such option: --frm" in quantd(tmp_path, "backtest", "--frm", "x").stderr
 
 
 LOADS = """

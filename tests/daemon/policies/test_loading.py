@@ -1,5 +1,6 @@
 """Policies at the daemon's edge: found by name, and harmless whatever they do."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from quantd.daemon.policies.loading import MAX_LEVERAGE, PolicyError, answer, load, probe
+from quantd.daemon.policies.user_file import ELSEWHERE, UserView
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
@@ -102,6 +104,8 @@ HOSTILE = [
         "return view.returns(500)",
         "ValueError: returns(500): k must be between 1 and 20, the lookback of the run at value.py:2",
     ),
+    ("return view.symbols", "AttributeError: the view has no 'symbols'; view.universe.symbols has the names"),
+    ("return view.pricse", "AttributeError: the view has no 'pricse'; did you mean 'prices'? at value.py:2"),
     ("raise SystemExit(3)", "SystemExit: 3 at value.py:2"),
     ("raise BaseException", "BaseException at value.py:2"),
     ("return act(view)", "RecursionError: maximum recursion depth exceeded"),
@@ -160,6 +164,12 @@ def test_what_a_user_writes_into_a_view_stays_in_that_view(tmp_path: Path, body:
     np.testing.assert_array_equal(seen.covariance(5), covariance)
     assert (seen.universe.index, seen.cash) == (before[3], 0.4)
     assert seen.universe.lot_nano[0] > 0
+
+
+def test_names_of_other_programs_lead_to_attributes_that_exist() -> None:
+    for name, remedy in ELSEWHERE.items():
+        assert name not in UserView.__slots__
+        assert set(re.findall(r"view\.([a-z_]+)", remedy)) <= set(UserView.__slots__)
 
 
 def test_ctrl_c_is_not_a_policys_failure(tmp_path: Path) -> None:
@@ -298,6 +308,8 @@ def test_a_functions_lookback_comes_from_params_or_its_file(tmp_path: Path) -> N
         ("raise SystemExit('bye')\n", "value.py:act", r"value\.py:1: SystemExit: bye"),
         ("def act(view):\n    pass\n", "value.py:akt", r"value\.py: has no 'akt'; did you mean 'act'\?"),
         ("def act():\n    pass\n", "value.py:act", r"value\.py: act has no parameter for the view; define act\(view\)"),
+        ("async def act(view):\n    pass\n", "value.py:act", r"value\.py: act is async or yields; .* def and return"),
+        ("def act(view):\n    yield 1\n", "value.py:act", r"value\.py: act is async or yields; .* def and return"),
         ("act = 5\n", "value.py:act", r"value\.py: 'act' is not a function"),
         ("LOOKBACK = 0\ndef act(view):\n    pass\n", "value.py:act", r"value\.py: lookback = 0"),
         ("", "other.py:act", r"other\.py: No such file or directory; name a Python file"),
