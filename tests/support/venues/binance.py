@@ -6,7 +6,6 @@ parameters, filters and weights are checked as the exchange documents them (bina
 errors.md, filters.md); ccxt and python-binance are the clients that judge it.
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -15,20 +14,23 @@ import time
 import urllib.parse
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
-from tests.support.venues.kraken import Misbehaviour
+from tests.support.venues.spot import AFTER, Spot
 
 MILLI: Final = 1_000_000
 """Nanoseconds in a millisecond, the unit of the exchange's times."""
 CLIENT_ID: Final = "^[a-zA-Z0-9-_]{1,36}$"
 MODES: Final = ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]
 _STEP: Final = Decimal("0.00000001")
+
+TOO_MANY: Final = "Too many new orders; current limit is 100 orders per 10 SECOND."
+INTERNAL: Final = "An unknown error occurred while processing the request."
 
 WEIGHTS: Final[dict[str, int]] = {
     "GET exchangeInfo": 20, "GET account": 20, "GET order": 4, "GET allOrders": 20, "GET myTrades": 20,
@@ -55,6 +57,10 @@ FIELDS: Final[dict[str, frozenset[str]]] = {
     "GET account": frozenset({"omitZeroBalances"}),
 }
 """What a signed request may say; anything else is an unread parameter."""
+
+
+def _error(code: int, words: str) -> str:
+    return json.dumps({"code": code, "msg": words})
 
 
 @dataclass(slots=True)
@@ -93,10 +99,35 @@ class Order:
     cost: Decimal = Decimal(0)
     status: str = "NEW"
     changed: int = 0
+    set_off: bool = False
 
     @property
     def open(self) -> bool:
         return self.status in ("NEW", "PARTIALLY_FILLED")
+
+    @property
+    def symbol(self) -> str:
+        return self.market.name
+
+    @property
+    def client(self) -> str:
+        return self.client_id
+
+    @property
+    def buys(self) -> bool:
+        return self.side == "BUY"
+
+    @property
+    def left(self) -> Decimal:
+        return self.qty - self.filled
+
+    @property
+    def limit(self) -> Decimal:
+        return self.price
+
+    @property
+    def stop_at(self) -> Decimal:
+        return Decimal(0) if self.set_off else self.stop
 
 
 @dataclass(slots=True)
@@ -132,37 +163,27 @@ class Refused(Exception):
         self.code, self.words, self.status, self.retry_after = code, words, status, retry_after
 
 
-@dataclass
-class Habits:
-    """How it misbehaves, and what it says."""
-
-    faults: list[Misbehaviour] = field(default_factory=list)
-    reject_next: list[Refused] = field(default_factory=list)
-    on_cancel: dict[str, Callable[[], bool]] = field(default_factory=dict)
-    """Client id -> what happens in the moment before its next cancel; False refuses the cancel."""
-    trades_lag: int = 0
-    """So many of the newest trades are not in the list yet."""
-    weight_limit: int = 0
-    """Weight of a minute (0: no limit). Who goes on after a 429 is banned: 418 for `ban_s` seconds."""
-    ban_s: float = 0.3
-    stream_up: bool = True
-    doubled: bool = False
-    silent: bool = False
-    holding: bool = False
-
-
-class Exchange:
+class Exchange(Spot[Order]):
     """The server and its books. `now` is its clock in ns; time stamps are checked by the clock of this machine and
     `skew_ns`."""
 
+    answers: Final = {
+        "429": (429, {"Retry-After": "0.05"}, _error(-1015, TOO_MANY)), "429 bare": (429, {}, _error(-1015, TOO_MANY)),
+        "500": (500, {}, _error(-1000, INTERNAL)), "500 after": (500, {}, _error(-1000, INTERNAL)),
+        "503": (503, {}, _error(-1008, "Server is currently overloaded with other requests. Please try again.")),
+        "-1006 after": (400, {}, _error(-1006, "An unexpected response was received from the message bus. "
+                                               "Execution status unknown.")),
+        "-1007 after": (408, {}, _error(-1007, "Timeout waiting for response from backend server. Send status "
+                                               "unknown; execution status unknown.")),
+    }  # fmt: skip
+    cut_text = '{"symbol":"BTCUSDT","orde'
+    garbage_text = '{"subscriptionId": 0, "event": [{'
+
     def __init__(self, markets: Iterable[Market], now: Callable[[], int]) -> None:
+        super().__init__(now)
         self.markets = {market.name: market for market in markets}
-        self.now = now
-        self.skew_ns = 0
         self.key, self.secret = "key-of-the-test", "secret-of-the-test"
         self.may_trade = True
-        self.balances: dict[str, Decimal] = {}
-        self.orders: dict[int, Order] = {}
         self.trades: list[Trade] = []
         self.moved: list[Moved] = []
         self.maintenance = False
@@ -171,62 +192,31 @@ class Exchange:
         self.fee_rate = {"BUY": Decimal("0.001"), "SELL": Decimal("0.001")}
         self.bnb_burn = False
         self.bnb_price = Decimal(600)
-        self.prices: dict[str, str] = {}
-        """Last price by symbol; with `auto` a market order fills at it, and so does a limit order that reaches it."""
-        self.auto = False
         self.bar_price = Decimal(0)
         """Price of the bars of minutes until now, within 0.1 %; 0 for no bars."""
-        self.habits = Habits()
-        self.rewrite: Callable[[str, str], str] | None = None
-        """Changes the text of a right answer, by the method and path of its request."""
-        self.calls: list[str] = []
+        self.reject_next: list[Refused] = []
+        self.weight_limit = 0
+        """Weight of a minute (0: no limit). Who goes on after a 429 is banned: 418 for `ban_s` seconds."""
+        self.ban_s = 0.3
         self.asked: list[tuple[str, dict[str, str]]] = []
         """Each request with its fields."""
         self.banned_until = 0.0
         self._spent: deque[tuple[float, int]] = deque()
         self._warned = False
-        self._sockets: list[web.WebSocketResponse] = []
-        self._held: list[dict[str, Any]] = []
-        self._runner: web.AppRunner | None = None
-        self.port = 0
-        self._hung = asyncio.Event()
-        self.heard = asyncio.Event()
-        self._left = asyncio.Event()
 
-    # the server
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_get("/ws-api/v3", self._socket)
-        app.router.add_get("/ws/{n}", self._market_socket)
-        app.router.add_route("*", "/api/v3/{path:.*}", self._rest)
-        app.router.add_route("*", "/sapi/v1/{path:.*}", self._rest)
-        self._hung = asyncio.Event()
-        self._runner = web.AppRunner(app, shutdown_timeout=0.05)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-
-    async def stop(self) -> None:
-        self._hung.set()
-        await self.cut()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/ws-api/v3", self._socket), web.get("/ws/{n}", self._market_socket),
+            web.route("*", "/api/v3/{path:.*}", self._rest), web.route("*", "/sapi/v1/{path:.*}", self._rest),
+        ]  # fmt: skip
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
         path, body = request.match_info["path"], await request.text()
         name = f"{request.method} {path}"
         self.calls.append(name)
         met = self._meet(name)
-        before = await self._before(request, met)
-        if before is not None:
-            return before
+        if met and met not in AFTER:
+            return await self._faulty(request, met)
         fields = dict(urllib.parse.parse_qsl(request.query_string)) | dict(urllib.parse.parse_qsl(body))
         self.asked.append((name, fields))
         try:
@@ -243,16 +233,11 @@ class Exchange:
         except Refused as error:
             headers = {"Retry-After": error.retry_after} if error.retry_after else {}
             return web.json_response({"code": error.code, "msg": error.words}, status=error.status, headers=headers)
-        after = await self._after(request, met)
-        if after is not None:
-            return after
-        text = json.dumps(answer)
-        text = self.rewrite(name, text) if self.rewrite is not None else text
-        return web.Response(text=text, content_type="application/json")
+        return await self._faulty(request, met) if met else self._json(name, answer)
 
     def _weigh(self, name: str, fields: dict[str, str]) -> None:
         """Count the weight of the last minute. Raises 429 above the limit, and then 418."""
-        now, limit = time.monotonic(), self.habits.weight_limit
+        now, limit = time.monotonic(), self.weight_limit
         if now < self.banned_until:
             raise Refused(-1003, f"Way too much request weight used; IP banned until {int(time.time() * 1000)}.", 418,
                           f"{self.banned_until - now:.3f}")  # fmt: skip
@@ -268,12 +253,12 @@ class Exchange:
             self._warned = False
             return
         if self._warned:
-            self.banned_until, self._warned = now + self.habits.ban_s, False
+            self.banned_until, self._warned = now + self.ban_s, False
             self._spent.clear()
-            raise Refused(-1003, "Way too much request weight used; IP banned.", 418, f"{self.habits.ban_s:.3f}")
+            raise Refused(-1003, "Way too much request weight used; IP banned.", 418, f"{self.ban_s:.3f}")
         self._warned = True
         words = f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE."
-        raise Refused(-1003, words, 429, f"{self.habits.ban_s:.3f}")
+        raise Refused(-1003, words, 429, f"{self.ban_s:.3f}")
 
     def _signed(self, key: str, said: str, fields: dict[str, str]) -> None:
         """Raises Refused unless key, signature and time stamp are right."""
@@ -303,66 +288,6 @@ class Exchange:
         if known is not None and (unread := fields.keys() - known - COMMON):
             words = f"Not all sent parameters were read; read '{len(fields) - len(unread)}' parameter(s)"
             raise Refused(-1104, f"{words} but was sent '{len(fields)}'.")
-
-    # faults
-
-    def misbehave(self, fault: str, names: tuple[str, ...], times: int = 1) -> None:
-        if not times:
-            self.habits.faults = [one for one in self.habits.faults if one.paths != names]
-            return
-        self.habits.faults.append(Misbehaviour(fault, names, times))
-
-    def _meet(self, name: str) -> str:
-        for one in self.habits.faults:
-            if name in one.paths and one.times > 0:
-                one.times -= 1
-                return one.fault
-        return ""
-
-    async def _before(self, request: web.Request, fault: str) -> web.StreamResponse | None:
-        """The answer of a fault that meets a request before it is read; None for others."""
-        if fault in ("429", "429 bare"):
-            headers = {"Retry-After": "0.05"} if fault == "429" else {}
-            words = "Too many new orders; current limit is 100 orders per 10 SECOND."
-            return web.json_response({"code": -1015, "msg": words}, status=429, headers=headers)
-        if fault == "500":
-            return web.json_response({"code": -1000, "msg": "An unknown error occurred while processing the request."},
-                                     status=500)  # fmt: skip
-        if fault == "502 html":
-            return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-        if fault == "503":
-            words = "Server is currently overloaded with other requests. Please try again in a few minutes."
-            return web.json_response({"code": -1008, "msg": words}, status=503)
-        if fault == "time-out before":
-            await self._hung.wait()
-            return web.Response(status=504)
-        if fault == "reset before":
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        return None
-
-    async def _after(self, request: web.Request, fault: str) -> web.StreamResponse | None:
-        """The answer of a fault that meets a request once it was executed; None for others."""
-        if fault == "500 after":
-            return web.json_response({"code": -1000, "msg": "An unknown error occurred while processing the request."},
-                                     status=500)  # fmt: skip
-        if fault == "-1006 after":
-            words = "An unexpected response was received from the message bus. Execution status unknown."
-            return web.json_response({"code": -1006, "msg": words}, status=400)
-        if fault == "-1007 after":
-            words = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
-            return web.json_response({"code": -1007, "msg": words}, status=408)
-        if fault == "time-out after":
-            await self._hung.wait()
-            return web.Response(status=504)
-        if fault == "answer lost":
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        if fault == "malformed":
-            return web.Response(text='{"symbol":"BTCUSDT","orde', content_type="application/json")
-        return None
 
     # public
 
@@ -459,8 +384,8 @@ class Exchange:
 
     def _new(self, fields: dict[str, str]) -> Order:
         """A new order that the exchange would take. Raises Refused."""
-        if self.habits.reject_next:
-            raise self.habits.reject_next.pop(0)
+        if self.reject_next:
+            raise self.reject_next.pop(0)
         for name in ("symbol", "side", "type"):
             if not fields.get(name):
                 raise Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
@@ -523,10 +448,8 @@ class Exchange:
         order = self._new(fields)
         self.orders[order.id] = order
         self._tell(order, "NEW")
-        last = Decimal(self.prices.get(order.market.name, "1"))
-        reached = order.price >= last if order.side == "BUY" else order.price <= last
-        fills_now = self.auto and order.type in ("LIMIT", "MARKET") and reached
-        trades = [self.fill(order, order.qty, last)] if fills_now else []
+        self.match(order, arrived=True)
+        trades = [trade for trade in self.trades if trade.order is order]
         answer = self._said(order) | {"transactTime": order.at // MILLI}
         if fields.get("newOrderRespType") == "ACK":
             return {k: answer[k] for k in ("symbol", "orderId", "orderListId", "clientOrderId", "transactTime")}
@@ -561,7 +484,7 @@ class Exchange:
 
     def _delete_order(self, fields: dict[str, str]) -> dict[str, Any]:
         order = self._find(fields, Refused(-2011, "Unknown order sent."))
-        before = self.habits.on_cancel.pop(order.client_id, None)
+        before = self.on_cancel.pop(order.client_id, None)
         if before is not None and not before():
             raise Refused(-2011, "Order was not canceled due to cancel restrictions.")
         if not order.open:
@@ -591,7 +514,7 @@ class Exchange:
         start = int(fields.get("startTime", 0)) * MILLI
         listed = [
             t
-            for t in self.trades[: len(self.trades) - self.habits.trades_lag]
+            for t in self.trades[: len(self.trades) - self.trades_lag]
             if t.order.market is market and fields.get("orderId", str(t.order.id)) == str(t.order.id)
             and t.at // MILLI * MILLI >= start
         ]  # fmt: skip
@@ -660,12 +583,6 @@ class Exchange:
 
     # the market, as the test drives it
 
-    def by_client(self, client_id: str) -> list[Order]:
-        return [order for order in self.orders.values() if order.client_id == client_id]
-
-    def add(self, asset: str, amount: Decimal) -> None:
-        self.balances[asset] = self.balances.get(asset, Decimal(0)) + amount
-
     def fill(self, order: Order, qty: Decimal, price: Decimal) -> Trade:
         """One execution of a resting order. The fee is taken from what is received, or in BNB."""
         assert order.open, order
@@ -686,6 +603,9 @@ class Exchange:
         self._tell(order, "TRADE", trade)
         return trade
 
+    def prevented(self, order: Order) -> None:
+        self.close(order, "EXPIRED_IN_MATCH")
+
     def close(self, order: Order, status: str) -> None:
         """End an open order: CANCELED | EXPIRED | EXPIRED_IN_MATCH."""
         order.status, order.changed = status, self.now()
@@ -694,7 +614,7 @@ class Exchange:
     # the user stream of the WebSocket API
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if not self.habits.stream_up:
+        if not self.stream_up:
             return web.Response(status=503)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -728,8 +648,7 @@ class Exchange:
             await socket.send_json({"id": message["id"], "status": error.status, "error": wrong})
             return
         await socket.send_json({"id": message["id"], "status": 200, "result": {"subscriptionId": 0}})
-        self._sockets.append(socket)
-        self.heard.set()
+        self._listens(socket)
 
     def _tell(self, order: Order, kind: str, trade: Trade | None = None) -> None:
         cancelled = kind == "CANCELED"
@@ -747,52 +666,8 @@ class Exchange:
         }  # fmt: skip
         self._say(event)
 
-    def _say(self, event: dict[str, Any]) -> None:
-        if self.habits.silent:
-            return
-        if self.habits.holding:
-            self._held.append(event)
-            return
-        for _ in range(2 if self.habits.doubled else 1):
-            for socket in list(self._sockets):
-                self._later(self._send(socket, json.dumps({"subscriptionId": 0, "event": event})))
-
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
-        if not socket.closed:
-            await socket.send_str(text)
-
-    def _later(self, sending: Any) -> None:
-        task = asyncio.ensure_future(sending)
-        task.add_done_callback(lambda future: future.cancelled() or future.exception())
-
-    def release(self, newest_first: bool = False) -> None:
-        """Say what was held back."""
-        held, self._held, self.habits.holding = self._held, [], False
-        for event in reversed(held) if newest_first else held:
-            self._say(event)
-
-    async def garbage(self) -> None:
-        """Say what nobody can read, and wait until every client has left for it."""
-        sockets = list(self._sockets)
-        for socket in sockets:
-            await self._send(socket, '{"subscriptionId": 0, "event": [{')
-        while any(socket in self._sockets for socket in sockets):
-            self._left.clear()
-            await self._left.wait()
-
-    async def cut(self) -> None:
-        """Cut every WebSocket."""
-        for socket in list(self._sockets):
-            self._drop(socket)
-            transport = socket._req.transport if socket._req is not None else None
-            if transport is not None:
-                transport.abort()
-
-    def _drop(self, socket: web.WebSocketResponse) -> None:
-        self._sockets = [open_socket for open_socket in self._sockets if open_socket is not socket]
-        self._left.set()
-        if not self._sockets:
-            self.heard.clear()
+    def message(self, news: dict[str, Any]) -> dict[str, Any]:
+        return {"subscriptionId": 0, "event": news}
 
 
 def _utc(ns: int) -> str:

@@ -4,7 +4,6 @@ Account and matching are driven by the test, and it misbehaves on command. Signa
 exchange does; ccxt is the official client that checks it.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,6 +16,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from aiohttp import WSMsgType, web
+
+from tests.support.venues.spot import AFTER, Spot
 
 NANO: Final = 1_000_000_000
 PAGE: Final = 50
@@ -70,10 +71,35 @@ class Order:
     status: str = "open"
     reason: str = ""
     closed_at: int = 0
+    set_off: bool = False
 
     @property
     def limit(self) -> Decimal:
         return Decimal(self.price2 if self.ordertype == "stop-loss-limit" else self.price)
+
+    @property
+    def stop_at(self) -> Decimal:
+        return Decimal(self.price if self.ordertype == "stop-loss-limit" and not self.set_off else "0")
+
+    @property
+    def symbol(self) -> str:
+        return self.pair.symbol
+
+    @property
+    def client(self) -> str:
+        return self.cl_ord_id
+
+    @property
+    def open(self) -> bool:
+        return self.status == "open"
+
+    @property
+    def buys(self) -> bool:
+        return self.side == "buy"
+
+    @property
+    def left(self) -> Decimal:
+        return self.vol - self.vol_exec
 
 
 @dataclass(slots=True)
@@ -100,92 +126,49 @@ class Entry:
     balance: Decimal
 
 
-@dataclass(slots=True)
-class Misbehaviour:
-    """What meets the next `times` requests to one of `paths`."""
-
-    fault: str
-    paths: tuple[str, ...]
-    times: int
-
-
 class Refused(Exception):
     """An answer with an error in the exchange's own words."""
 
 
-class Exchange:
+class Exchange(Spot[Order]):
     """The server and its books. `now` is its clock in ns."""
 
+    answers: Final = {
+        "429": (429, {"Retry-After": "0.05"}, "Too Many Requests"),
+        "429 bare": (200, {}, '{"error":["EAPI:Rate limit exceeded"]}'),
+        "500": (500, {}, '{"error":["EGeneral:Internal error"]}'),
+        "500 after": (500, {}, '{"error":["EGeneral:Internal error"]}'),
+        "503": (503, {}, '{"error":["EService:Unavailable"]}'),
+    }  # fmt: skip
+    cut_text = '{"error":[],"resu'
+    garbage_text = '{"channel": "executions", "data": [{'
+
     def __init__(self, pairs: Iterable[Pair], assets: dict[str, str], now: Callable[[], int]) -> None:
+        super().__init__(now)
         self.pairs = {pair.id: pair for pair in pairs}
         self.assets = assets
-        self.now = now
-        self.skew_ns = 0
         self.key, self.secret = "key-of-the-test", base64.b64encode(b"secret of the test").decode()
         self.permissions = {"funds", "open", "closed", "modify", "ledger"}
-        self.balances: dict[str, Decimal] = {}
-        self.orders: dict[str, Order] = {}
         self.trades: list[Trade] = []
         self.ledger: list[Entry] = []
         self.status = "online"
         self.fee_rate = Decimal("0.0026")
         self.fee_in_coin = False
         """Whether a purchase pays its fee in the coin, as with oflags=fcib (docs.kraken.com, Add Order)."""
-        self.misbehaviours: list[Misbehaviour] = []
-        self.calls: list[str] = []
-        self.rewrite: Callable[[str, str], str] | None = None
-        """Changes the text of an answer with a result, by the path of its request."""
         self.reject_next: list[str] = []
-        self.prices: dict[str, str] = {}
-        """Last price by symbol; with `auto` a market order fills at it."""
-        self.auto = False
-        self.trades_lag = 0
-        """So many of the newest trades are not in the list yet."""
         self.bars_forward = 0
         """Bars of one answer from the asked instant on, as most exchanges page; 0: the newest ones, as this
         one does."""
-        self.on_cancel: dict[str, Callable[[], bool]] = {}
-        """cl_ord_id -> what happens in the moment before its next cancel; False refuses the cancel."""
         self._nonces: dict[str, int] = {}
         self._count = 0
-        self._sockets: list[web.WebSocketResponse] = []
         self._ohlc: list[tuple[web.WebSocketResponse, str, int]] = []
-        self._runner: web.AppRunner | None = None
-        self.port = 0
-        self.stream_up = True
-        self.doubled = self.silent = self.holding = False
-        self._held: list[dict[str, Any]] = []
         self._sequence = 0
-        self._hung = asyncio.Event()
-        self.heard = asyncio.Event()
-        self._left = asyncio.Event()
-        """Set while anybody listens to the executions."""
 
-    # the server
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_get("/0/public/{path}", self._public)
-        app.router.add_post("/0/private/{path}", self._private)
-        app.router.add_get("/v2", self._socket)
-        app.router.add_get("/", self._socket)
-        self._hung = asyncio.Event()
-        self._runner = web.AppRunner(app, shutdown_timeout=0.05)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-
-    async def stop(self) -> None:
-        self._hung.set()
-        await self.cut()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/0/public/{path}", self._public), web.post("/0/private/{path}", self._private),
+            web.get("/v2", self._socket), web.get("/", self._socket),
+        ]  # fmt: skip
 
     # REST
 
@@ -194,19 +177,12 @@ class Exchange:
         self.calls.append(path)
         met = self._meet(path)
         if met and met != "500 after":
-            before = await self._faulty(request, met)
-            if before is not None:
-                return before
+            return await self._faulty(request, met)
         try:
             result: object = getattr(self, f"_public_{path.lower()}")(request.query)
         except Refused as error:
             return web.json_response({"error": [str(error)]})
-        return self._answer(path, result)
-
-    def _answer(self, path: str, result: object) -> web.Response:
-        text = json.dumps({"error": [], "result": result})
-        text = self.rewrite(path, text) if self.rewrite is not None else text
-        return web.Response(text=text, content_type="application/json")
+        return self._json(path, {"error": [], "result": result})
 
     def _public_time(self, _query: object) -> dict[str, Any]:
         seconds = (self.now() + self.skew_ns) // NANO
@@ -267,10 +243,8 @@ class Exchange:
         checked = "validate=true" in body  # an order that is only checked is no order
         self.calls.append("AddOrder, checked" if checked else path)
         met = "" if checked else self._meet(path)
-        if met and met not in ("500 after", "time-out after", "answer lost", "malformed"):
-            before = await self._faulty(request, met)
-            if before is not None:
-                return before
+        if met and met not in AFTER:
+            return await self._faulty(request, met)
         try:
             fields = self._signed(request, body)
             if self.reject_next and path == "AddOrder" and not checked:
@@ -278,8 +252,7 @@ class Exchange:
             result: object = getattr(self, f"_private_{path.lower()}")(fields)
         except Refused as error:
             return web.json_response({"error": [str(error)]})
-        after = await self._faulty(request, met) if met else None
-        return after if after is not None else self._answer(path, result)
+        return await self._faulty(request, met) if met else self._json(path, {"error": [], "result": result})
 
     def _signed(self, request: web.Request, body: str) -> dict[str, str]:
         """The fields of a request whose key, signature and nonce are right."""
@@ -295,41 +268,6 @@ class Exchange:
             raise Refused("EAPI:Invalid nonce")
         self._nonces[self.key] = int(nonce)
         return fields
-
-    def misbehave(self, fault: str, paths: tuple[str, ...], times: int = 1) -> None:
-        if not times:
-            self.misbehaviours = [misbehaviour for misbehaviour in self.misbehaviours if misbehaviour.paths != paths]
-            return
-        self.misbehaviours.append(Misbehaviour(fault, paths, times))
-
-    def _meet(self, path: str) -> str:
-        for misbehaviour in self.misbehaviours:
-            if path in misbehaviour.paths and misbehaviour.times > 0:
-                misbehaviour.times -= 1
-                return misbehaviour.fault
-        return ""
-
-    async def _faulty(self, request: web.Request, fault: str) -> web.StreamResponse | None:
-        if fault == "429":
-            return web.Response(status=429, text="Too Many Requests", headers={"Retry-After": "0.05"})
-        if fault == "429 bare":
-            return web.json_response({"error": ["EAPI:Rate limit exceeded"]})
-        if fault in ("500", "500 after"):
-            return web.json_response({"error": ["EGeneral:Internal error"]}, status=500)
-        if fault == "502 html":
-            return web.Response(status=502, text="<html><h1>502 Bad Gateway</h1></html>", content_type="text/html")
-        if fault == "503":
-            return web.json_response({"error": ["EService:Unavailable"]}, status=503)
-        if fault in ("time-out before", "time-out after"):
-            await self._hung.wait()
-            return web.Response(status=504)
-        if fault in ("reset before", "answer lost"):
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        if fault == "malformed":
-            return web.Response(text='{"error":[],"resu', content_type="application/json")
-        raise AssertionError(fault)
 
     def _may(self, permission: str) -> None:
         if permission not in self.permissions:
@@ -482,8 +420,7 @@ class Exchange:
         self.orders[order.txid] = order
         self._tell_order(order, "pending_new")
         self._tell_order(order, "new")
-        if order.ordertype == "market" and self.auto:
-            self.fill(order, order.vol, order.limit)
+        self.match(order, arrived=True)
         text = f"{order.side} {order.vol:.8f} {pair.altname} @ limit {order.price}"
         return {"txid": [order.txid], "descr": {"order": text}}
 
@@ -550,12 +487,6 @@ class Exchange:
 
     # the market, as the test drives it
 
-    def by_client(self, client_id: str) -> list[Order]:
-        return [order for order in self.orders.values() if order.cl_ord_id == client_id]
-
-    def add(self, asset: str, amount: Decimal) -> None:
-        self.balances[asset] = self.balances.get(asset, Decimal(0)) + amount
-
     def fill(self, order: Order, vol: Decimal, price: Decimal, fee: Decimal | None = None) -> Trade:
         """One execution of a resting order."""
         assert order.status == "open", order
@@ -594,6 +525,9 @@ class Exchange:
         self.ledger.append(entry)
         return entry
 
+    def prevented(self, order: Order) -> None:
+        self.close(order, "canceled", "Self trade prevention")
+
     def close(self, order: Order, status: str, reason: str) -> None:
         """End an open order: canceled | expired."""
         order.status, order.reason, order.closed_at = status, reason, self.now()
@@ -627,8 +561,7 @@ class Exchange:
                 await socket.send_json(answer | {"success": False, "error": "ESession:Invalid session"})
                 return
             await socket.send_json(answer | {"result": {"channel": "executions", "snap_orders": True}})
-            self._sockets.append(socket)
-            self.heard.set()
+            self._listens(socket)
             open_orders = [self._update(o, "new") for o in self.orders.values() if o.status == "open"]
             self._sequence += 1
             await socket.send_json(
@@ -673,10 +606,10 @@ class Exchange:
         }  # fmt: skip
 
     def _tell_order(self, order: Order, kind: str) -> None:
-        self._tell(self._update(order, kind))
+        self._say(self._update(order, kind))
 
     def _tell_trade(self, trade: Trade, status: str) -> None:
-        self._tell(
+        self._say(
             self._update(trade.order, "trade")
             | {
                 "exec_id": trade.id, "trade_id": trade.number, "last_qty": float(trade.vol),
@@ -685,54 +618,15 @@ class Exchange:
             }
         )  # fmt: skip
 
-    def _tell(self, update: dict[str, Any]) -> None:
-        if self.silent:
-            return
-        if self.holding:
-            self._held.append(update)
-            return
-        for _ in range(2 if self.doubled else 1):
-            self._sequence += 1
-            message = {"channel": "executions", "type": "update", "data": [update], "sequence": self._sequence}
-            for socket in list(self._sockets):
-                self._later(self._send(socket, json.dumps(message)))
+    def message(self, news: dict[str, Any]) -> dict[str, Any]:
+        self._sequence += 1
+        return {"channel": "executions", "type": "update", "data": [news], "sequence": self._sequence}
 
-    async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
-        if not socket.closed:
-            await socket.send_str(text)
-
-    def _later(self, sending: Any) -> None:
-        task = asyncio.ensure_future(sending)
-        task.add_done_callback(lambda future: future.cancelled() or future.exception())
-
-    def release(self, newest_first: bool = False) -> None:
-        """Say what was held back."""
-        held, self._held, self.holding = self._held, [], False
-        for update in reversed(held) if newest_first else held:
-            self._tell(update)
-
-    async def garbage(self) -> None:
-        """Say what nobody can read, and wait until every client has left for it."""
-        sockets = list(self._sockets)
-        for socket in sockets:
-            await self._send(socket, '{"channel": "executions", "data": [{')
-        while any(socket in self._sockets for socket in sockets):
-            self._left.clear()
-            await self._left.wait()
-
-    async def cut(self) -> None:
-        """Cut every WebSocket."""
-        for socket in [*self._sockets, *(subscriber for subscriber, _, _ in self._ohlc)]:
-            self._drop(socket)
-            transport = socket._req.transport if socket._req is not None else None
-            if transport is not None:
-                transport.abort()
+    def _connected(self) -> list[web.WebSocketResponse]:
+        return [*self._sockets, *(subscriber for subscriber, _, _ in self._ohlc)]
 
     def _drop(self, socket: web.WebSocketResponse) -> None:
-        self._sockets = [open_socket for open_socket in self._sockets if open_socket is not socket]
-        self._left.set()
-        if not self._sockets:
-            self.heard.clear()
+        super()._drop(socket)
         self._ohlc = [subscription for subscription in self._ohlc if subscription[0] is not socket]
 
 

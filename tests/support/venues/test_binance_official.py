@@ -110,7 +110,7 @@ async def test_it_reads_the_other_errors(venue: Exchange) -> None:
 
 
 async def test_it_meets_the_limit_and_the_ban(venue: Exchange) -> None:
-    venue.habits.weight_limit, trading = 1, client(venue)
+    venue.weight_limit, trading = 1, client(venue)
     codes = []
     for _ in range(3):
         with pytest.raises(BinanceAPIException) as wrong:

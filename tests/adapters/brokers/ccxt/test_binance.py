@@ -113,14 +113,14 @@ async def test_a_rejection_has_the_words_of_the_exchange_and_a_duplicate_is_none
     report = only(await rig.broker.submit(rig.basket(Row(0, 1_000_000))))
     assert report.cause == [Cause.REJECTED]
     assert "insufficient balance" in report.reason
-    rig.venue.habits.reject_next.append(Refused(-2010, "Duplicate order sent."))
+    rig.venue.reject_next.append(Refused(-2010, "Duplicate order sent."))
     report = only(await rig.broker.submit(rig.basket(Row(0, 3))))
     assert isinstance(report, Unknown)
     assert "has this order already" in report.reason
 
 
 async def test_words_of_no_document_are_a_question(rig: BinanceRig) -> None:
-    rig.venue.habits.reject_next.append(Refused(-2099, "The moon is in the wrong quarter."))
+    rig.venue.reject_next.append(Refused(-2099, "The moon is in the wrong quarter."))
     basket = rig.basket(Row(0, 3))
     assert isinstance(only(await rig.broker.submit(basket)), Unknown)
     await rig.settle()
@@ -159,20 +159,20 @@ async def test_an_order_that_arrives_after_its_window_is_refused_by_the_exchange
 
 async def test_who_is_told_to_wait_sends_nothing_until_then(rig: BinanceRig) -> None:
     """Who goes on after a 429 is banned (418), and who goes on while banned is banned for longer."""
-    rig.venue.habits.weight_limit, rig.venue.habits.ban_s = 1, 0.6
+    rig.venue.weight_limit, rig.venue.ban_s = 1, 0.6
     basket = rig.basket(Row(0, 3))
     before = len(rig.venue.calls)
     asking = asyncio.create_task(rig.broker.submit(basket))
     await asyncio.sleep(0.4)
     assert len(rig.venue.calls) == before + 1
     assert rig.venue.banned_until == 0.0
-    rig.venue.habits.weight_limit = 0
+    rig.venue.weight_limit = 0
     assert only(await asking).cause == [Cause.ACCEPTED]
     assert sent(rig) == 2
 
 
 async def test_a_ban_longer_than_our_patience_ends_in_an_order_that_was_never_sent(rig: BinanceRig) -> None:
-    rig.venue.habits.weight_limit, rig.venue.habits.ban_s = 1, 60.0
+    rig.venue.weight_limit, rig.venue.ban_s = 1, 60.0
     reports = [only(await rig.broker.submit(rig.basket(Row(0, 3)))) for _ in range(3)]
     assert {tuple(report.cause) for report in reports} == {(Cause.EXPIRED,)}
     assert "no request is sent for another" in reports[-1].reason

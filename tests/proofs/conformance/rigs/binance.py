@@ -16,10 +16,10 @@ from quantd.adapters.exchange.numbers import lots_and_odd, micro
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import Broker, VenueFlow
-from tests.proofs.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Row, StreamFault, Truth, VenueOrder
+from tests.proofs.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Refusal, Row, Truth, VenueOrder
 from tests.proofs.conformance.rigs.ccxt import LOTS, SETTLE_S, TICKS, CcxtRig
 from tests.proofs.conformance.scene import opened
-from tests.support.venues.binance import Exchange, Market, Moved, Order
+from tests.support.venues.binance import Exchange, Market, Moved
 
 MARKETS: Final = (
     Market("SOL", "USDT", "0.01", "1", "1", "5"),
@@ -94,9 +94,6 @@ class BinanceRig(CcxtRig):
     def _market(self, column: int) -> Market:
         return list(self.venue.markets.values())[column]
 
-    def _order(self, basket: OrderBasket, row: int) -> Order:  # type: ignore[override]
-        return next(order for order in self.venue.by_client(self._id(basket, row)) if order.open)
-
     async def hold(self, column: int, lots: int) -> None:
         if lots < 0:
             raise NotOffered("nothing can be sold short at a spot exchange")
@@ -106,18 +103,6 @@ class BinanceRig(CcxtRig):
         if how == "rejected":
             raise NotOffered("this exchange refuses an order at once or not at all")
         self.venue.close(self._order(basket, row), "CANCELED" if how == "cancelled" else "EXPIRED")
-
-    async def fill_on_cancel(self, basket: OrderBasket, row: int, lots: int, price_nano: int) -> None:
-        order = self._order(basket, row)
-
-        def before() -> bool:
-            self.venue.fill(order, self._size(basket.sym[row], lots), Decimal(price_nano) / NANO)
-            return True
-
-        self.venue.habits.on_cancel[order.client_id] = before
-
-    async def refuse_cancel(self, basket: OrderBasket, row: int) -> None:
-        self.venue.habits.on_cancel[self._id(basket, row)] = lambda: False
 
     async def foreign_order(self, column: int, lots: int, limit_nano: int) -> str:
         fields = {
@@ -157,28 +142,6 @@ class BinanceRig(CcxtRig):
 
     async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:
         self.venue.misbehave(fault, PATHS[on], times)
-
-    async def stream(self, fault: StreamFault) -> None:
-        venue, habits = self.venue, self.venue.habits
-        match fault:
-            case "lost":
-                await venue.cut()
-            case "down":
-                habits.stream_up = False
-                await venue.cut()
-            case "up":
-                habits.stream_up, habits.doubled, habits.silent = True, False, False
-                venue.release()
-            case "doubled":
-                habits.doubled = True
-            case "held":
-                habits.holding = True
-            case "reversed":
-                venue.release(newest_first=True)
-            case "silent":
-                habits.silent = True
-            case "garbage":
-                await venue.garbage()
 
     def has(self, basket: OrderBasket, row: int) -> list[VenueOrder]:
         column = basket.sym[row]

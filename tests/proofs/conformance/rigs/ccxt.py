@@ -177,7 +177,7 @@ class CcxtRig:
         return as_uuid(order_id(self.run, basket.sample, self.universe.symbols[basket.sym[row]], basket.n))
 
     def _order(self, basket: OrderBasket, row: int) -> Order:
-        return next(order for order in self.venue.by_client(self._id(basket, row)) if order.status == "open")
+        return next(order for order in self.venue.by_client(self._id(basket, row)) if order.open)
 
     def _size(self, column: int, lots: int) -> Decimal:
         return Decimal(lots * LOTS[column]) / NANO
@@ -208,7 +208,7 @@ class CcxtRig:
             self.venue.fill(order, self._size(basket.sym[row], lots), Decimal(price_nano) / NANO)
             return True
 
-        self.venue.on_cancel[order.cl_ord_id] = before
+        self.venue.on_cancel[order.client] = before
 
     async def refuse_cancel(self, basket: OrderBasket, row: int) -> None:
         self.venue.on_cancel[self._id(basket, row)] = lambda: False
