@@ -89,16 +89,21 @@ def saved_sets(folder: Path, name: str) -> tuple[str, ...]:
         return ()
 
 
-def saved_config(folder: Path, name: str) -> Config:
-    """Return the saved configuration of digest `name`. Raises ConfigLost where its copy cannot be read."""
+def saved_config(folder: Path, name: str, more: tuple[str, ...] = ()) -> Config:
+    """Return the saved configuration of digest `name`, with the overrides `more` (KEY=VALUE).
+
+    Raises ConfigLost where its copy cannot be read, and ConfigError for an override that it refuses.
+    """
     path = _saved_path(folder, name)
     try:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
         return read(
             saved.text, known_names(), file=saved.file, folder=Path(saved.file).parent, environ=saved.environ,
-            sets=saved.sets,
+            sets=(*saved.sets, *more),
         )  # fmt: skip
     except (OSError, msgspec.MsgspecError, ConfigError) as error:
+        if more and isinstance(error, ConfigError):
+            raise
         raise ConfigLost(
             f"the run was recorded under another configuration, whose copy {path} cannot be read ({error}); "
             "give that configuration with --config, or start a new run with --fresh"

@@ -1,14 +1,11 @@
 """GET /api/v1/research: the ledger of looks, the run beside a stored backtest, and two stored backtests.
 
 `looks` and `beside` read files of the state folder in a thread. `compare` replays two stored backtests in a separate
-process, `quantd report --compare`. So the loop that trades waits for none of them.
+process, `quantd report --compare`, and `limit` the run itself, `quantd replay --limit`. So the loop that trades waits
+for none of them.
 """
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -22,15 +19,16 @@ from msgspec.structs import replace
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.config import Config
 from quantd.daemon.config.trading_keys import changes_beside
+from quantd.daemon.views.other_limits import NoOtherCourse, OtherCourse, limit_place
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.doubts import Doubt
-from quantd.research.jobs.research_jobs import pinned_of
+from quantd.research.jobs.research_jobs import output_of, pinned_of
 from quantd.research.routes.stored_backtests import HINT, UNFINISHED, StoredBacktest, StoredBacktests
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look, Withdrawal
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
-from quantd.server.api.problems import Refused
+from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
 from quantd.server.api.route_records import Read, Route
 from quantd.server.api.run_reader import RunReader
@@ -136,6 +134,12 @@ class TwoBacktests(Query, frozen=True):
     other: Annotated[str, Meta(pattern=NAME, description="The run beside it; the newest without it.")] = ""
 
 
+class OneLimit(Query, frozen=True):
+    """One limit with another value, KEY=VALUE as in config.toml: risk.max_drawdown=0.15."""
+
+    limit: Annotated[str, Meta(max_length=200, pattern=PLAIN, examples=["risk.max_drawdown=0.15"])]
+
+
 class FigureOfBoth(Struct, frozen=True):
     """A figure of two backtests and its difference, as text."""
 
@@ -225,6 +229,7 @@ class ResearchRoutes:
             Read(f"{v1}/looks", self.looks, Looks, "The ledger of looks: backtests, sweeps, studies.", NewestLooks),
             Read(f"{v1}/beside", self.beside, Beside, "The run beside a stored backtest.", OfBacktest),
             Read(f"{v1}/compare", self.compare, ComparedBacktests, "Two stored backtests side by side.", TwoBacktests),
+            Read(f"{v1}/limit", self.other_limit, OtherCourse, "The run's past under another limit.", OneLimit),
         )
 
     async def looks(self, request: web.Request, query: NewestLooks) -> Looks:
@@ -325,10 +330,44 @@ class ResearchRoutes:
                     del self._compared[forgotten]
             return self._compared[names]
 
+    async def other_limit(self, request: web.Request, query: OneLimit) -> OtherCourse:
+        """Return the run beside its course with one limit changed, from a replay in a process of its own.
+
+        Raises Refused for a key that is no limit, a wrong value, and where the replay is impossible or takes too long.
+        """
+        if self._reads_only:
+            text = "a read-only instance replays no run; ask the trading instance, or run quantd replay --limit"
+            raise Refused(503, "unavailable", text)
+        try:  # before a process is started
+            limit_place(self._run.service.shell.state.rules, query.limit.partition("=")[0])
+        except NoOtherCourse as why:
+            raise Refused(404, "not_found", str(why)) from None
+        late = f"the replay took longer than {COMPARE_S:g} s; quantd replay --limit {query.limit} has no limit of time"
+        async with self._comparing:
+            arguments = ("replay", self._run.service.run, f"--limit={query.limit}", "--json")
+            output, error = await _in_process(arguments, self._file(), self._run.folder, late)
+        try:
+            return msgspec.json.decode(output, type=OtherCourse)
+        except msgspec.DecodeError:
+            raise Refused(422, "query", error[:1000], errors=[FieldFault("limit", error[:1000])]) from None
+
     def _file(self) -> Path:
         """Return the path of the run's configuration file."""
         source = self._run.config.source
         return source.folder / Path(source.file).name
+
+
+async def _in_process(arguments: Sequence[str], config: Path, folder: Path, late: str) -> tuple[bytes, str]:
+    """Run `quantd ARGUMENTS` on a configuration file and a state folder; return its output and its last error line.
+
+    Raises Refused with the text `late` where it takes longer than COMPARE_S.
+    """
+    try:
+        async with asyncio.timeout(COMPARE_S):
+            locations = ("--config", str(config), "--state", str(folder))
+            return await output_of((*arguments, *locations), lambda share: None)
+    except TimeoutError:
+        raise Refused(503, "late", late) from None
 
 
 async def _compared_in_process(config: Path, folder: Path, one: str, other: str) -> ComparedBacktests:
@@ -336,30 +375,12 @@ async def _compared_in_process(config: Path, folder: Path, one: str, other: str)
 
     Raises Refused with the errors that the process prints, or where it takes longer than COMPARE_S.
     """
-    program = (sys.executable, "-m", "quantd.daemon.cli", "report", "--compare", one, other, "--json")
-    locations = ("--config", str(config), "--state", str(folder))
-    process = await asyncio.create_subprocess_exec(
-        *program, *locations, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, 10)  # the comparison gives way to the process that trades
-    try:
-        async with asyncio.timeout(COMPARE_S):
-            output, errors = await process.communicate()
-    except TimeoutError:
-        text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no limit"
-        raise Refused(503, "late", text) from None
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+    text = f"the comparison took longer than {COMPARE_S:g} s; quantd report --compare {one} {other} has no limit"
+    output, error = await _in_process(("report", "--compare", one, other, "--json"), config, folder, text)
     try:
         comparison = msgspec.json.decode(output, type=_ComparisonOutput)
     except msgspec.DecodeError:
-        text = " ".join(errors.decode(errors="replace").split()) or "the comparison printed no result and no error"
-        raise Refused(409, "incomparable", text[:1000]) from None
+        raise Refused(409, "incomparable", error[:1000]) from None
     return ComparedBacktests(
         one=one, other=other, first=comparison.first, last=comparison.last, samples=comparison.samples,
         rows=[FigureOfBoth(*row) for row in comparison.rows], p_values=[PValue(*row) for row in comparison.p_values],
@@ -452,5 +473,6 @@ ROUTES: Final = RouteGroup(
             TwoBacktests,
             required=("one", "other"),
         ),
+        read("past_with_limit", "/research/limit", OtherCourse, "The run's past under another limit.", OneLimit),
     ),
 )

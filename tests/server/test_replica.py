@@ -101,6 +101,8 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
         assert (rows["api.port"], rows["quantd.state"]) == ("--port, chosen by the system", "config.toml:3")
         compared = json.loads(asked(f"{url}/api/v1/research/compare")[1])
         assert compared["missing"].startswith("a read-only instance replays no run")
+        code, problem = asked(f"{url}/api/v1/research/limit?limit=risk.max_drawdown%3D0.1")
+        assert (code, json.loads(problem)["code"]) == (503, "unavailable")
         for named in ("one", "other"):
             code, problem = asked(f"{url}/api/v1/research/compare?{named}=nope")
             assert (code, json.loads(problem)["code"]) == (404, "not_found"), named

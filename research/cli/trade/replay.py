@@ -33,6 +33,11 @@ Begin = Annotated[
     typer.Option("--from", parser=day, metavar="DATE", help="Begin at the newest snapshot before this day."),
 ]
 
+OtherLimit = Annotated[
+    str | None,
+    typer.Option("--limit", metavar="KEY=VALUE", help="What if: the whole run again with one limit changed."),
+]
+
 UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
 """The environment variable with which a process loads no compiled module of the engine."""
 
@@ -57,11 +62,17 @@ def replay(
         date | None,
         typer.Option("--day", parser=day, metavar="DATE", help="With a backtest: one day of the run (UTC)."),
     ] = None,
+    limit: OtherLimit = None,
     as_json: Json = False,
 ) -> int:
     from quantd.engine_build import finder
     from quantd.engine_build.state import label
 
+    if limit is not None:
+        if policies or uncompiled or start is not None or date_only is not None or against == "backtest":
+            raise Failure("--limit takes the whole run again: give it without other options of a comparison", USAGE)
+        home = place(config, state, sets)
+        return _under_other_limit(*recorded(home, run), home.folder, limit, as_json=as_json)
     if against == "backtest":
         if policies or uncompiled or start is not None:
             raise Failure("--against backtest compares decisions: omit --policies, --uncompiled and --from", USAGE)
@@ -190,6 +201,16 @@ def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day
         )  # fmt: skip
     answer(as_json, result, *parity.lines(result))
     return DONE if result.same else CHECK_FAILED
+
+
+def _under_other_limit(records: "Records", record: "RunRecord", folder: Path, limit: str, *, as_json: bool) -> int:
+    """Take a run again with one limit changed, and print both courses."""
+    from quantd.daemon.views.other_limits import other_course
+
+    with progress(f"run {record.run} under {limit}"):
+        found = other_course(records, record.run, folder, limit)
+    answer(as_json, found, *found.lines())
+    return DONE
 
 
 def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":

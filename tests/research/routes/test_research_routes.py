@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.recovery.replay import save_config
 from quantd.research.routes import research_routes
 from quantd.research.routes.stored_backtests import StoredBacktests
 from quantd.research.runs.looks import note_looks, withdraw
@@ -229,3 +230,21 @@ async def test_a_comparison_of_what_is_no_stored_run_is_refused(
 ) -> None:
     got, body = await get(shared, f"{PATH}/compare?{query}")
     assert (got, body["code"]) == (status, code), body
+
+
+@pytest.mark.long
+@in_shared_loop
+async def test_the_past_under_another_limit_is_that_of_the_command_and_a_key_that_is_no_limit_is_refused(
+    shared: Any,
+) -> None:
+    save_config(shared.folder, shared.config, shared.folder.parent / "config.toml", (), {})  # as a daemon's start does
+    status, body = await get(shared, f"{PATH}/limit?limit=risk.max_drawdown%3D0.001")
+    assert status == 200, body
+    assert body["run"] == shared.service.run
+    assert body["other"]["turns"][0]["switch"] != "RUN"
+    assert body["sentence"].startswith("With risk.max_drawdown 0.001 this account would have ")
+    for change in ("feed.path%3D/etc/passwd", "--help", "risk.profile%3Daggressive"):
+        status, body = await get(shared, f"{PATH}/limit?limit={change}")
+        assert (status, body["code"]) == (404, "not_found"), body
+    status, body = await get(shared, f"{PATH}/limit?limit=risk.max_drawdown%3D7")
+    assert (status, body["errors"][0]["field"]) == (422, "limit"), body

@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 REFUSED: dict[str, tuple[Any, ...]] = {
     "compare_backtests": ("none", "other"),
+    "past_with_limit": ("feed.path=none",),
     "job": ("77",),
     "act": ("none",),
     "run_schedule": ("none", "a test"),
