@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets as random_names
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
@@ -19,6 +20,7 @@ from quantd.daemon.cli.setup.credentials import asked, place_of
 from quantd.daemon.cli.setup.service_answers import Answer, ask, certificate_text
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
+from quantd.trading.orders import money_text
 
 Lines = dict[tuple[str | int, ...], object]
 Tested = tuple[str, dict[str, str], Lines]
@@ -65,8 +67,11 @@ def connect(
             raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
     place = place_of(folder, unit, into or CONFIG_FILE)
     command = f"quantd connect {service}{' --live' if live else ''}{' --token' if protected else ''}"
+    earlier = _broker_of_run(into or CONFIG_FILE)
     if service == "alpaca":
         text, keys, lines = _alpaca(command, url, other_url, live=live)
+        if earlier == "alpaca":  # its run has the cash of its account
+            lines.pop(("broker", "cash"), None)
     elif service == "telegram":
         text, keys, lines = _telegram(command, url, chat)
     else:
@@ -75,13 +80,29 @@ def connect(
     if keys:
         say(f"stored {' and '.join(map(str, place.store(keys)))}, which only you can read")
     option = _write_lines(lines, into)
-    program = f"{place.environment() if keys else ''}quantd"
+    say(_next(f"{place.environment() if keys else ''}quantd", service, option, earlier, live=live))
+
+
+def _next(program: str, service: str, option: str, earlier: str, *, live: bool) -> str:
+    """Return the line with the next command; `earlier` is the broker of the run in the state folder, empty without."""
     if service != "alpaca":
-        say(f"Next: {program} alerts --test{option} sends one as the daemon does")
-    elif live:
-        say(f"Next: {program} doctor --live{option}; docs/operate/live.md has what a live start needs")
-    else:
-        say(f"Next: {program} run{option} trades on paper, and {program} plan{option} then shows its next orders")
+        return f"Next: {program} alerts --test{option} sends one as the daemon does"
+    if live:
+        return f"Next: {program} doctor --live{option}; docs/operate/live.md has what a live start needs"
+    fresh = " --fresh" if earlier not in ("", "alpaca") else ""
+    return f"Next: {program} run{option}{fresh} trades on paper, and {program} plan{option} then shows its next orders"
+
+
+def _broker_of_run(config: Path) -> str:
+    """Return the kind of broker of the run in the state folder of a configuration; empty without a run."""
+    try:
+        from quantd.adapters.store.lock import FILE
+
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
+        folder = config.parent / document.get("quantd", {}).get("state", "state")
+        return str(document.get("broker", {}).get("kind", "paper")) if (folder / FILE).exists() else ""
+    except (OSError, ValueError, AttributeError, TypeError):  # the file itself is checked before it is written
+        return ""
 
 
 def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:
@@ -92,18 +113,20 @@ def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:
     default_url, other_kind_url = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
     # behind an address of the user's own the other kind of account is not known
     other = other_url or ("" if url else other_kind_url)
-    text = _account_text(url or default_url, other, keys, command, live=live)
+    text, cash = _account(url or default_url, other, keys, command, live=live)
     lines: Lines = {("feed", "kind"): "alpaca", ("broker", "kind"): "alpaca"}
+    # a first start compares it with the account
+    lines |= {("broker", "cash"): money_text(cash)} if cash > 0 else {}
     return text, keys, lines | ({("broker", "url"): url} if url else {})
 
 
-def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> str:
-    """Ask Alpaca for the account, and return a sentence about it.
+def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> tuple[str, int]:
+    """Ask Alpaca for the account, and return a sentence about it, and its cash in micro-currency.
 
     `other` is the URL of the other kind of account, live or paper; empty if it is unknown. Raises Failure, also for
     keys of the other kind.
     """
-    from quantd.adapters.brokers.alpaca.wire import Account, Garbled
+    from quantd.adapters.brokers.alpaca.wire import Account, Garbled, micro
 
     kind, other_kind = ("live", "paper") if live else ("paper", "live")
     headers = {"APCA-API-KEY-ID": keys["alpaca_key"], "APCA-API-SECRET-KEY": keys["alpaca_secret"]}
@@ -118,11 +141,12 @@ def _account_text(url: str, other: str, keys: Mapping[str, str], command: str, *
     _require_good(answer, urlsplit(url).netloc, command)
     try:
         account = msgspec.json.decode(answer.body, type=Account)
+        cash = micro(account.cash) or 0
     except (msgspec.DecodeError, Garbled, UnicodeDecodeError):
         raise Failure(_wrong_service_text(urlsplit(url).netloc, command), CHECK_FAILED) from None
     blocked = account.status != "ACTIVE" or account.trading_blocked or account.account_blocked
     warning = f", which does not trade (status {account.status}): settle that with Alpaca first" if blocked else ""
-    return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{warning}"
+    return f"the {kind} account answers: {account.cash:,.2f} {account.currency} in cash{warning}", cash
 
 
 def _telegram(command: str, url: str, chat: str) -> Tested:

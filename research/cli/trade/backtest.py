@@ -3,12 +3,14 @@
 import os
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
+from quantd import bundled
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.daemon.cli.command import (
     CONFIG_FILE,
@@ -26,6 +28,7 @@ from quantd.daemon.cli.command import (
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.runtime.garbage import SELDOM, growing
+from quantd.regular_file import write_whole
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.outside_run import Questions
 from quantd.research.cli.trade.preset_output import NAMES as PRESETS
@@ -92,6 +95,14 @@ def backtest(options: BacktestOptions) -> int:
         raise Interrupted(f"interrupted; {clauses[0] if clauses else 'no run is stored'}") from None
 
 
+def _begin(options: BacktestOptions) -> None:
+    """Write config.toml for a policy in a folder that has none, as `quantd init --policy NAME --watch` does."""
+    file = options.policy.partition(":")[0]
+    if file and Path(file).exists() and options.config == CONFIG_FILE and not CONFIG_FILE.exists():
+        write_whole(CONFIG_FILE, bundled.CONFIG.read_bytes(), durable=False)
+        note(f"wrote {CONFIG_FILE}: recorded US markets on paper; {options.policy} trades alone in this backtest")
+
+
 # Long because of its order. The report file and the journal are checked and opened before the first step, so that a
 # wrong path does not cost a run. Both then get the same run, summary and verdict.
 def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questions: Questions) -> int:
@@ -117,6 +128,7 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         from quantd.research.cli.trade.backtest_report import ReportFile
 
         report_file = ReportFile(options.report)
+    _begin(options)
     sets = [*alone(options.policy, options.config), *(options.sets or ())]
     configuration, overrides = questions.configured(options.config, sets, options.start, options.end)
     folder = configuration.state_folder(options.state)

@@ -79,7 +79,23 @@ def test_keys_of_standard_input_are_tested_and_stored_as_the_daemon_reads_them(
         "alpaca",
         url,
     )
+    assert document["broker"]["cash"] == "25000.00", "a first start compares it with the account"
     assert "# quantd: paper trading" in (tmp_path / "config.toml").read_text()
+
+
+def test_the_next_command_runs_also_where_the_state_folder_has_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of recorded bars is not continued at a venue; new keys of a run at the venue leave its cash alone."""
+    assert quantd(tmp_path, "init").returncode == 0
+    options = ("--set", "feed.pace=fast", "--set", "feed.at_end=stop", "--set", "feed.end=2019-02-01")
+    assert quantd(tmp_path, "run", *options, "--set", "api.port=0", "--set", "bus.port=0").returncode == 0
+    with serving(alpaca_app()) as url:
+        for place in (" --fresh", ""):
+            piped(monkeypatch, KEY, SECRET)
+            done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--into", "config.toml")
+            assert f"Next: quantd run{place} trades on paper" in done.stdout
+            assert ("broker.cash" in done.stdout) == bool(place)
 
 
 def test_keys_of_the_environment_are_taken_without_a_question(tmp_path: Path) -> None:

@@ -97,3 +97,18 @@ def test_a_policy_alone_is_the_same_in_backtest_run_and_replay_and_an_exchanged_
     share = "agent even (mine.py:act) has 0.5 of the capital; the others have trend 0.4"
     assert exchanged.startswith(f"{share}: `quantd backtest mine.py:act` tests it alone\n")
     assert digest not in exchanged
+
+
+def test_a_policy_in_an_empty_folder_is_backtested_on_the_recorded_market(tmp_path):
+    (tmp_path / "mine.py").write_text("def act(view):\n    return 0.1 * (view.returns(21).sum(axis=0) > 0)\n")
+    words = ("backtest", "mine.py:act", "--json", "--no-compare", "--to", "2019-02-01")
+    first = quantd(tmp_path, *words)
+    assert answer(first)["fills"] > 0
+    assert "wrote config.toml: recorded US markets on paper; mine.py:act trades alone in this backtest" in first.stderr
+    assert "wrote" not in quantd(tmp_path, *words).stderr
+
+
+def test_no_configuration_is_written_for_a_policy_that_is_not_there(tmp_path):
+    done = quantd(tmp_path, "backtest", "mine.py:act")
+    assert (done.returncode, "`quantd init` writes one" in done.stderr) == (78, True)
+    assert not list(tmp_path.glob("*.toml"))
