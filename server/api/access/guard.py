@@ -88,7 +88,8 @@ OF_NO_BOOK: Final = frozenset({
 
 PRESENT: Final = {
     "(/api/v1)?/portfolio/create": "/api/v1/portfolios",
-    "(/api/v1)?/portfolio/(rebalance|optimize)(/[^/]+)?": "/api/v1/agents/{name}/propose",
+    "(/api/v1)?/portfolio/([^/]+/)?(rebalance|optimize)(/[^/]+)?": "/api/v1/agents/{name}/propose",
+    "(/api/v1)?/portfolio/[^/]+": "/api/v1/portfolios",
     "(/api/v1)?/risk/metrics/[^/]+": "/api/v1/risk?agent=NAME",
     "(/api/v1)?/risk/alerts/[^/]+": "/api/v1/alerts/active?agent=NAME",
     "(/api/v1)?/performance/[^/]+": "/api/v1/performance?book=NAME",
@@ -179,7 +180,7 @@ class Guard:
         except web.HTTPException as why:
             if why.status < 400:
                 raise
-            text = self._present_route(request.path) if why.status == 404 else ""
+            text = self._present_route(request.path, request.method) if why.status == 404 else ""
             response = error(why.status, why.reason.lower().replace(" ", "_"), text or why.reason)
             if "Allow" in why.headers:
                 response.headers["Allow"] = why.headers["Allow"]
@@ -195,15 +196,16 @@ class Guard:
             response.headers.merge(HEADERS)  # merge, not update: a header that the handler set stays
         return response
 
-    def _present_route(self, path: str) -> str:
+    def _present_route(self, path: str, method: str) -> str:
         """Return which route answers what was asked at an unknown address; empty where none is known."""
-        if any((f"/api/v1{path}", method) in self._routes for method in ("GET", "POST")):
+        if any((f"/api/v1{path}", verb) in self._routes for verb in ("GET", "POST")):
             asked = f"/api/v1{path}"
         else:
             asked = next((present for old, present in PRESENT.items() if re.fullmatch(old, path)), "")
         if not asked:
             return ""
-        post = self._routes.get((asked, "POST"))
+        read = method == "GET" and (asked, "GET") in self._routes
+        post = None if read else self._routes.get((asked, "POST"))
         body = f" with a body such as {post.example}" if isinstance(post, Post) else ""
         return f"there is no {path[:80]!r}: {'POST' if post else 'GET'} {asked}{body} answers this"
 

@@ -31,6 +31,7 @@ from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.daemon.config import Config, ConfigError
+from quantd.daemon.config.mistakes import suggestion
 from quantd.daemon.live.connect import reach
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.stored_run import CannotStart
@@ -132,6 +133,10 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
     """
     if (name in venues() and not venues()[name].broker) or name == "ccxt":
         raise Failure(f'venue "{name}" sends orders to nobody; write alpaca, or an exchange such as kraken', USAGE)
+    known = sorted({*(venues()["ccxt"].exchanges or ()), *(kind for kind, venue in venues().items() if venue.broker)})
+    known.remove("ccxt")
+    if name not in known:
+        raise Failure(f"--venue {name} is no venue of quantd: {suggestion(name, known)}", USAGE)
     with tempfile.TemporaryDirectory(prefix="quantd-venue-") as folder_name:
         folder = Path(folder_name)
         path = folder / "venue.toml"

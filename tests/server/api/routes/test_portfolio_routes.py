@@ -309,6 +309,9 @@ async def test_a_portfolio_has_one_name_in_every_route(world: Any) -> None:
     [
         ("POST", "/portfolio/create", 'POST /api/v1/portfolios with a body such as {"name": "core", '),
         ("POST", "/api/v1/portfolio/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
+        ("POST", "/portfolio/core/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
+        ("GET", "/portfolio/list", "GET /api/v1/portfolios answers"),
+        ("GET", "/portfolio/core", "GET /api/v1/portfolios answers"),
         ("GET", "/risk/metrics/core", "GET /api/v1/risk?agent=NAME"),
         ("GET", "/risk/alerts/core", "GET /api/v1/alerts/active?agent=NAME"),
         ("GET", "/performance/core", "GET /api/v1/performance?book=NAME"),

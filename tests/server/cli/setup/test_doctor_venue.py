@@ -151,7 +151,9 @@ async def test_no_order_is_tried_where_a_check_of_the_account_failed(tmp_path: P
     [
         (("--order",), "name it with --venue"),
         (("--venue", "paper"), 'venue "paper" sends orders to nobody'),
+        (("--venue", "alpca"), "--venue alpca is no venue of quantd: Did you mean alpaca?"),
         (("--venue", "krakn"), "Did you mean kraken?"),
+        (("--venue", "nyse"), "write one of alpaca, binance, "),
         (("--venue", "kraken"), "needs --live"),
     ],
 )
