@@ -5,6 +5,7 @@ QUANTD_PURE_WHEEL=1 requests a wheel without it, and QUANTD_ENGINE=required fail
 editable installation has none.
 """
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,9 @@ from typing import Any
 from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
+
+SMALL = 1024
+"""Bytes of a tensor that is not looked for in a graph."""
 
 HERE = Path(__file__).resolve().parent
 PURE = os.environ.get("QUANTD_PURE_WHEEL") == "1"
@@ -54,12 +58,33 @@ def engine() -> Path | None:
         return None
 
 
+def without_doubles(weights: Path) -> None:
+    """Replace the weights of a trained policy by weights.parts, which lacks the tensors that its graph has too.
+
+    The reader, quantd.models.artifacts.folder, puts them together again. Weights that lose less than a mebibyte stay.
+    """
+    data, graph = weights.read_bytes(), weights.with_name("policy.onnx").read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")  # of the tensors: the header of safetensors precedes them
+    tensors = (table["data_offsets"] for name, table in json.loads(data[8:begin]).items() if name != "__metadata__")
+    parts, own = [(-1, begin)], [data[:begin]]
+    for first, last in sorted(tensors):
+        tensor = data[begin + first : begin + last]
+        start = graph.find(tensor) if len(tensor) > SMALL else -1
+        parts.append((start, len(tensor)))
+        own += [tensor] if start < 0 else []
+    if len(data) - sum(map(len, own)) >= 1 << 20:
+        weights.with_name("weights.parts").write_bytes(json.dumps(parts).encode() + b"\n" + b"".join(own))
+        weights.unlink()
+
+
 class WithEngine(build_py):
     """Copies the modules, then the compiled engine."""
 
     def run(self) -> None:
         made = None if PURE or self.editable_mode else engine()
         super().run()
+        for weights in [] if self.editable_mode else Path(self.build_lib).rglob("weights.safetensors"):
+            without_doubles(weights)
         if made is not None:
             shutil.copytree(made, Path(self.build_lib) / "quantd" / "engine_build" / "built" / made.name)
 

@@ -192,20 +192,20 @@ def test_the_wheel_holds_every_module_and_of_other_files_exactly_these(wheel):
     }  # fmt: skip
 
 
-def test_an_installation_without_extras_is_at_most_400_mib(wheel):
+def test_an_installation_without_extras_is_at_most_395_mib(wheel):
     counted = sizes(wheel)
-    assert MOST_MIB == 400
+    assert MOST_MIB == 395
     assert sum(counted.values()) <= MOST_MIB * MIB, table(counted)
     everything = sizes(wheel, ["all"])
     assert {"pandas", "scipy", "exchange-calendars", "yfinance", "curl-cffi"} <= set(everything) - set(counted)
 
 
-def test_the_packages_of_the_image_are_at_most_419_mib(wheel):
+def test_the_packages_of_the_image_are_at_most_414_mib(wheel):
     dockerfile = (ROOT / "deploy/container/Dockerfile").read_text()
     (extras,) = re.findall(r'^ARG EXTRAS="(.+)"$', dockerfile, re.MULTILINE)
     counted = sizes(wheel, extras.split())
     assert "psycopg-binary" in counted
-    assert sum(counted.values()) <= 419 * MIB, table(counted)
+    assert sum(counted.values()) <= 414 * MIB, table(counted)
     assert "PIP_NO_COMPILE=1" in dockerfile, "bytecode of every module would be 80 MB more"
 
 

@@ -1,6 +1,7 @@
 """The folder of an artifact: manifest.json, sealed by its digest, and the files in it. No code is executed.
 
-policy.onnx is for trading and weights.safetensors for training. golden.bin has probes (recorded inputs) with their
+policy.onnx is for trading and weights.safetensors for training. A wheel has weights.parts in place of large weights: it
+names the tensors that policy.onnx has too (setup.py writes it). golden.bin has probes (recorded inputs) with their
 answers as little-endian float64. card.md is for readers.
 
 What can go wrong, and what prevents it. A file could be changed after it was checked: each file is read once, and the
@@ -30,6 +31,11 @@ from quantd.trading.market import Floats
 MANIFEST_BYTES: Final = 1 << 20
 FILE_BYTES: Final = 1 << 28
 """Maximum size of a file of an artifact (256 MiB)."""
+
+PARTS: Final = "weights.parts"
+"""Name of the file that stands for weights.safetensors in a wheel."""
+
+_Parts = msgspec.json.Decoder(list[tuple[int, int]])
 
 M = TypeVar("M", bound=Manifest)
 
@@ -100,7 +106,10 @@ def read(folder: Path, kind: type[M]) -> tuple[M, dict[str, bytes]]:
     manifest = read_manifest(folder / MANIFEST, kind)
     if set(manifest.files) != set(kind.FILES):
         raise ArtifactError(f"{folder / MANIFEST}: files are {sorted(manifest.files)}; {list(kind.FILES)} are expected")
-    return manifest, {name: _checked(folder / name, manifest.files[name]) for name in kind.FILES}
+    contents: dict[str, bytes] = {}
+    for name in kind.FILES:  # in this order: the graph precedes the weights
+        contents[name] = _checked(folder / name, manifest.files[name], contents.get("policy.onnx", b""))
+    return manifest, contents
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -150,13 +159,37 @@ def read_manifest(path: Path, kind: type[M]) -> M:
     return manifest
 
 
-def _checked(path: Path, entry: FileEntry) -> bytes:
+def _checked(path: Path, entry: FileEntry, graph: bytes) -> bytes:
     """Return the content of a file. Raises ArtifactError unless size and hash agree with its entry."""
     if not 0 <= entry.size <= FILE_BYTES:
         raise ArtifactError(f"{path}: the manifest lists {entry.size} bytes; at most {FILE_BYTES} are permitted")
-    data = read_bytes(path, entry.size)
+    if path.stem == "weights" and not path.exists() and path.with_name(PARTS).exists():
+        path = path.with_name(PARTS)
+        data = _joined(path, entry.size, graph)
+    else:
+        data = read_bytes(path, entry.size)
     if len(data) != entry.size:
         raise ArtifactError(f"{path}: {len(data)} bytes; the manifest says {entry.size}")
     if digest_of(data) != entry.blake2b:
         raise ArtifactError(f"{path}: its content is not what the manifest says (BLAKE2b differs)")
     return data
+
+
+def _joined(path: Path, size: int, graph: bytes) -> bytes:
+    """Return the weights of which weights.parts has what `graph` lacks, at most `size` bytes.
+
+    Its first line lists the parts in order, each as (start in the graph, bytes); a part that starts at -1 follows the
+    line.
+    """
+    line, _, own = read_bytes(path, size + MANIFEST_BYTES).partition(b"\n")
+    try:
+        parts = _Parts.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(f"{path}: {error}") from None
+    if not all(start >= -1 and 0 < count <= size for start, count in parts) or sum(n for _, n in parts) != size:
+        raise ArtifactError(f"{path}: its parts are not the {size} bytes of the weights")
+    joined, at = [], 0
+    for start, count in parts:
+        joined.append(own[at : at + count] if start < 0 else graph[start : start + count])
+        at += count if start < 0 else 0
+    return b"".join(joined)

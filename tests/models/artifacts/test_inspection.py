@@ -1,5 +1,6 @@
 """A hostile artifact of each kind is refused with the reason, and nothing in it is run."""
 
+import importlib.util
 import os
 import pickle
 import shutil
@@ -31,7 +32,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.weights import tensors_fault, tensors_of
 from tests.support.artifacts import written
-from tests.support.checkout import ROOT
+from tests.support.checkout import ROOT, SHIPPED
 from tests.support.examples import examples
 
 SCORER = ROOT / "models" / "shipped" / "scorer"
@@ -357,3 +358,39 @@ def test_an_ensemble_that_contradicts_itself_is_refused(
 ) -> None:
     folder = place("ensemble")
     refused(sealed(folder, **change(manifest_in(folder).members)), reason)
+
+
+def parted(folder: Path) -> Path:
+    """The weights of the shipped transformer as a wheel has them."""
+    shutil.copytree(SHIPPED / "transformer", folder)
+    spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.without_doubles(folder / "weights.safetensors")
+    assert not (folder / "weights.safetensors").exists()
+    return folder / folders.PARTS
+
+
+def test_a_wheel_has_the_weights_that_a_graph_repeats_once(tmp_path: Path) -> None:
+    parts = parted(tmp_path / "transformer")
+    whole = (SHIPPED / "transformer" / "weights.safetensors").read_bytes()
+    assert parts.stat().st_size < len(whole) - (5 << 20)
+    assert folders.read(parts.parent, AgentManifest)[1]["weights.safetensors"] == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [
+        (b"[[0, 10]]", "its parts are not the 8456116 bytes"),
+        (b"[[-2, 8456116]]", "its parts are not the 8456116 bytes"),
+        (b"[[0, 8456116]]", "its content is not what the manifest says"),
+        (b"[[-1, 8456116]]", r"\d+ bytes; the manifest says 8456116"),
+        (b"{}", r"weights\.parts: "),
+    ],
+)
+def test_parts_that_are_not_the_weights_are_refused(tmp_path: Path, line: bytes, match: str) -> None:
+    parts = parted(tmp_path / "transformer")
+    parts.write_bytes(line + b"\n" + parts.read_bytes().partition(b"\n")[2])
+    refused(parts.parent, match)
