@@ -336,6 +336,26 @@ def card_of_copy(manifest: AgentManifest, parent_card: str) -> str:
     )
 
 
+def card_of_import(manifest: AgentManifest) -> str:
+    """Return the card of a policy that was trained elsewhere."""
+    sight, until = manifest.sight, datetime.fromtimestamp(manifest.training.until_ns / 1e9, tz=UTC)
+    return "\n".join(
+        [
+            f"# {manifest.name}",
+            "",
+            f"A policy of {manifest.algorithm.upper()}, trained elsewhere. It decides {_decision_text(manifest)}.",
+            "",
+            *made(manifest.training.command, manifest.universe, manifest.training.data),
+            f"- Trained until {until:%Y-%m-%d %H:%M} UTC, as the one who imported it declared; nothing here checks it.",
+            f"- Shown: {', '.join((*sight.features, *sight.columns)) or 'no features'}; window {sight.window}; of its "
+            f"book {' and '.join(sight.book) or 'nothing'}. That its training showed the same is declared, too.",
+            "",
+            "How it earns was not judged: `quantd backtest` and `quantd evaluate` say that.",
+            "",
+        ]
+    )
+
+
 def card_of_pupil(manifest: AgentManifest, teacher: str) -> str:
     """Return the card of a smaller network trained on another artifact's answers."""
     shape = manifest.network

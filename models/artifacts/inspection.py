@@ -17,17 +17,19 @@ from itertools import chain
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 OPERATORS: Final = frozenset(
     {
         "Add", "ArgMax", "Cast", "Clip", "Concat", "Constant", "Div", "DynamicQuantizeLinear", "Erf", "Exp", "Expand",
         "Flatten",
-        "Gather", "Gemm", "Identity", "LayerNormalization", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul",
+        "Gather", "Gemm", "Identity", "LayerNormalization", "LinearClassifier", "LinearRegressor", "Log", "MatMul",
+        "MatMulInteger", "Max", "Min", "Mul",
         "Neg", "Pad", "Pow",
-        "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
-        "Squeeze",
+        "ReduceMean", "ReduceSum", "Relu", "Reshape", "Scaler", "Sigmoid", "Slice", "Softmax", "Softplus", "Split",
+        "Sqrt", "Squeeze",
         "Sub", "Tanh", "Transpose", "TreeEnsemble",
-        "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",
+        "TreeEnsembleClassifier", "TreeEnsembleRegressor", "Unsqueeze", "Where", "Abs",
     }
 )  # fmt: skip
 MOST_LEVELS: Final = 63
@@ -37,6 +39,12 @@ Processors without VNNI add two products of an unsigned and a signed byte in 16 
 Software Developer's Manual, VPMADDUBSW: "packs saturated"). 2 x 255 x 63 = 32,130 fits, so the sums are the same
 integers on every processor; 2 x 255 x 127 = 64,770 does not.
 """
+
+MOST_NODES: Final = 1 << 20
+"""Most nodes of the trees of one operator."""
+
+_TREES: Final = {b"TreeEnsembleRegressor": "target", b"TreeEnsembleClassifier": "class"}
+"""An operator of trees -> what its leaves vote for, the first word of its attributes for leaves."""
 
 _ALL_LEVELS: Final = 128
 """Largest absolute value of a signed byte: no bound."""
@@ -49,6 +57,7 @@ _GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OUTPUT, _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 2, 4, 5, 7
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRIBUTE_TENSORS = 2, 5, 6, 7, 10
 _ATTRIBUTE_GRAPHS, _ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 11, 22, 23
+_ATTRIBUTE_NAME, _ATTRIBUTE_INTEGERS, _ATTRIBUTE_STRINGS = 1, 8, 9
 _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW, _TENSOR_DOUBLES = 2, 4, 8, 9, 10
 _TENSOR_EXTERNAL, _TENSOR_LOCATION, _TENSOR_STRINGS = 13, 14, 6
 _TENSOR_INTEGERS = 5
@@ -112,18 +121,61 @@ def _graph(data: memoryview, permitted: Permitted) -> None:
 def _node(data: memoryview, permitted: Permitted) -> None:
     """Check one operator and its attributes. Raises GraphFault for an operator that is not permitted."""
     operator = domain = b""
+    attributes: list[memoryview] = []
     for number, value in fields(data):
         if number == _NODE_OPERATOR:
             operator = bytes(_message(value))
         elif number == _NODE_DOMAIN:
             domain = bytes(_message(value))
         elif number == _NODE_ATTRIBUTE:
-            _attribute(_message(value), permitted)
+            attributes.append(_message(value))
+            _attribute(attributes[-1], permitted)
     if domain not in DOMAINS or operator.decode("ascii", "replace") not in permitted.operators:
         raise GraphFault(
             f"the graph has the operator "
             f"{(domain + b':' + operator if domain else operator).decode('ascii', 'replace')[:60]!r}"
         )
+    if operator in _TREES:
+        _require_trees(dict(map(_integers, attributes)), _TREES[operator])
+
+
+def _integers(attribute: memoryview) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of an attribute and its integers; of an attribute of texts, 1 for each that is "LEAF", else 0."""
+    name, values = "", list[int]()
+    for number, value in fields(attribute):
+        if number == _ATTRIBUTE_NAME:
+            name = bytes(_message(value)).decode("ascii", "replace")
+        elif number == _ATTRIBUTE_INTEGERS:
+            values += [value] if isinstance(value, int) else _varints(value)
+        elif number == _ATTRIBUTE_STRINGS:
+            values.append(int(bytes(_message(value)) == b"LEAF"))
+    return name, np.array([value & (1 << 64) - 1 for value in values], dtype=np.uint64).view(np.int64)
+
+
+def _require_trees(lists: dict[str, NDArray[np.int64]], votes: str) -> None:
+    """Check that each branch leads to later nodes of its own tree, so that every walk ends, and each leaf exists.
+
+    Raises GraphFault for trees that a runtime would leave, or never leave.
+    """
+    trees, nodes, leaf, entries, *branches = (
+        lists.get(f"nodes_{name}", np.empty(0, np.int64))
+        for name in ("treeids", "nodeids", "modes", "featureids", "truenodeids", "falsenodeids")
+    )
+    voters = [lists.get(f"{votes}_{name}", np.empty(0, np.int64)) for name in ("treeids", "nodeids", "ids")]
+    lengths = {len(values) for values in (trees, nodes, leaf, entries, *branches)}
+    if lengths != {len(nodes)} or not 0 < len(nodes) <= MOST_NODES or len({len(values) for values in voters}) != 1:
+        raise GraphFault(f"the graph has trees whose lists differ in length, or of none or over {MOST_NODES} nodes")
+    if (
+        min(int(values.min(initial=0)) for values in (trees, nodes, entries, *branches, *voters)) < 0
+        or max(int(values.max(initial=0)) for values in (trees, nodes, entries, *branches, *voters)) >= 1 << 31
+    ):
+        raise GraphFault("the graph has trees with a number below 0 or above 2,147,483,647")
+    places, inner = trees << 32 | nodes, leaf == 0
+    if len(np.unique(places)) != len(places) or not np.isin(voters[0] << 32 | voters[1], places[~inner]).all():
+        raise GraphFault("the graph has trees with a node twice, or a vote of a leaf that is not there")
+    for branch in branches:
+        if (branch <= nodes)[inner].any() or not np.isin((trees << 32 | branch)[inner], places).all():
+            raise GraphFault("the graph has trees with a branch to no later node of the same tree")
 
 
 def _attribute(data: memoryview, permitted: Permitted) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from quantd.models.artifacts.manifest import ActionSpec, Seat
 from quantd.models.artifacts.runtime import open_session
-from quantd.models.isolation.session import here
+from quantd.models.isolation.session import OpenGraph, here
 from quantd.models.observation.sight import SightSpec
 from quantd.trading.market import Floats
 from quantd.training.learners.record import Actor
@@ -68,9 +68,9 @@ def graph_of(
         graph.chosen("scores", allocations[:, :assets])
         outputs["scores"] = len(allocations)
     elif action.kind == "box":
-        if actor.readout != "tanh":
+        if actor.readout not in ("tanh", "bounded"):
             raise ValueError(f"box actions need a learner with the readout tanh; this learner's is {actor.readout}")
-        _add_positions(graph, graph.readout(heads[0], "tanh", "positions"), action.gross)
+        _add_positions(graph, graph.readout(heads[0], actor.readout, "positions"), action.gross)
     else:
         graph.columns(graph.readout(heads[0], _weights_readout(actor), "all"), 0, assets, "weights")
     if actor.carry:
@@ -78,15 +78,19 @@ def graph_of(
     sizes = {"observation": spec.size(assets)} | ({"carry": actor.carry} if actor.carry else {})
     inputs: dict[str, Width] = {**sizes}
     model = graph.model("policy", inputs, outputs, "rows")
-    return model if _rows_are_independent(model, sizes) else graph.model("policy", inputs, outputs)
+    return (
+        model
+        if _rows_are_independent(model, sizes, None if graph.foreign else here)
+        else graph.model("policy", inputs, outputs)
+    )
 
 
-def _rows_are_independent(model: bytes, inputs: Mapping[str, int]) -> bool:
+def _rows_are_independent(model: bytes, inputs: Mapping[str, int], opened: OpenGraph | None) -> bool:
     """Return True when a graph answers several observations in one run as it answers each of them alone."""
     draw = np.random.default_rng(0)
     batch = {name: draw.normal(size=(3, width)).astype(np.float32) for name, width in inputs.items()}
     try:
-        run = open_session(model, Path("policy.onnx"), list(inputs), opened=here).run
+        run = open_session(model, Path("policy.onnx"), list(inputs), opened=opened).run
         together = run(["weights"], batch)[0]
         alone = [run(["weights"], {name: rows[k : k + 1] for name, rows in batch.items()})[0] for k in range(3)]
     except Exception:  # a graph for one row fails here for three: the answer is no, and not an error
@@ -99,7 +103,7 @@ def _weights_readout(actor: Actor) -> Readout:
 
     Raises ValueError for an actor with another readout.
     """
-    if actor.readout in ("softmax_gaussian", "dirichlet"):
+    if actor.readout in ("softmax_gaussian", "dirichlet", "shares"):
         return actor.readout
     raise ValueError(
         f"weights need a learner with the readout softmax_gaussian or dirichlet; this learner's is {actor.readout}"

@@ -22,6 +22,7 @@ from pettingzoo import ParallelEnv
 
 from quantd.models.history.panel import MacroSource
 from quantd.models.history.panel_files import read_panel
+from quantd.models.observation.sight import SightSpec, observed_by
 from quantd.models.observation.table import Features, observe, price_features
 from quantd.trading.execution import Costs
 from quantd.training.market.arrays import view
@@ -49,13 +50,15 @@ def read_market(
     dtype: torch.dtype = torch.float32,
     cash_rate: float | str | None = None,
     sources: Sequence[MacroSource] = (),
+    sight: SightSpec | None = None,
 ) -> Market:
     """Read the sessions of a parquet file of unadjusted daily bars from `start` to `end`.
 
     Bars of the preceding `warmup_days` only fill lookbacks. `actions` is the CSV of splits and dividends; "" for none.
     None means the file beside the bars whose name ends in "_actions.csv" instead of "_daily.parquet", if this file
     exists. `cash_rate` is the annual interest on cash, or the path of a series. `sources` are the series of declared
-    features. Raises ValueError that names missing input.
+    features. With `sight` an observation is the one of trading, in place of `features`: for `quantd models import`.
+    Raises ValueError that names missing input.
     """
     bars = Path(path)
     first, last = _day(start, "start"), _day(end, "end")
@@ -68,7 +71,8 @@ def read_market(
         actions_file = Path(actions) if str(actions) else None
     panel = read_panel(bars, actions_file, symbols, first - timedelta(days=warmup_days), last, cash_rate, sources)
     begin = int(np.searchsorted(panel.day_ns, np.datetime64(first, "ns").astype(np.int64)))
-    return market_of(panel, observe(panel, features), range(begin, len(panel.day_ns)), dtype=dtype)
+    observed = observe(panel, features) if sight is None else observed_by(sight, panel)
+    return market_of(panel, observed, range(begin, len(panel.day_ns)), dtype=dtype)
 
 
 def _day(value: str | date, name: str) -> date:

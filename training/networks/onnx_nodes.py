@@ -13,8 +13,11 @@ OPSET = 17
 
 Width = int | str | tuple[int | str, int | str]
 
-Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh"]
-"""Conversion of an actor's outputs to a deterministic action; "softmax" gives the probabilities of allocations."""
+Readout = Literal["softmax", "softmax_gaussian", "dirichlet", "tanh", "shares", "bounded"]
+"""Conversion of an actor's outputs to a deterministic action; "softmax" gives the probabilities of allocations.
+
+Imported policies have "shares", the positive outputs in proportion, and "bounded", the outputs from -1 to 1.
+"""
 
 
 class Graph:
@@ -26,6 +29,8 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[Any]] = {}
+        self.opsets = {"": OPSET}
+        self.foreign = False  # True: some nodes are of another program
 
     def node(self, op: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         name = output or f"{op.lower()}{len(self.nodes)}"
@@ -86,6 +91,12 @@ class Graph:
                 self.node("Div", [excess, total], output)
             case "tanh":
                 self.node("Tanh", [actor], output)
+            case "shares":
+                positive = self.node("Relu", [actor])
+                total = self.node("ReduceSum", [positive, self.integers("last", -1)], keepdims=1)
+                self.node("Div", [positive, self.node("Max", [total, self.scalar("least", 1e-30)])], output)
+            case "bounded":
+                self.node("Clip", [actor, self.scalar("least", -1.0), self.scalar("most", 1.0)], output)
         return output
 
     def chosen(self, scores: str, allocations: NDArray[np.float64]) -> None:
@@ -112,6 +123,7 @@ class Graph:
 
         constants = [numpy_helper.from_array(value, key) for key, value in self.constants.items()]
         graph = helper.make_graph(self.nodes, name, declared(inputs), declared(outputs), constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         onnx.checker.check_model(model)
         return model.SerializeToString(deterministic=True)

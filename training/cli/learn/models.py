@@ -1,4 +1,4 @@
-"""List, compress, sign, verify and combine trained artifacts, and choose a version."""
+"""List, compress, import, sign, verify and combine trained artifacts, and choose a version."""
 
 import shlex
 import shutil
@@ -113,8 +113,7 @@ def compress(
         raise Failure(
             f"{place}: its kind is {kind}; only policies of kind learned can be quantized or distilled", CONFIG
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise Failure(f"{out}: there is something already; name a new folder (--out)", CONFIG)
+    _require_new(out)
     words = ["quantd", "models", "compress", str(folder), "--out", str(out)]
     if not distil:
         from quantd.training.export import quantization
@@ -151,6 +150,40 @@ def _copy_graph(place: Path, out: Path, *, as_json: bool) -> int:
     document = {"folder": str(place), "digest": digest, "written": [str(out)]}
     answer(as_json, document, f"{out}: {out.stat().st_size} bytes")
     return DONE
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .zip of Stable-Baselines3, or an .onnx graph.")],
+    observation: Annotated[
+        Path, typer.Option("--observation", metavar="FILE", help="TOML: symbols, features and action of its training.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PATH", help="A new folder.")],
+    as_json: Json = False,
+) -> int:
+    """Make an artifact of a policy that was trained elsewhere; nothing in its file is run or unpickled."""
+    needs("import", "torch", "onnx")
+    from quantd.training.export.imported_policy import import_policy
+
+    if file.suffix not in (".zip", ".onnx"):
+        raise typer.BadParameter(f"{file}: a file .zip of Stable-Baselines3 or .onnx is expected")
+    _require_new(out)
+    command = shlex.join(
+        ["quantd", "models", "import", str(file), "--observation", str(observation), "--out", str(out)]
+    )
+    with failing("models import"):
+        manifest = import_policy(file, observation, out, command)
+    answer(
+        as_json, {"folder": str(out), "digest": manifest.digest, "algorithm": manifest.algorithm},
+        f"{out}: {manifest.algorithm}, {manifest.action.kind} of {', '.join(manifest.universe)}; "
+        f"digest {manifest.digest[:16]}…; its probes answer as the imported policy does",
+    )  # fmt: skip
+    return DONE
+
+
+def _require_new(out: Path) -> None:
+    """Raise Failure where there is something at `out`."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Failure(f"{out}: there is something already; name a new folder (--out)", CONFIG)
 
 
 def sign(
@@ -380,5 +413,8 @@ def facts(manifest: "AgentManifest") -> list[str]:
 
 COMMAND: Final = Command(
     "Set up", 100,
-    {"list": show, "verify": verify, "compress": compress, "sign": sign, "combine": combine, "use": use},
+    {
+        "list": show, "verify": verify, "compress": compress, "import": import_, "sign": sign, "combine": combine,
+        "use": use,
+    },
 )  # fmt: skip
