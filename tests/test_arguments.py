@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from datetime import date
@@ -226,3 +227,16 @@ def test_a_python_function_refuses_an_unknown_argument_and_a_wrong_type(name: st
             if not fits(value, own.annotation):
                 with pytest.raises(TypeError, match=f"{name}: {key} = "):
                     function(**required | {key: value})
+
+
+ELSEWHERE = {
+    "cash": 'settings={"broker.cash": ...}', "initial_capital": 'settings={"broker.cash": ...}', "data": "write bars=",
+    "fees": 'settings={"broker.commission_bp": ...}', "start": 'settings={"feed.start": ...}', "weights": "write what=",
+    "max_drawdown": 'settings={"risk.max_drawdown": ...}', "compar": "did you mean compare?",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_argument_of_another_package_is_refused_with_the_place_of_its_value(name: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(ELSEWHERE[name])):
+        quantd.backtest("equal_weight", **{name: 1})

@@ -12,10 +12,30 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import numpy as np
 
+from quantd.daemon.assembly.limit_keys import limit_keys
+from quantd.daemon.config.keys import all_keys
 from quantd.trading.exit_codes import USAGE, ExplainedError
 
 SHOWN: Final = 60
 """Most characters of a value in a message."""
+
+
+KEYS: Final = {
+    "capital": "broker.cash", "initial_capital": "broker.cash", "initial_cash": "broker.cash",
+    "init_cash": "broker.cash", "commission": "broker.commission_bp", "fee": "broker.commission_bp",
+    "fees": "broker.commission_bp", "slippage": "broker.slippage_bp", "spread": "broker.spread_bp",
+    "start_date": "feed.start", "end_date": "feed.end", "freq": "feed.interval", "timeframe": "feed.interval",
+}  # fmt: skip
+"""Names of arguments in other packages -> the key of the configuration with their value."""
+
+MARKET: Final = ("broker", "feed", "universe", "account", "execution")
+"""Tables of the configuration whose keys people write as arguments."""
+
+ARGUMENTS: Final = {
+    "data": "bars", "df": "bars", "prices": "bars", "ohlc": "bars", "close": "bars", "strategy": "what",
+    "policy": "what", "weights": "what", "parameters": "params", "kwargs": "params",
+}  # fmt: skip
+"""Names of arguments in other packages -> the argument with their value here."""
 
 
 class Misused(ExplainedError, TypeError):
@@ -53,6 +73,15 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _unknown(function: str, name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=1)
     remedy = f"did you mean {close[0]}?" if close else f"its arguments are {', '.join(known)}"
+    key = KEYS.get(name) or (
+        f"risk.{name}"
+        if name in {limit.key for limit in limit_keys()}
+        else next((".".join(path) for path in all_keys() if path[0] in MARKET and path[1:] == (name,)), "")
+    )
+    if ARGUMENTS.get(name) in known:
+        remedy = f"write {ARGUMENTS[name]}="
+    elif key and "settings" in known:
+        remedy = f'write settings={{"{key}": ...}}'
     further = "; a key of the configuration goes into settings={...}" if "settings" in known else ""
     return f"{function} has no argument {name}{further}; {remedy}"
 

@@ -39,7 +39,7 @@ from quantd.research.outside.outside_agents import NO_OUTSIDE_AGENT, asking
 from quantd.research.python_api import frames
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
-from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
+from quantd.research.python_api.functions import FILE, CallerPolicy, chosen
 from quantd.research.python_api.plots import account_plot
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
 from quantd.research.python_api.run_history import Run, Why
@@ -109,6 +109,7 @@ def backtest(
     `what` is a policy or a configuration:
 
     - a function `act(view)` or `act(view, memory)`, or a class or object with such a method;
+    - weights: {"SPY": 0.6, "TLT": 0.4}, a series of them, or a frame with a row of weights for each date;
     - a registered name ("risk_parity"), a file ("mine.py:act") or the folder of a trained artifact;
     - a configuration of `quantd.load`, or the path of a TOML file.
 
@@ -169,9 +170,8 @@ def _configured(
         return asking(what if isinstance(what, Config) else load(str(what), settings)), None
     if frame is None:
         raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
-    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
-    policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
-    return around(frame, policy, params or {}, settings), caller
+    policy, params, caller = chosen(what, params)
+    return around(frame, policy, params, settings), caller
 
 
 def backtest_of(

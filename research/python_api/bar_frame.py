@@ -83,7 +83,7 @@ def read_bars(
 def _in_python(remedy: str) -> str:
     """Return a remedy that names arguments of `read_bars` in place of options of a command."""
     remedy = remedy.replace("--symbol and the symbol, such as ", "")
-    with_columns = re.sub(r"--column (\w+)=(\S+)", r'quantd.read_bars(bars, columns={"\1": "\2"})', remedy)
+    with_columns = re.sub(r"--column (\w+)=([^\s;]+)", r'quantd.read_bars(bars, columns={"\1": "\2"})', remedy)
     return re.sub(
         r"--(symbol|zone|dates|unit|scale|decimal|prices|overlap) ([\w./+-]+)",
         lambda match: f'quantd.read_bars(bars, {match[1]}="{match[2]}")' if match[2] != "with" else
@@ -125,6 +125,11 @@ def is_pandas(frame: object) -> bool:
     """Return whether an object is a pandas frame, without importing pandas."""
     pandas = sys.modules.get("pandas")  # a frame of pandas exists only where pandas is loaded
     return pandas is not None and isinstance(frame, pandas.DataFrame)
+
+
+def is_frame(value: object) -> bool:
+    """Return whether an object is a frame of polars or pandas."""
+    return isinstance(value, pl.DataFrame) or is_pandas(value)
 
 
 def of_pandas(frame: Any) -> pl.DataFrame:

@@ -1,6 +1,8 @@
-"""Functions, classes and objects of the caller as policies."""
+"""Functions, classes, objects, weights and tables of weights of the caller as policies."""
 
 import inspect
+import os
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -9,16 +11,75 @@ from typing import Any, Final
 
 import cloudpickle
 import msgspec
+import polars as pl
 
+from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
 from quantd.models.isolation.graph_process import opener
 from quantd.models.isolation.session import OpenGraph
+from quantd.research.python_api.arguments import Misused
+from quantd.research.python_api.bar_frame import is_frame, is_pandas, of_pandas
 from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_point
+from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
+from quantd.trading.view import View
 
 FILE: Final = "caller.py"
 """Stands for a file in the configuration of a backtest of the caller's function."""
+
+
+class TargetTable:
+    """A policy that holds the weights of a table: a row for each date, a column for each symbol.
+
+    It decides at the first sample at or after the date of a row, and its orders fill at the next open. Between two rows
+    it holds its positions, which drift with the prices.
+    """
+
+    lookback = 1
+
+    def __init__(self, frame: object) -> None:
+        """Read a polars or pandas frame. Raises Misused without dates, and for a weight that is no number."""
+        table = of_pandas(frame) if is_pandas(frame) else frame
+        assert isinstance(table, pl.DataFrame)
+        dates = next(filter(is_time, table.columns), None)
+        symbols = [name for name in table.columns if name != dates]
+        if dates is None or not symbols:
+            raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
+        table = table.with_columns(pl.Series(dates, nanoseconds(table[dates]))).sort(dates)
+        self.dates: list[int] = table[dates].to_list()
+        self.rows = [dict(zip(symbols, row, strict=True)) for row in table.select(symbols).iter_rows()]
+        for ts, row in zip(self.dates, self.rows, strict=True):
+            for symbol, weight in row.items():
+                if not isinstance(weight, int | float) or weight != weight:
+                    raise Misused(
+                        f"the weight of {symbol} at {instant_text(ts)} is {weight}; write a number, 0 for none"
+                    )
+
+    def act(self, view: View, memory: dict[str, int]) -> tuple[object, dict[str, int]]:
+        """The weights of the newest row, once; then "hold"."""
+        row = bisect_right(self.dates, view.sample_time) - 1
+        return (self.rows[row], {"row": row}) if row > memory.get("row", -1) else ("hold", memory)
+
+
+def chosen(
+    what: object, params: Mapping[str, object] | None
+) -> "tuple[str, Mapping[str, object], CallerPolicy | None]":
+    """Return the name of a policy in a configuration, its parameters, and what loads a policy of the caller, if it is.
+
+    A mapping or series of symbol -> weight is a fixed mix, and a frame of weights by date is a TargetTable. Raises
+    Misused for parameters beside weights.
+    """
+    if isinstance(what, str | os.PathLike):
+        return str(what), params or {}, None
+    weights = what.to_dict() if hasattr(what, "to_dict") and hasattr(what, "index") and not is_pandas(what) else what
+    if (isinstance(weights, Mapping) or is_frame(what)) and params:
+        raise Misused("params cannot go with weights, which are the whole policy; leave them out")
+    if isinstance(weights, Mapping):
+        return "fixed_mix", {"weights": {str(symbol): weight for symbol, weight in weights.items()}}, None
+    caller = CallerPolicy(TargetTable(what) if is_frame(what) else what)
+    return f"{FILE}:{caller.known_as[1]}", params or {}, caller
 
 
 class CallerPolicy:

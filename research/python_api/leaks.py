@@ -7,7 +7,7 @@ from pathlib import Path
 from quantd.daemon.config import Config
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import FILE, CallerPolicy, name_of
+from quantd.research.python_api.functions import chosen
 from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
 from quantd.research.python_api.signals import captured_tables
 from quantd.research.studies import lookahead as study
@@ -53,8 +53,7 @@ def lookahead(
     if cuts < 1:
         raise Misused(f"cuts={cuts}: no earlier end of the market to compare; give 1 or more")
     settings = with_adjusted(settings, adjusted=adjusted)
-    caller = None if isinstance(policy, str | os.PathLike) else CallerPolicy(policy)
-    name = str(policy) if caller is None else f"{FILE}:{name_of(policy)}"
+    name, policy_params, caller = chosen(policy, params)
     frame = None
     if isinstance(bars, Config | str | os.PathLike):
         if caller is not None:
@@ -69,7 +68,7 @@ def lookahead(
         config = bars if isinstance(bars, Config) else load(bars, settings)
     else:
         frame = bar_frame(bars)
-        config = around(frame, name, params or {}, settings)
+        config = around(frame, name, policy_params, settings)
     file, colon, attribute = name.partition(":")
     if caller is None and file.endswith(".py"):
         name = f"{Path(file).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration

@@ -12,6 +12,7 @@ from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.adapters.feeds.table_files.file_symbol import names_coin
 from quantd.adapters.feeds.table_files.moments import clock_of
+from quantd.adapters.feeds.table_files.statement import NO_VOLUMES
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
@@ -75,10 +76,10 @@ def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: 
 def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> str:
     """Return the TOML text of a configuration over bars in memory, with one agent that has all the capital.
 
-    The configuration has 100,000 in cash, the default costs of [broker] and the profile `research`. The interval
-    follows from the times. The spelling of a symbol decides its calendar. A bar on a weekend makes it 24/7 if the
-    symbol is spelled as a coin, or if the bars name no symbol. Indices are not traded beside other symbols: the first
-    index becomes the benchmark.
+    The configuration has 100,000 in cash, the default costs of [broker] and the profile `research`. A table without
+    volumes has no cap on participation. The interval follows from the times. The spelling of a symbol decides its
+    calendar. A bar on a weekend makes it 24/7 if the symbol is spelled as a coin, or if the bars name no symbol.
+    Indices are not traded beside other symbols: the first index becomes the benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
@@ -106,12 +107,15 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     universe = {"symbols": symbols, "calendar": house, **({"instruments": instruments} if instruments else {})}
     if indices:
         universe["benchmark"] = indices[0]
+    broker: dict[str, object] = {"cash": "100000"}
+    if any(statement.volume == NO_VOLUMES for statement in bars.statements):
+        broker["participation"] = 0
     return "".join(
         (
             _table("[quantd]", {"name": "backtest"}),
             _table("[universe]", universe),
             _table("[feed]", feed),
-            _table("[broker]", {"cash": "100000"}),
+            _table("[broker]", broker),
             _table("[risk]", {"profile": "research"}),
             _table("[[agents]]", agent),
         )

@@ -16,7 +16,7 @@ from quantd.regular_file import write_whole
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import OnError, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
+from quantd.research.python_api.functions import SentPoints, chosen
 from quantd.research.python_api.plots import Picture, sweep_plot
 from quantd.research.python_api.run_config import (
     AGENT,
@@ -114,7 +114,7 @@ def sweep(
     """
     stop, over = stops(on_error), {key: tuple(values) for key, values in over.items()}
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
-    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+    policy, policy_params, caller = chosen(what, params)
     frame = None if bars is None else bar_frame(bars)
     if is_file:
         path = Path(str(what))
@@ -122,8 +122,7 @@ def sweep(
     elif frame is None:
         raise Misused("a policy needs bars: quantd.sweep(policy, over, bars=frame), or name a config.toml")
     else:
-        policy = str(what) if caller is None else f"{FILE}:{name_of(what)}"
-        text, file = text_around(frame, policy, params or {}), PLACE
+        text, file = text_around(frame, policy, policy_params), PLACE
     folder = Path(file).parent if is_file else Path()
     sets = sets_of(with_adjusted(settings, adjusted=adjusted))
     config = read(text, known_names(), file=file, folder=folder, environ=os.environ, sets=sets)
@@ -134,7 +133,7 @@ def sweep(
     assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame)
     base = base_of(config, text, sets, state / "cache")
     base = replace(base, history=grid_history(base, grid.axes, caller))
-    market = trial_digest(assembly) if caller is None else f"{assembly.market} {source_digest(what)}"
+    market = trial_digest(assembly) if caller is None else f"{assembly.market} {caller.known_as[2]}"
     sweep_folder = folder_of(state, identity := identity_of(base, grid, market))
     run: Callable[[Work, Callable[[Point], bool]], int] = run_points
     inline: _InProcess | None = None

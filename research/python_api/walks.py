@@ -17,7 +17,7 @@ from quantd.daemon.config import Config, ConfigError, read
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import Backtest, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import FILE, CallerPolicy, SentPoints, name_of, source_digest
+from quantd.research.python_api.functions import CallerPolicy, SentPoints, chosen
 from quantd.research.python_api.run_config import (
     AGENT,
     PLACE,
@@ -178,13 +178,10 @@ def _walk_over_grid(
 ) -> "_WalkOverGrid":
     """Return the prepared walk-forward of a policy over `bars`, or of the configuration file `what`."""
     is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
-    caller = None if isinstance(what, str | os.PathLike) else CallerPolicy(what)
+    policy, params, caller = chosen(what, params)
     frame = None if bars is None else bar_frame(bars)
     path = Path(str(what)) if is_file else Path(PLACE)
-    if is_file or frame is None:
-        text = path.read_text(encoding="utf-8")
-    else:
-        text = text_around(frame, str(what) if caller is None else f"{FILE}:{name_of(what)}", params)
+    text = path.read_text(encoding="utf-8") if is_file or frame is None else text_around(frame, policy, params)
     grid = Grid(
         {key_of(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()}
     )
@@ -270,7 +267,7 @@ class _WalkOverGrid:
         self._steps = steps
         # a caller's object has no file whose text the digest could contain: its source stands for it
         market = trial_digest(self._whole)
-        self._market = market if caller is None else f"{self._whole.market} {source_digest(what)}"
+        self._market = market if caller is None else f"{self._whole.market} {caller.known_as[2]}"
 
     def _assembled(self, base: Base, config: Config) -> Assembly:
         cache = Path(base.cache)

@@ -6,7 +6,6 @@ option that chooses between them. The statement names the columns that are not u
 text.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,7 +35,6 @@ from quantd.adapters.feeds.table_files.roles import (
     TIMES,
     Roles,
     are_names,
-    is_time,
     may_be_class,
     named_roles,
     regular_time,
@@ -45,6 +43,7 @@ from quantd.adapters.feeds.table_files.roles import (
     whole_dates,
     word,
 )
+from quantd.adapters.feeds.table_files.side_by_side import RawTable, by_symbol, of_closes, unpaired
 from quantd.adapters.feeds.table_files.statement import (
     NO_VOLUMES,
     LeftOut,
@@ -89,29 +88,6 @@ class Table(NamedTuple):
     lines: pl.Series
 
 
-class RawTable(NamedTuple):
-    """A table whose columns have no roles (time, price, volume) yet. `name` is its name in messages, `lines` the line
-    number of each row in the file.
-
-    `stem` is the file's name without its ending, from which a symbol may be read. `named` is True if the columns have
-    names. `left_out` are the rows that are no bars.
-    """
-
-    name: str
-    stem: str
-    frame: pl.DataFrame
-    lines: pl.Series
-    named: bool = True
-    symbol: str = ""
-    zone: str = ""
-    separator: str = ""
-    notes: tuple[str, ...] = ()
-    in_memory: bool = False
-    unused: tuple[str, ...] = ()
-    roles: Roles | None = None
-    left_out: tuple[LeftOut, ...] = ()
-
-
 NOTHING_ASKED: Final = ReadOptions()
 
 
@@ -150,7 +126,7 @@ def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: s
     """
     frame = frame.rechunk()  # columns in pieces would be copied again by each expression
     raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
-    parts = _unpaired(raw)
+    parts = unpaired(raw)
     table = joined([_bars(part, asked, len(parts) > 1) for part in parts])
     return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
 
@@ -203,7 +179,7 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
             for table in nested_tables(part.data, part.name)
         ]  # fmt: skip
     if kind in ("parquet", "feather", "arrow stream"):
-        return _unpaired(_binary_table(part, kind))
+        return unpaired(_binary_table(part, kind))
     if kind not in ("text",):
         remedies = {
             "excel": "Save it as CSV", "html": "It is a page of a site, not its file: download the file itself",
@@ -254,14 +230,14 @@ def _text_tables(part: Part, data: bytes) -> list[RawTable]:
         None,
     )  # another line of the header: mostly filled, or with one symbol above each block of prices
     if symbol_row is None or len(header) < 2:
-        return [table]
+        return of_closes(table)
     if blocks > 1 and sum(map(bool, symbol_row)) == blocks:
         filled: list[str] = []
         for field in symbol_row:
             filled.append(field or (filled[-1] if filled else ""))
         symbol_row = tuple(filled)
     pairs = [(header[names_row][k], symbol_row[k]) for k in range(len(names))]
-    return _by_symbol(table, [("", ""), *pairs[1:]])  # the first column, of times, belongs to every symbol
+    return by_symbol(table, [("", ""), *pairs[1:]])  # the first column, of times, belongs to every symbol
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:
@@ -274,52 +250,6 @@ def _unique_names(names: Sequence[str]) -> list[str]:
             unique, number = f"{name} {number}", number + 1
         unique_names.append(unique)
     return unique_names
-
-
-_PAIR: Final = re.compile(r"\('([^']*)', '([^']*)'\)")
-
-
-def _unpaired(raw: RawTable) -> list[RawTable]:
-    """Split a table whose column names are pairs of price and symbol, in either order, into one table per symbol.
-
-    A table with fewer than five such names is returned as it is.
-    """
-    pairs = [match.groups() if (match := _PAIR.fullmatch(name)) else ("", "") for name in raw.frame.columns]
-    full_pairs = [pair for pair in pairs if all(pair)]
-    if len(full_pairs) < 5:
-        return [raw]
-    if not are_names([price for price, _ in full_pairs]):
-        pairs = [(price, symbol) for symbol, price in pairs]
-    return _by_symbol(raw, [(str(price), str(symbol)) for price, symbol in pairs])
-
-
-def _by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable]:
-    """Return one table for each symbol in `pairs`, the (price, symbol) of each column.
-
-    A column without a symbol belongs to every table.
-    """
-    columns = raw.frame.columns
-    shared = [name for name, (_, symbol) in zip(columns, pairs, strict=True) if not symbol]
-    shared = shared or columns[:1]
-    tables = []
-    for symbol in dict.fromkeys(symbol for _, symbol in pairs if symbol):
-        own_columns = {
-            name: price
-            for name, (price, its_symbol) in zip(columns, pairs, strict=True)
-            if its_symbol == symbol and name not in shared and price
-        }
-        own_time = next((price for price in own_columns.values() if is_time(price)), "")  # a block with its own dates
-        of_all = [] if own_time else shared
-        frame = raw.frame.select(*of_all, *(pl.col(name).alias(price) for name, price in own_columns.items()))
-        time = own_time or next(
-            (name for name in shared if word(name) in ("date", "datetime", "ts", "index")), shared[0]
-        )
-        frame = frame.rename({time: "Date"}) if "Date" not in frame.columns else frame
-        prices = [name for name in frame.columns if name in own_columns.values()]
-        filled = ~frame.select(pl.all_horizontal(pl.col(prices).is_null())).to_series()
-        tables.append(raw._replace(frame=frame.filter(filled), lines=raw.lines.filter(filled), symbol=symbol))
-        raw = raw._replace(left_out=())  # counted once
-    return tables
 
 
 def _binary_table(part: Part, kind: str) -> RawTable:
@@ -418,7 +348,8 @@ def _roles_of(raw: RawTable, asked: ReadOptions) -> Roles:
     if roles is None and raw.named:
         raise FeedError(
             raw.name, f"no column is named as the prices of bars (it has {', '.join(frame.columns)[:200]})",
-            "Name them open, high, low, close and volume, or say which they are: --column close=NAME",
+            "Name them open, high, low, close and volume, or say which they are: --column close=NAME; in a table of "
+            "closes name each column by its symbol in capitals",
         )  # fmt: skip
     if roles is None:
         roles = valued_roles(frame, raw.name)

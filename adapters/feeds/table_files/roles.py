@@ -260,6 +260,7 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
         raise _missing_error(where, PRICES, column_of, columns)
     if not prices or (len(prices) < 3 and "close" not in column_of):
         return None
+    _read_closes_alone(plain_names, column_of)
     if missing := [role for role in PRICES if role not in column_of]:
         raise _missing_error(where, missing, column_of, columns)
     if "volume" not in column_of:
@@ -267,6 +268,38 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
     if "time" not in column_of:
         column_of.update(_time(plain_names, column_of))
     return Roles(**{role: column_of.get(role, "") for role in Roles._fields})
+
+
+def _read_closes_alone(plain_names: Mapping[str, str], column_of: dict[str, str]) -> None:
+    """Make the closes all prices of a table that has closes alone: no other price, and no column of unknown meaning.
+
+    Such a bar trades at its close only, so that an order fills at the close of the bar after its decision.
+    """
+    roles = {role for role in PRICES if role in column_of}
+    others = [text for name, text in plain_names.items() if name not in column_of.values()]
+    if roles == {"close"} and all(text in (*TIMES, *_CLOCKS, *_VOLUMES, "") for text in others):
+        column_of.update(dict.fromkeys(PRICES, column_of["close"]))
+
+
+_TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/:_-]{0,14}")
+
+
+def columns_of_symbols(columns: Sequence[str]) -> list[str]:
+    """Return the columns of a table of closes with one column for each symbol; empty for another table.
+
+    The first column has the times. Every other name is a symbol in capitals. Words of prices are symbols too, because
+    LOW, V, T and C are traded; but not where three of them make a bar, or where few names are anything else.
+    """
+    names = [name.strip() for name in columns[1:]]
+    if not names or not (is_time(columns[0]) or re.fullmatch(r"|none|level 0|unnamed \d+", word(columns[0]))):
+        return []
+    words = {word(name) for name in names}
+    known = {alias for aliases in (*_PRICES.values(), _VOLUMES, _SYMBOLS, TIMES, ADJUSTED) for alias in aliases}
+    has_bars = are_names(names) or bool(words & {"close", "volume", "price", "value", "adj close"})
+    if has_bars or len(words - known) < (3 if words & {*_PRICES["close"]} and words & {*_VOLUMES} else 1):
+        return []
+    is_symbol = all(_TICKER.fullmatch(name) and re.search("[A-Z]", name) for name in names)
+    return list(columns[1:]) if is_symbol and len(set(names)) == len(names) else []
 
 
 def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column_of: Mapping[str, str]) -> str:

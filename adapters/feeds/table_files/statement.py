@@ -14,7 +14,7 @@ from quantd.adapters.feeds.table_files.spelled_numbers import NOTHING, Spelling
 MOST_STATED: Final = 5
 """Most statements that are listed for a folder or archive; the number of further ones follows."""
 
-NO_VOLUMES: Final = "none in the table, so 0: orders fill with [broker] participation = 0 only"
+NO_VOLUMES: Final = "none in the table, so 0: fills need [broker] participation = 0, and are not cut then"
 """The words about the volume of a table without a column of volumes."""
 
 
@@ -115,6 +115,8 @@ def time_text(roles: Roles, stamps: Moments) -> str:
 def prices_text(roles: Roles, spelling: Spelling, decimal_places: int) -> str:
     """Return the statement of the columns of prices and of how their numbers were read."""
     names = roles.prices()
+    if len(set(names)) == 1:
+        return f"{names[3]} alone, so that an order fills at the close of the bar after its decision"
     usual_names = all(word(name) == role for name, role in zip(names, PRICES, strict=True))
     text = names[3] if usual_names else ", ".join(f"{role} {name}" for role, name in zip(PRICES, names, strict=True))
     text += f", {roles.adjusted} beside it" if roles.adjusted else ""

@@ -20,7 +20,7 @@ import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.moments import MONTHS, is_stamp
-from quantd.adapters.feeds.table_files.roles import are_names, named_roles
+from quantd.adapters.feeds.table_files.roles import are_names, columns_of_symbols, named_roles, word
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 from quantd.adapters.feeds.table_files.statement import LeftOut
 from quantd.trading.display_text import fields_of, mended
@@ -105,7 +105,7 @@ def text_table(data: bytes, where: str) -> TextTable:
     if _separator(head) == " ":
         text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
         head = text[: 1 << 16].split("\n")[:_HEAD]
-    layout = layout_of(head, where)
+    layout = layout_of(head, where) or _layout_of_closes(head)
     if layout is None:
         separator = _separator(head)
         raise _no_data_error(where, [fields_of(line, separator) for line in head], separator)
@@ -115,6 +115,23 @@ def text_table(data: bytes, where: str) -> TextTable:
     while layout.header and frame.width > len(layout.header[-1]) and frame[:, -1].null_count() == len(frame):
         frame = frame[:, :-1]  # each line ends with a separator
     return TextTable(frame, line_numbers, layout.header, layout.separator, (*notes, *above), (*left_out, *more))
+
+
+def _layout_of_closes(lines: Sequence[str]) -> Layout | None:
+    """Return the layout of a text of closes alone, whose lines have fewer numbers than a bar; None for another text.
+
+    Its names are of closes, or of symbols, in the line above the first stamp.
+    """
+    separator = _separator(lines)
+    fields = [fields_of(line, separator) for line in lines]
+    begin = next((k for k, row in enumerate(fields) if k and any(map(is_stamp, row)) and any(map(is_number, row))), 0)
+    names = fields[begin - 1] if begin else []
+    width = len(fields[begin]) if begin else 0
+    if not 2 <= len(names) == width <= 5 or any(is_number(name) for name in names if name):
+        return None
+    if not columns_of_symbols(names) and not {word(name) for name in names} & {"close", "last", "price close"}:
+        return None
+    return Layout(separator, begin, width, (tuple(names),), begin - 1, tuple(lines[:begin]))
 
 
 _DAY_FILE: Final = re.compile(r"((?:19|20)\d{6})_(.+)_(second|minute)_([a-z]+)")

@@ -42,6 +42,7 @@ from quantd.daemon.cli.setup.table_options import (
 )
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+from quantd.trading.instruments import kind_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,6 +86,8 @@ class Stored(NamedTuple):
     evidence: list[str]
     read_as: list[str]
     left_out: int
+    silent: bool
+    """Whether no bar of some symbol has a volume."""
 
 
 # Long because the signature is the options of the command.
@@ -285,6 +288,7 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     from quantd.adapters.feeds.bars.rows import PRICES
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
+    from quantd.adapters.feeds.source import some
     from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
 
@@ -318,8 +322,14 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     # the written file has UTC stamps: the clock of the table must not be applied again
     read_back = fitted._replace(actions=actions_file, zone="")
     read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
+    volumes = frame.group_by("symbol").agg(pl.col("volume").fill_nan(0.0).sum())
+    silent = sorted(name for name in volumes.filter(pl.col("volume") == 0.0)["symbol"] if kind_of(name) != "index")
+    if silent:
+        read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
     universe = universe_of(names.to_list(), fitted)
-    return Stored(target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"])
+    return Stored(
+        target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent)
+    )
 
 
 def reported(stored: Stored) -> Imported:
@@ -327,8 +337,9 @@ def reported(stored: Stored) -> Imported:
     file, actions_file = stored.file, stored.actions_file
     final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence, "left_out": stored.left_out}
     lines = BarLines(
-        stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10]
-    )
+        stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10],
+        silent=stored.silent,
+    )  # fmt: skip
     return Imported(file, actions_file, final, stored.read_as, lines)
 
 

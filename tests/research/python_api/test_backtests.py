@@ -34,6 +34,37 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert "Sharpe" in result._repr_html_()
 
 
+def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
+    mix = {"SPY": 0.6, "IWM": 0.4}
+    constant = quantd.backtest(mix, bars=bars, compare=False)
+    assert constant.digest == quantd.backtest("fixed_mix", bars, params={"weights": mix}, compare=False).digest
+    dates = bars["ts"].unique().sort()
+    days = dates.dt.date() if dates.dtype != pl.Date else dates
+    table = pl.DataFrame({"date": [days[5], days[40]], "SPY": [1.0, 0.0], "IWM": [0.0, 1.0]})
+    fills = quantd.backtest(table, bars=bars, compare=False).fills
+    assert fills["ts"].dt.date().unique().sort().to_list() == [days[6], days[41]], "at the open after each row"
+    assert fills.select("symbol", "side").unique().sort("symbol", "side").rows() == [
+        ("IWM", "buy"), ("SPY", "buy"), ("SPY", "sell")]  # fmt: skip
+    for wrong, text in (
+        (table.with_columns(SPY=pl.lit(None)), "the weight of SPY at .* is None; write a number, 0 for none"),
+        (table.drop("date"), "a table of weights needs a column of dates"),
+    ):
+        with pytest.raises(quantd.Error, match=text):
+            quantd.backtest(wrong, bars=bars)
+    with pytest.raises(quantd.Error, match="params cannot go with weights"):
+        quantd.backtest(mix, bars=bars, params={"lookback": 5})
+
+
+def test_a_table_without_volumes_is_traded_without_a_cap_and_says_so(bars):
+    wide = bars.pivot(on="symbol", index="ts", values="close")
+    closes = quantd.backtest({"SPY": 1.0}, bars=wide, compare=False)
+    assert closes.summary.fills > 0
+    assert "fills need [broker] participation = 0, and are not cut then" in str(closes)
+    first = closes.fills.row(0, named=True)
+    day = bars.filter((pl.col("symbol") == "SPY") & (pl.col("ts").cast(pl.Date) == first["ts"].date()))
+    assert first["price"] == pytest.approx(day["close"][0], rel=0.001), "at the close after the decision"
+
+
 def test_what_is_kept_of_each_fill_is_four_integers_and_its_frame_joins_with_text(bars):
     result = quantd.backtest("equal_weight", bars=bars, settings={"agents.policy.min_trade": 0}, compare=False)
     batches = result.record.fill_columns

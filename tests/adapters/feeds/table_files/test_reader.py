@@ -645,3 +645,52 @@ def test_a_column_of_hours_is_hours(tmp_path: Path, header: str, form: str) -> N
     lines = [f"{form.format(ts=ts)},10,11,9,10.5,{k}" for k, ts in enumerate(hours)]
     read = read_tables(csv(tmp_path, lines, f"{header},Open,High,Low,Close,Volume", "BTC-USD.csv"))
     assert read.frame["ts"].to_list() == list(hours)
+
+
+# ---- closes alone
+
+CLOSES = [f"2024-01-{day:02},{10 + day / 8},{20 + day / 8},{30 + day / 8},{40 + day / 8}" for day in range(2, 12)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", ["Date", ""])
+def test_a_column_for_each_symbol_is_the_closes_of_a_bar(tmp_path: Path, count: int, first: str) -> None:
+    symbols = ["BRK-B", "LOW", "BTC/USD", "T"][:count]
+    lines = [",".join(line.split(",")[: count + 1]) for line in CLOSES]
+    table = read_tables(csv(tmp_path, lines, ",".join([first, *symbols]), "mine.csv"))
+    assert sorted(table.frame["symbol"].unique()) == sorted(symbols)
+    of_one = table.frame.filter(pl.col("symbol") == symbols[-1])
+    assert of_one["close"].cast(pl.Float64).to_list() == [float(line.split(",")[-1]) for line in lines]
+    for price in ("open", "high", "low"):
+        assert table.frame[price].to_list() == table.frame["close"].to_list()
+    assert "alone, so that an order fills at the close of the bar after its decision" in table.statements[0].prices
+
+
+@pytest.mark.parametrize("header", ["Date,Close", "Date,Close,Volume", "ts,Last"])
+def test_a_table_with_no_price_but_the_close_is_bars_of_closes(tmp_path: Path, header: str) -> None:
+    lines = [",".join(line.split(",")[: header.count(",") + 1]) for line in CLOSES]
+    table = read_tables(csv(tmp_path, lines, header))
+    assert table.frame["open"].to_list() == table.frame["close"].to_list()
+    assert table.frame["symbol"].unique().to_list() == ["SPY"]
+
+
+NO_CLOSES = {
+    "Date,Close,rsi": "column open, high, low is missing",
+    "Date,rsi,macd": "no line has a time and the prices of a bar",
+    "Date,C,V,N": "column open, high, low is missing",
+    "Date,rsi,macd,atr,sma": "no column is named as the prices of bars",
+    "Date,CLOSE,RSI,ATR,SMA": "column open, high, low is missing",
+}
+
+
+@pytest.mark.parametrize("header", NO_CLOSES)
+def test_columns_that_may_be_anything_are_no_closes(tmp_path: Path, header: str) -> None:
+    lines = [",".join(line.split(",")[: header.count(",") + 1]) for line in CLOSES]
+    assert NO_CLOSES[header] in asks(csv(tmp_path, lines, header))
+
+
+def test_a_table_of_returns_is_refused(tmp_path: Path) -> None:
+    lines = ["2024-01-02,0.01,0.02,0.03,0.04", "2024-01-03,0.01,-0.02,0.03,0.04"]
+    text = asks(csv(tmp_path, lines, "Date,SPY,TLT,GLD,IEF"))
+    assert "column TLT has numbers below 0" in text
+    assert "(1 + returns).cumprod()" in text
