@@ -27,6 +27,7 @@ from msgspec import Meta, Struct
 from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.alert_text import body, title
+from quantd.adapters.sinks.http_post import check_page
 from quantd.adapters.sinks.sink import Sink, SinkError
 from quantd.trading.display_text import ESCAPES, one_line
 
@@ -62,6 +63,7 @@ class EmailOptions(Struct, frozen=True):
     user: str = ""
     ca: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 20.0
+    page: str = ""
 
     def __post_init__(self) -> None:
         """Check the options. Raises ValueError that names the wrong key and the remedy."""
@@ -72,6 +74,8 @@ class EmailOptions(Struct, frozen=True):
                 raise ValueError(f'{key} is not an address; write "name@example.org" in ASCII, without a display name')
         if not (self.starttls or self.port == TLS_PORT or is_loopback(self.host)):
             raise ValueError("starttls is needed: without it password and alerts are not encrypted; remove the key")
+        if self.page:
+            check_page(self.page)
         if self.ca and not Path(self.ca).is_absolute():
             raise ValueError("ca is not an absolute path; write /path/to/ca.pem")
 
@@ -178,7 +182,7 @@ def message_of(alert: Alert, options: EmailOptions) -> EmailMessage:
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = f"<{_local_part(alert.id)}@{options.sender.rpartition('@')[2]}>"
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(body(alert))
+    message.set_content(body(alert) + (f"The page: {options.page}/#incidents\n" if options.page else ""))
     return message
 
 

@@ -8,7 +8,7 @@ addresses contain the secret.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES: Final = 1 << 20
 """Maximum number of bytes of an answer that are read."""
+
+LINE_BYTES: Final = 16_384
+"""Maximum length of a line that is followed, as aiohttp counts it: half of what it holds."""
 
 PAGE: Final = "the receiver answers with a page of another server, such as the sign-in page of a network"
 """The error of an answer of success that is a page."""
@@ -46,6 +49,14 @@ def check_address(url: str) -> None:
         raise ValueError("url has a login, which does not belong in this file; use the secret of the sink")
     if parts.scheme == "http" and not is_loopback(host):
         raise ValueError("url is not encrypted; write https://")
+
+
+def check_page(page: str) -> None:
+    """Raise ValueError unless `page` is the address of the dashboard for a browser elsewhere."""
+    try:
+        check_address(page)
+    except ValueError as why:
+        raise ValueError(str(why).replace("url", "page", 1)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,33 @@ class HttpPost:
             raise SinkError(f"no answer within {self._timeout_s:g} s") from None
         except ProxyWrong as wrong:
             raise SinkError(str(wrong)) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
+
+    async def lines(self, url: str, headers: Mapping[str, str], quiet_s: float) -> AsyncIterator[bytes]:
+        """Yield the lines of an answer to GET that goes on. Raises SinkError without an answer, for an unsuccessful
+        status, after `quiet_s` without a line, and for a line above LINE_BYTES."""
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=quiet_s)
+        try:
+            async with self._session.get(
+                URL(url), headers=headers, allow_redirects=False, proxy=proxy_of(url), timeout=limits,
+                read_bufsize=LINE_BYTES,
+            ) as answer:  # fmt: skip
+                if answer.status != 200:
+                    raise SinkError(f"the receiver answers {answer.status}")
+                while line := await answer.content.readline():
+                    yield line
+        except TimeoutError:
+            raise SinkError(f"no line within {quiet_s:g} s") from None
+        except ProxyWrong as wrong:
+            raise SinkError(str(wrong)) from None
+        except ValueError:
+            raise SinkError("the receiver sends a line that is too long") from None
         except (aiohttp.ClientError, OSError) as error:
             raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
 

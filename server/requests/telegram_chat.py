@@ -1,22 +1,18 @@
 """Buttons under the messages of the sink `telegram`, and five commands in its chat, for the people of its key `people`.
 
-What can go wrong: a stolen or forwarded message, another member of the chat, or the chat's company presses. So a
-button or a command only takes risk away (acknowledge, halt, reduce, pause an agent, decline a proposal), or reads. A
-button has a random code of 128 bits, of which the daemon keeps the digest; it lasts LASTS_S and counts once, for the
-people that the configuration lists. The journal has the person. What adds risk is done on the page or in the shell.
+What can go wrong: another member of the chat, or the chat's company, presses. So a button or a command only takes risk
+away (`quantd.server.requests.buttons`), or reads, and counts for the people that the configuration lists. The journal
+has the person.
 
 The daemon asks Telegram for what was pressed (long polling): nothing listens. What was sent before the daemon started
-is dropped. The switches on the machine do not depend on the chat. Rejected: codes that outlive a restart. A message of
-before says that its buttons are over.
+is dropped. The switches on the machine do not depend on the chat.
 """
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,42 +20,27 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.sinks.sink import SinkError
 from quantd.adapters.sinks.telegram import WAIT_S, Button, Telegram
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge
-from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.addresses import refused_lines
 from quantd.daemon.views.overview import SWITCH, account_line, positions
-from quantd.server.requests.acknowledgement import acknowledgement
-from quantd.server.requests.control import NotDone, one_line, operator
-from quantd.server.requests.proposals import waiting_proposal
-from quantd.trading.events import Acknowledged, Operator, ProposalReviewed
+from quantd.server.requests.buttons import LASTS_S, OVER, Buttons
+from quantd.server.requests.control import one_line
 
 log = structlog.get_logger("quantd.chat")
 
-LASTS_S: Final = 600.0
-"""Seconds for which a button can be pressed, and the age above which a command is not obeyed."""
-
-COMMIT_S: Final = 10.0
-"""Seconds to wait for the commit of an act."""
-
 LONGEST_S: Final = 60.0
 """Longest pause after failures."""
-
-CODES: Final = 1_000
-"""Most codes in memory; the oldest go first."""
 
 NUMBER: Final = re.compile(rb'"update_id":\s*([0-9]{1,18})')
 """The number of an update, by which one that cannot be read is passed over."""
 
 SHOWN: Final = 10
 """Most lines of an answer to /positions and /why."""
-
-Event = Operator | Acknowledged | ProposalReviewed
 
 
 class Sender(Struct, frozen=True):
@@ -105,14 +86,6 @@ class Updates(Struct, frozen=True):
     result: list[Update] = []
 
 
-class Meant(Struct, frozen=True):
-    """What a button does: `verb` on the `subject` (an incident, an agent, or agent and proposal) until `until`."""
-
-    verb: str
-    subject: tuple[str, ...]
-    until: float
-
-
 class TelegramChat:
     """Follows one chat: what its people press and write becomes events of the run, and each is answered."""
 
@@ -123,37 +96,9 @@ class TelegramChat:
         self._sink = sink
         self._store = store
         self._now = now
-        self._codes: dict[bytes, Meant] = {}
-        """Digest of a code -> what it means, the oldest first."""
+        self._buttons = Buttons(service, now)
         self._offset = -1  # the newest alone: what was sent before the start is not obeyed
-        sink.buttons = self.buttons
-
-    def buttons(self, alert: Alert) -> list[Button]:
-        """Return the buttons under the message of an alert, at most five; an alert that is over has none."""
-        if alert.state == "cleared" or alert.kind == "rehearsal":
-            return []
-        meant: list[tuple[str, str, tuple[str, ...]]] = []
-        if alert.state in ("raised", "reminded"):
-            meant.append(("Acknowledge", "acknowledge", (alert.incident,)))
-        if alert.kind == "proposal":
-            meant += [
-                (f"Decline {proposal.id[:20]}", "decline", (alert.agent, proposal.id))
-                for proposal in self._service.shell.state.reviews
-                if proposal.agent == alert.agent
-            ][-1:]
-        if alert.agent and alert.agent in self._service.shell.state.rules.names():
-            meant.append((f"Pause {alert.agent}", "halt", (alert.agent,)))
-        if alert.level != "INFO":
-            meant += [("Reduce only", "reduce", ("",)), ("Halt all", "halt", ("",))]
-        return [Button(label, self._code(verb, subject)) for label, verb, subject in meant]
-
-    def _code(self, verb: str, subject: tuple[str, ...]) -> str:
-        """Return a new code, and keep its digest."""
-        code = secrets.token_urlsafe(16)
-        self._codes[_digest(code)] = Meant(verb, subject, self._now() + LASTS_S)
-        while len(self._codes) > CODES:
-            del self._codes[next(iter(self._codes))]
-        return code
+        sink.buttons = lambda alert: [Button(label, code) for label, code in self._buttons.under(alert)]
 
     async def run(self) -> None:
         """Ask for news until cancelled. A failure is logged once, and asked again after a growing pause."""
@@ -206,16 +151,14 @@ class TelegramChat:
         """Carry out what a button means, once; returns the answer."""
         if press.sender.id not in self._sink.people:
             return "This button is for the people of [alerts.sinks.telegram] people alone."
-        meant = self._codes.pop(_digest(press.data), None)
-        if meant is None or self._now() > meant.until:
-            return "This button is over: it lasts ten minutes and counts once. /halt, /reduce and /status work."
-        return await self._act(meant.verb, meant.subject, press.sender.who)
+        text = await self._buttons.pressed(press.data, press.sender.who)
+        return f"{text} /halt, /reduce and /status work." if text == OVER else text
 
     async def _commanded(self, text: str, sender: Sender) -> str:
         """The answer to a command."""
         command = text.split()[0].split("@")[0]
         if command in ("/halt", "/reduce"):
-            return await self._act(command[1:], ("",), sender.who)
+            return await self._buttons.act(command[1:], ("",), sender.who)
         if command == "/status":
             return self._status()
         if command == "/positions":
@@ -223,35 +166,6 @@ class TelegramChat:
         if command == "/why":
             return await asyncio.to_thread(self._refused)
         return "/status /positions /why /halt /reduce; resume, orders and approvals are on the page and in the shell"
-
-    async def _act(self, verb: str, subject: tuple[str, ...], who: str) -> str:
-        """Carry out an act that takes risk away; returns what became of it."""
-        try:
-            event = self._event(verb, subject, who)
-            command = self._service.inbox.commands([event], lambda state, _: SWITCH[state.switch.state])[0]
-            async with asyncio.timeout(COMMIT_S):
-                commit = await asyncio.shield(command.done)
-        except (NotDone, InboxFull) as why:
-            return f"Not done: {why}"
-        except TimeoutError:
-            return f"Not committed within {COMMIT_S:g} s, and still queued: /status shows what became of it"
-        if commit.refused is not None:
-            return f"Not done: {commit.refused.text}"
-        log.warning("telegram.taken", verb=verb, subject=subject, who=who)
-        about = f" {subject[-1]}" if subject[-1] else ""
-        return f"Done by {who}: {verb}{about}. {account_line(self._service)}, switch {commit.answer}"
-
-    def _event(self, verb: str, subject: tuple[str, ...], who: str) -> Event:
-        """The event of an act. Raises NotDone."""
-        service, reason = self._service, "by a button or a command in the chat"
-        if verb == "acknowledge":
-            return acknowledgement(service, subject[0], reason, who)
-        if verb == "decline":
-            agent, id = subject
-            now = max(service.shell.state.now, service.shell.ts)
-            waiting_proposal(service.shell.state, agent, id)
-            return ProposalReviewed(now, agent, id, False, reason, who)
-        return operator(service, "reduce" if verb == "reduce" else "halt", reason, who, subject[0])
 
     def _status(self) -> str:
         state = self._service.shell.state
@@ -278,10 +192,6 @@ class TelegramChat:
             for line in lines
         ]
         return "\n".join(texts) or "no order was cut or refused"
-
-
-def _digest(code: str) -> bytes:
-    return blake2b(code.encode(), digest_size=16).digest()
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:

@@ -4,6 +4,7 @@ away and come back."""
 import asyncio
 import hashlib
 import hmac
+import json
 import re
 import ssl
 import threading
@@ -320,6 +321,32 @@ class NtfyServer(HttpServer):
         super().__init__()
         self.token = token
         self.headers: list[dict[str, str]] = []
+        self.heard: list[dict[str, Any]] = []
+        """Each message with its topic, as a subscriber gets it."""
+
+    def application(self) -> web.Application:
+        app = super().application()
+        app.router.add_get("/{topic}/json", self._followed)
+        return app
+
+    async def _followed(self, request: web.Request) -> web.StreamResponse:
+        """A topic as a stream of lines of JSON from an instant on, until the subscriber goes (docs of ntfy, Subscribe
+        via API)."""
+        login = request.headers.get("Authorization", "")
+        if self.token and login != f"Bearer {self.token}":
+            return web.json_response({"code": 40301, "http": 403, "error": "forbidden"}, status=403)
+        topic, since, sent = request.match_info["topic"], int(request.query["since"]), 0
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(
+            json.dumps({"id": "open", "time": since, "event": "open", "topic": topic}).encode() + b"\n"
+        )
+        while True:
+            for message in self.heard[sent:]:
+                if message["topic"] == topic and message["time"] >= since:
+                    await response.write(json.dumps(message).encode() + b"\n")
+            sent = len(self.heard)
+            await asyncio.sleep(0.02)
 
     @property
     def ids(self) -> list[str]:
@@ -338,7 +365,9 @@ class NtfyServer(HttpServer):
         assert len(body.encode()) <= 4_096
         self.taken.append(body)
         self.headers.append(dict(request.headers))
-        return web.json_response({"id": "x", "event": "message", "topic": request.match_info["topic"]})
+        sent = {"id": f"m{len(self.heard)}", "time": int(time.time()), "event": "message", "message": body}
+        self.heard.append(sent | {"topic": request.match_info["topic"]})
+        return web.json_response(self.heard[-1])
 
 
 @contextmanager

@@ -142,6 +142,9 @@ async def test_commands_read_and_take_risk_away(tmp_path: Path) -> None:
         assert at.switch == REDUCE
         assert "Done by telegram 11 ann: halt." in await at.write("/halt now")
         assert at.switch == HALT
+        said = await at.write("/reduce")
+        assert "Nothing changed: the switch was at HALT already, which is stricter." in said
+        assert "Done" not in said
 
 
 async def test_an_alert_of_an_agent_pauses_it_and_an_incident_is_acknowledged(tmp_path: Path) -> None:
