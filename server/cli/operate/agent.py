@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.places import Place, place
@@ -34,6 +34,13 @@ REASON: Final = "quantd agent add"
 BOUNDS: Final = {"order_rate": {"orders": 300, "per": "1m"}}
 """The limits of a new book, beside those of the account: a program in a loop sends orders as fast as it can."""
 
+Approval = Annotated[
+    str | None,
+    typer.Option(
+        "--approval", parser=one_of(("person", "device")), metavar="person|device", help="Who approves each proposal."
+    ),
+]
+
 Keys = tuple[str | int, ...]
 """The path of a key in the configuration."""
 
@@ -49,7 +56,7 @@ def add(
         bool,
         typer.Option("--gateway", help="Print the lines of a trading program; make the gateway if it is missing."),
     ] = False,
-    approval: Annotated[bool, typer.Option("--approval", help="Each proposal waits for a person.")] = False,
+    approval: Approval = None,
 ) -> None:
     """Add an outside agent: table, book, token of mode 600, and the lines of its client.
 
@@ -68,7 +75,7 @@ def add(
     table = settings.gateway
     port = None if not gateway else _free_port() if table is None else table.port
     # a daemon that has no gateway yet has one after its restart
-    restarts = approval or (port is not None and not _listens(port))
+    restarts = bool(approval) or (port is not None and not _listens(port))
     capital = "" if daemon is None or restarts else _place_capital(daemon, share)
     if daemon is not None and capital:
         _fill_place(daemon, name, capital)
@@ -119,7 +126,9 @@ def _unallocated(status: Mapping[str, Any]) -> float:
     return float(status["equity"]) - own
 
 
-def with_agent(config: Path, name: str, share: float, approval: bool, more: Mapping[Keys, Any]) -> tuple[str, str]:
+def with_agent(
+    config: Path, name: str, share: float, approval: str | None, more: Mapping[Keys, Any]
+) -> tuple[str, str]:
     """The text of the configuration with one more agent, and what other shares become; comments are kept.
 
     `more` has values of other keys, such as a later start of a recorded market; None leaves a key as it is.
@@ -149,7 +158,7 @@ def with_agent(config: Path, name: str, share: float, approval: bool, more: Mapp
             changes[path] = int(capital * left / total * 10_000) / 10_000  # rounded down: a sum above 1 is refused
             shares.append(f"{owner} {float(capital):g} to {changes[path]:g}")
     table: dict[str, Any] = {"name": name, "policy": "external", "capital": share, "limits": BOUNDS}
-    table |= {"approval": "person"} if approval else {}
+    table |= {"approval": approval} if approval else {}
     try:
         changed = appended(edited(text, changes), "agents", table)
         if tomllib.loads(changed)["agents"][-1] != table:

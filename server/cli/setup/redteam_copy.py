@@ -95,7 +95,7 @@ def subject(file: Path, sets: tuple[str, ...], config: Config, name: str) -> tup
         raise Failure(f"{file} has no outside agent {name!r:.80}{there}; leave --agent out to try a new one", CONFIG)
     if outside:
         return config, name or outside[0]
-    text, _ = with_agent(file, ADDED, 0.2, False, {})
+    text, _ = with_agent(file, ADDED, 0.2, None, {})
     return read(text, known_names(), file=str(file), folder=file.parent, environ=os.environ, sets=sets), ADDED
 
 

@@ -42,7 +42,7 @@ def client_of(folder: Path, text: str) -> Client:
 @pytest.mark.long
 async def test_an_agent_is_added_before_the_first_start_and_its_client_serves(tmp_path: Path) -> None:
     write(tmp_path, NOTED)
-    done = quantd(tmp_path, "agent", "add", "guest", "--share", "0.2", "--mcp", "--approval")
+    done = quantd(tmp_path, "agent", "add", "guest", "--share", "0.2", "--mcp", "--approval", "person")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "config.toml").read_text()
     agents = tomllib.loads(text)["agents"]
@@ -171,6 +171,6 @@ def test_before_the_first_price_a_place_is_refused_without_a_trace_and_a_restart
         refused = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1")
         assert (refused.returncode, "no session has closed yet" in refused.stderr) == (75, True), refused.stderr
         assert (list(tmp_path.glob("*.token")), stored(tmp_path / "state")) == ([], ())
-        added = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1", "--approval")
+        added = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1", "--approval", "person")
         assert added.returncode == 0, added.stderr
         assert "[feed] start becomes 2019-01-03, after the market time" in added.stdout
