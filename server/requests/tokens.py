@@ -85,7 +85,8 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     """The record of one secret. After a rotation a name has two records until the old secret expires.
 
     `salt` and `digest` are hexadecimal. Times are ns UTC; `expires_ns` 0 means never, `used_ns` 0 means not used yet.
-    `agent` is the outside agent for which a token of scope propose is valid.
+    `agent` is the outside agent for which a token of scope propose is valid. `key` is the public key of the device that
+    signs in without a secret, hexadecimal; empty for none.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
     expires_ns: int = 0
     used_ns: int = 0
     agent: str = ""
+    key: str = ""
 
     def __repr__(self) -> str:
         """Name and id only: salt and digest must not get into a log."""
@@ -115,15 +117,19 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
         return hmac.compare_digest(_digest(secret, self.salt), self.digest)
 
 
-def token_for(name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "") -> Token:
+def token_for(
+    name: str, scope: Scope, secret: str, now_ns: int, expires_ns: int = 0, agent: str = "", key: str = ""
+) -> Token:
+    """The record of a secret; the arguments are its fields."""
     salt = secrets.token_hex(16)
     token_id = OWNER_ID if name == OWNER else secret[:ID_CHARS]
-    return Token(name, token_id, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent)
+    return Token(name, token_id, scope, salt, _digest(secret.encode(), salt), now_ns, expires_ns, agent=agent, key=key)
 
 
 def _valid(token: Token) -> bool:
-    """Whether name, salt and digest of a stored token have the expected form."""
-    return bool(NAME.fullmatch(token.name) and SALT.fullmatch(token.salt) and DIGEST.fullmatch(token.digest))
+    """Whether name, salt, digest and key of a stored token have the expected form."""
+    forms = (NAME, token.name), (SALT, token.salt), (DIGEST, token.digest), (DIGEST, token.key or token.digest)
+    return all(form.fullmatch(text) for form, text in forms)
 
 
 def _digest(secret: bytes, salt: str) -> str:
@@ -157,8 +163,10 @@ def stored(folder: Path) -> tuple[Token, ...]:
     return tokens
 
 
-def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "") -> tuple[Token, str]:
-    """Return (new token, its secret). The secret is stored nowhere.
+def created(
+    folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: str = "", key: str = ""
+) -> tuple[Token, str]:
+    """Return (new token, its secret). The secret is stored nowhere. `key` is the public key of a device.
 
     Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for the
     scope propose without an agent. Raises TokensUnreadable or TokensUnwritable for the file of tokens.
@@ -174,7 +182,7 @@ def created(folder: Path, name: str, scope: Scope, expires_ns: int = 0, agent: s
         )
         raise TokenRefused(text)
     now_ns, secret = time.time_ns(), secrets.token_urlsafe(32)
-    token = token_for(name, scope, secret, now_ns, expires_ns, agent)
+    token = token_for(name, scope, secret, now_ns, expires_ns, agent, key)
     with _locked_tokens(folder) as (tokens, write):
         valid = _unexpired(tokens, now_ns)
         if any(valid_token.name == name for valid_token in valid):
@@ -214,7 +222,7 @@ def rotated(
             remaining.append(
                 msgspec.structs.replace(newest, expires_ns=min(overlap_end_ns, newest.expires_ns or overlap_end_ns))
             )
-        token = token_for(name, newest.scope, secret, now_ns, expires_ns or newest.expires_ns, newest.agent)
+        token = token_for(name, newest.scope, secret, now_ns, expires_ns or newest.expires_ns, newest.agent, newest.key)
         if name == OWNER:
             # the old secret first: without its record it would be void as soon as the file is replaced
             write(remaining)

@@ -5,6 +5,8 @@ has every token, and may write the configuration; the device's private key is no
 """
 
 import asyncio
+import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +21,20 @@ from quantd.daemon.assembly.parts import limits_of_config
 from quantd.daemon.config import load
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.promotion import exchange_policies
-from quantd.daemon.engine.safety.devices import of_limits, of_proposal, signed_text
+from quantd.daemon.engine.safety.devices import of_limits, of_proposal, signature_fault, signed_text
 from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state.live_caps import LOOSEN_AFTER_NS
+from quantd.daemon.engine.state.settings import Approvals
 from quantd.daemon.engine.state.snapshot import freeze, in_force, limits_from, thaw
 from quantd.daemon.monitoring.signals import reload
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
-from quantd.models.artifacts.signature import new_key
-from quantd.server.api.access import keyring
+from quantd.models.artifacts.signature import new_key, private_key
+from quantd.server.api.access import keyring, rate_limits, sessions
 from quantd.server.cli.operate.device import signed
-from quantd.server.requests.tokens import created
+from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
 from quantd.trading.effects import Refused
-from quantd.trading.events import Approved, ProposalReviewed, Reloaded, Tick
+from quantd.trading.events import Approved, DeviceSignature, ProposalReviewed, Reloaded, Tick
 from tests.attacks.threat_table import attacks_on_the_page
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import RUN, World, standing_at_the_end
@@ -40,6 +43,7 @@ from tests.support.command_line import write
 MINUTE_NS = 60 * 10**9
 DEVICE = 'approval = "device"\nwithin = "15m"'
 REVIEW, LIMITS = "/api/v1/agents/guest/review", "/api/v1/limits/approve"
+SIGN_IN = "/api/v1/sign-in"
 
 
 @dataclass
@@ -200,6 +204,32 @@ LATE = (
     ),
 )
 
+PHONE = {
+    "a stolen link with another key": (401, "/api/v1/pair", lambda p: {"code": p.code, "key": p.key("shell")}),
+    "a stolen link after its end": (401, "/api/v1/pair", lambda p: {"code": p.late, "key": p.key("shell")}),
+    "a guessed link": (401, "/api/v1/pair", lambda p: {"code": "A" * 22, "key": p.key("shell")}),
+    "a link that signs in": (401, SIGN_IN, lambda p: {"code": p.code}),
+    "a key that offered itself and was not accepted": (401, SIGN_IN, lambda p: p.answer("shell")),
+    "a recorded sign-in": (401, SIGN_IN, lambda p: p.recorded),
+    "a recorded sign-in with the end moved": (401, SIGN_IN, lambda p: p.recorded | {"challenge": p.challenge()}),
+    "a challenge of another process": (401, SIGN_IN, lambda p: p.answer("phone", f"other.{p.end(30)}")),
+    "a challenge that has ended": (401, SIGN_IN, lambda p: p.answer("phone", f"{p.nonce}.{p.end(-1)}")),
+    "a challenge of a later day": (401, SIGN_IN, lambda p: p.answer("phone", f"{p.nonce}.{p.end(86_400)}")),
+    "a challenge without an end": (401, SIGN_IN, lambda p: p.answer("phone", p.nonce)),
+    "a challenge of many digits": (401, SIGN_IN, lambda p: p.answer("phone", f"{p.nonce}.{'9' * 100}")),
+    "an approval as a sign-in": (401, SIGN_IN, lambda p: p.of_approval()),
+    "a signature of the shell's with the phone's key": (
+        401, SIGN_IN, lambda p: p.answer("shell") | {"key": p.key("phone")}
+    ),
+    "an empty signature": (401, SIGN_IN, lambda p: p.answer("phone") | {"signature": ""}),
+    "a signature that is no hexadecimal text": (422, SIGN_IN, lambda p: p.answer("phone") | {"signature": "é"}),
+    "the public key alone": (401, SIGN_IN, lambda p: {"key": p.key("phone")}),
+    "the public key as a token": (401, SIGN_IN, lambda p: {"token": p.key("phone")}),
+    "a key beside a token": (401, SIGN_IN, lambda p: p.answer("phone") | {"token": "x"}),
+    "a lost phone": (401, SIGN_IN, lambda p: p.answer("lost")),
+}  # fmt: skip
+"""Who would sign in as a phone, or pair one -> status, path and body of a request."""
+
 STARTS = {
     "a start with one more device": (
         lambda phone, shell: with_devices(phone, shell), "approvals.shell", "devices = ",
@@ -331,6 +361,94 @@ def test_a_start_with_an_edited_file_stops_and_where_it_is_accepted_waits_a_day(
     assert in_force(state.rules) == in_force(rules)
 
 
+class Phone:
+    """A daemon with two paired phones, one of which is lost, and what an attacker has: links, keys, a recording."""
+
+    def __init__(self, world: Any, folder: Path) -> None:
+        self.world = world
+        self.keys = {name: line(folder, name)[0] for name in ("phone", "lost", "shell")}
+        self.sessions = world.api._guard.sessions
+        self.nonce = self.sessions.challenge().partition(".")[0]
+        self.code, self.late = "c" * 22, "l" * 22
+        self.recorded: dict[str, str] = {}
+
+    def key(self, name: str) -> str:
+        return str(signed(self.keys[name], (), 0)["key"])
+
+    def end(self, seconds: float) -> int:
+        return time.time_ns() + int(seconds * 1e9)
+
+    def challenge(self) -> str:
+        return str(self.sessions.challenge())
+
+    def answer(self, name: str, challenge: str = "") -> dict[str, str]:
+        """What a device sends to sign in: the signature of a challenge and its end."""
+        challenge = challenge or self.challenge()
+        end = challenge.partition(".")[2]
+        text = signed_text(("sign-in", challenge), int(end) if end[:19].isdecimal() else 0)
+        signature = private_key(self.keys[name]).sign(text).hex()
+        return {"key": self.key(name), "challenge": challenge, "signature": signature}
+
+    def of_approval(self) -> dict[str, str]:
+        """The signature of an approval, in place of that of a challenge."""
+        approval = signed(self.keys["phone"], of_proposal("guest", "a-1", 1, "0" * 32), time.time_ns())
+        return {"key": self.key("phone"), "challenge": self.challenge(), "signature": str(approval["signature"])}
+
+    async def post(self, path: str, body: object) -> tuple[int, dict[str, Any]]:
+        self.world.session.cookie_jar.clear()
+        async with self.world.session.post(path, json=body) as response:
+            return response.status, await response.json()
+
+
+async def test_only_a_paired_phone_signs_in_and_once_for_each_challenge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "WRONG_TOKENS", 10_000)
+    monkeypatch.setattr(rate_limits, "WRONG_IN_ALL", 10_000)
+    async with standing_at_the_end(tmp_path, with_devices(line(tmp_path, "first")[1])) as world:
+        phone = Phone(world, tmp_path)
+        for name in ("phone", "lost"):
+            created(world.folder, name, "trade", key=phone.key(name))
+        revoked(world.folder, "lost")
+        await asyncio.sleep(keyring.CHECK_S)
+        monkeypatch.setattr(sessions, "PAIR_S", -1)
+        phone.sessions.pair(sessions._digest(phone.late))
+        assert (await phone.post("/api/v1/pair", {"code": phone.late, "key": phone.key("phone")}))[0] == 401
+        monkeypatch.setattr(sessions, "PAIR_S", 600)
+        phone.sessions.pair(sessions._digest(phone.code))
+        offer = {"code": phone.code, "key": phone.key("phone")}
+        assert await phone.post("/api/v1/pair", offer) == (200, {"paired": True}), "the table would pass without it"
+        phone.recorded = phone.answer("phone")
+        status, begun = await phone.post(SIGN_IN, phone.recorded)
+        assert (status, begun["name"], begun["scope"]) == (200, "phone", "trade")
+        before, wrong = world.store.last_seq(RUN), {}
+        for name, (expected, path, body) in PHONE.items():
+            found = await phone.post(path, body(phone))
+            if found[0] != expected:
+                wrong[name] = found
+        assert wrong == {}
+        assert world.store.last_seq(RUN) == before
+        await no_text_of_the_state_folder_signs_in(phone)
+        assert (await phone.post(SIGN_IN, phone.answer("phone")))[0] == 200
+    known = Approvals({"phone": phone.key("phone")}, ())
+    for answer in (phone.answer("phone"), phone.recorded):
+        end = int(answer["challenge"].partition(".")[2])
+        as_approval = DeviceSignature(answer["key"], end, answer["signature"])
+        fault = signature_fault(known, as_approval, of_limits("0" * 32, 0), end - MINUTE_NS)
+        assert FORGED in fault, "a sign-in approves nothing"
+
+
+async def no_text_of_the_state_folder_signs_in(phone: Phone) -> None:
+    """A model that reads the files of the state folder finds the owner's token alone, which approves nothing."""
+    files = (path for path in sorted(phone.world.folder.rglob("*")) if path.is_file() and path.name != "token")
+    texts = {text.decode() for path in files for text in re.findall(rb"[A-Za-z0-9_-]{16,200}", path.read_bytes())}
+    mine = [text for text in texts if text in (phone.world.folder / "tokens.json").read_text()]
+    assert phone.key("phone") in mine
+    for text in mine:
+        for field in ("token", "code"):
+            assert (await phone.post(SIGN_IN, {field: text}))[0] == 401, (field, text)
+
+
 def the_journal_proves_it(world: Any) -> ProposalReviewed:
     """The only approval in the journal. Its signature is of a key that the journal has."""
     events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
@@ -346,4 +464,4 @@ def the_journal_proves_it(world: Any) -> ProposalReviewed:
 
 
 def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) + len(STARTS) == attacks_on_the_page(__file__)
+    assert len(ATTACKS) + len(STARTS) + len(PHONE) == attacks_on_the_page(__file__)

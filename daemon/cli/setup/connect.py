@@ -1,4 +1,7 @@
-"""Connect an account or a receiver of alerts: ask for its keys, test them, and store them as credentials."""
+"""Connect an account, a receiver of alerts or a phone: ask for its keys, test them, and store them as credentials.
+
+`phone` shows the link of the page as a QR code: the phone makes a key, signs in and approves with it.
+"""
 
 import asyncio
 import secrets as random_names
@@ -23,12 +26,16 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 from quantd.trading.orders import money_text
 
 Lines = dict[tuple[str | int, ...], object]
+Service = Annotated[
+    Literal["alpaca", "ntfy", "telegram", "phone"], typer.Argument(metavar="alpaca|ntfy|telegram|phone")
+]
+
 Tested = tuple[str, dict[str, str], Lines]
 """What a service answered in words, the keys to store, and the lines for config.toml."""
 
 
 def connect(
-    service: Annotated[Literal["alpaca", "ntfy", "telegram"], typer.Argument(metavar="alpaca|ntfy|telegram")],
+    service: Service,
     live: Annotated[
         bool, typer.Option("--live", help="alpaca: the keys of the live account, not of the paper one.")
     ] = False,
@@ -52,19 +59,22 @@ def connect(
             help="Folder of the credentials, else `credentials` beside config.toml.",
         ),
     ] = None,
+    name: Annotated[str, typer.Option("--name", help="phone: its name, else `phone`.")] = "",
     unit: Annotated[
         str, typer.Option("--unit", metavar="NAME", help="Store for the unit quantd@NAME in /etc/credstore, as root.")
     ] = "",
     into: Annotated[
         Path | None, typer.Option("--into", metavar="config.toml", help="Write the lines there; printed without it.")
     ] = None,
-    url: Annotated[str, typer.Option("--url", help="Another address of the service.")] = "",
+    url: Annotated[str, typer.Option("--url", help="Another address of the service; phone: that of the page.")] = "",
 ) -> None:
-    owners = {"--live": ("alpaca", live), "--other-url": ("alpaca", other_url), "--chat": ("telegram", chat),
-              "--topic": ("ntfy", topic), "--token": ("ntfy", protected)}  # fmt: skip
-    for option, (owner, value) in owners.items():
-        if value and owner != service:
-            raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
+    _check_options(service, {
+        "--live": ("alpaca", live), "--other-url": ("alpaca", other_url), "--chat": ("telegram", chat),
+        "--topic": ("ntfy", topic), "--token": ("ntfy", protected), "--name": ("phone", name),
+    })  # fmt: skip
+    if service == "phone":
+        _pair(name or "phone", url, into or CONFIG_FILE)
+        return
     place = place_of(folder, unit, into or CONFIG_FILE)
     command = f"quantd connect {service}{' --live' if live else ''}{' --token' if protected else ''}"
     earlier = _broker_of_run(into or CONFIG_FILE)
@@ -103,6 +113,20 @@ def _broker_of_run(config: Path) -> str:
         return str(document.get("broker", {}).get("kind", "paper")) if (folder / FILE).exists() else ""
     except (OSError, ValueError, AttributeError, TypeError):  # the file itself is checked before it is written
         return ""
+
+
+def _pair(name: str, url: str, config: Path) -> None:
+    """Pair a phone, which needs the client of the daemon."""
+    from quantd.adapters.plugins import function
+
+    function("quantd.server.cli.operate.device:pair")(name, url, config)
+
+
+def _check_options(service: str, owners: Mapping[str, tuple[str, object]]) -> None:
+    """Raises Failure for an option of another service; `owners` maps options to service and value."""
+    for option, (owner, value) in owners.items():
+        if value and owner != service:
+            raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
 
 
 def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:

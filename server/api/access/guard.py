@@ -37,13 +37,16 @@ from multidict import CIMultiDict
 from quantd.adapters.listener import is_loopback
 from quantd.daemon.access.api_token import token_of
 from quantd.daemon.config.schema import Api
+from quantd.daemon.engine.safety.devices import signature_fault
+from quantd.daemon.engine.state.settings import Approvals
 from quantd.server.api.access.keyring import CHECK_S, Keyring
 from quantd.server.api.access.origins import MAIN_PORT, Origins
 from quantd.server.api.access.rate_limits import WRONG_TOKENS, Buckets, WrongTokens, address_of
-from quantd.server.api.access.sessions import CSRF, Session, Sessions, forged
+from quantd.server.api.access.sessions import CSRF, SIGN_IN, Session, Sessions, forged
 from quantd.server.api.problems import INTERNAL, Refused, error, log_fault
 from quantd.server.api.route_records import BODY_BYTES, Entry, Page, Post, Read, Route
 from quantd.server.requests.tokens import OWNER, Scope, Token
+from quantd.trading.events import DeviceSignature
 
 KEEPALIVE_S: Final = 10.0
 """Seconds within which a client must send its whole header, and for which a connection without a request stays open."""
@@ -348,6 +351,28 @@ class Guard:
                 403, "scope", f"the token {token.name} has the scope {token.scope}; sign in with one of scope read"
             )
         return token
+
+    async def admitted_device(self, request: web.Request, key: str, challenge: str, signature: str) -> Token:
+        """Return the token of the device that signed a challenge of this process. Raises Refused."""
+        await self._keyring.refresh()
+        token = self._keyring.of_device(key)
+        end = 0 if token is None else self.sessions.answered(challenge)
+        if token is not None and end:
+            signed = DeviceSignature(key, end, signature)
+            known = Approvals({token.name: key}, ())
+            if not signature_fault(known, signed, (SIGN_IN, challenge), time.time_ns()):
+                return token
+        text = "this device is not paired, or its signature is not of a challenge of now"
+        text = f"{text}; `quantd connect phone` pairs it"
+        raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
+
+    async def offered(self, request: web.Request, code: str, key: str) -> bool:
+        """Take the public key that a phone offers by its link; whether the key is paired. Raises Refused."""
+        await self._keyring.refresh()
+        if not self.sessions.offer(code, key):
+            text = "this link was used, or has expired; `quantd connect phone` makes another"
+            raise self._too_many(request) or Refused(401, "token", text, {"WWW-Authenticate": BEARER})
+        return self._keyring.of_device(key) is not None
 
     def _check_own_page(self, request: web.Request) -> None:
         """Raises Refused for a request with a session cookie, or for a sign-in, that the daemon's own page did not

@@ -133,6 +133,12 @@ class Keyring:
         tokens = (*content.tokens, *((content.owner,) if content.owner is not None else ()))
         return next((token for token in tokens if token.digest == digest and not token.expired(now_ns)), None)
 
+    def of_device(self, key: str) -> Token | None:
+        """The unexpired token of the device with this public key; None without one."""
+        now_ns = time.time_ns()
+        tokens = (token for token in self._found.tokens if token.key and token.key == key)
+        return next((token for token in tokens if not token.expired(now_ns)), None)
+
     def _note(self, token: Token, now_ns: int) -> None:
         """Record the last use of a token in the file, in a thread, at most once in USED_S seconds."""
         if not self._notes:

@@ -46,6 +46,15 @@ MOST_OF_TOKEN: Final = 8
 LINK_S: Final = 15 * 60
 """Seconds after which a one-time link is void."""
 
+PAIR_S: Final = 10 * 60
+"""Seconds after which the link that pairs a phone is void."""
+
+CHALLENGE_S: Final = 60
+"""Seconds within which a device signs a challenge."""
+
+SIGN_IN: Final = "sign-in"
+"""First field of what a device signs to sign in: no such signature approves anything."""
+
 FILE: Final = "sessions.db"
 
 MOST: Final = 4_096
@@ -77,6 +86,11 @@ class Sessions:
         self._file = None if folder is None else SessionFile(folder / FILE)
         self._open: OrderedDict[bytes, Session] = OrderedDict({} if self._file is None else self._file.sessions())
         self._links: dict[bytes, float] = {}
+        self._pair: tuple[bytes, float] = (b"", 0.0)  # the digest of the code of a phone's link, and its end
+        self.offered = ""
+        """The public key that the phone of the newest link offers; empty before."""
+        self._boot = secrets.token_urlsafe(16)
+        self._spent: dict[str, int] = {}  # challenges that were answered -> their end, ns UTC
         self._writing = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -114,6 +128,32 @@ class Sessions:
     def redeem(self, code: str) -> bool:
         """Whether a code belongs to a link that is neither used nor expired; the code is void afterwards."""
         return self._links.pop(_digest(code), 0.0) > time.monotonic()
+
+    def pair(self, digest: bytes) -> None:
+        """Begins the pairing of a phone by the code with this digest; an earlier code is void."""
+        self._pair, self.offered = (digest, time.monotonic() + PAIR_S), ""
+
+    def offer(self, code: str, key: str) -> bool:
+        """Whether a code pairs the phone with this public key: the first key that it offers, until its end."""
+        digest, end_s = self._pair
+        if not hmac.compare_digest(_digest(code), digest) or end_s <= time.monotonic() or self.offered not in ("", key):
+            return False
+        self.offered = key
+        return True
+
+    def challenge(self) -> str:
+        """A text that a device signs to sign in, once, within CHALLENGE_S: of this process, and its end in ns UTC."""
+        return f"{self._boot}.{time.time_ns() + CHALLENGE_S * 10**9}"
+
+    def answered(self, challenge: str) -> int:
+        """The end of a challenge (ns UTC), which counts as answered from now on; 0 for a foreign, late or used one."""
+        boot, _, text = challenge.partition(".")
+        now, end = time.time_ns(), int(text) if text.isdecimal() and len(text) < 20 else 0
+        fresh = boot == self._boot and now < end <= now + CHALLENGE_S * 10**9 and challenge not in self._spent
+        if not fresh:
+            return 0
+        self._spent = {spent: until for spent, until in self._spent.items() if until > now} | {challenge: end}
+        return end
 
     async def close(self) -> None:
         """Closes the file of sessions after the writing that has begun.

@@ -1,7 +1,9 @@
 // The daemon as the page sees it: requests, the session of this browser, and the events of the link.
+import { answerOf as signedChallenge, deviceKey } from "./device.js";
 import { attempted, byLink, closeLink, linked, openLink } from "./link.js";
 
 const CSRF = "quantd.csrf";
+const OUT = "quantd.out";  // a person signed this device out: it does not sign in by itself
 const QUIET_MS = 5000;
 const OLD_MS = 12000;  // two beats without an answer
 const SESSION_MS = 30000;
@@ -15,10 +17,10 @@ const FREE_MS = 1000;  // after which a sign-in ends the reads that hold the bro
 
 // What every screen reads. `at` is when the daemon answered last; `lost` is true while it does not answer, and `polls`
 // where it answers without a link.
-/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, renewed: boolean, acknowledged?: number }} */
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, renewed: boolean, device: string, pairing: string, acknowledged?: number }} */
 export const daemon = {
   session: null, live: null, at: 0, lost: false, polls: false, ended: "", asking: "", recorded: false, stops: false,
-  renewed: false,
+  renewed: false, device: "", pairing: "",
 };
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -161,13 +163,47 @@ export async function session() {
   // without its CSRF token the session was ended by a sign-out, here or in another tab
   else if (before && csrfNow()) [ended, stops] = [before, may("trade")];
   if (!found.name) keepCsrf("");
+  if (!found.name && daemon.device && !signedOut() && await byDevice(found.challenge)) return;
   changed({ session: found, ended, stops });
   if (found.reads) follow(); else stop(!ended);
+}
+
+function signedOut() {
+  try { return Boolean(localStorage.getItem(OUT)); } catch { return false; }
+}
+function keepSignedOut(out) {
+  try { if (out) localStorage.setItem(OUT, "1"); else localStorage.removeItem(OUT); } catch { /* a private window */ }
+}
+
+// Signs a paired device in by its key; false where the daemon does not know it.
+let asks = false;
+async function byDevice(challenge) {
+  if (asks) return false;
+  asks = true;
+  try {
+    await signIn(await signedChallenge(challenge));
+    return true;
+  } catch { return false; } finally { asks = false; }
+}
+
+/**
+ * Offers the key of this browser by the code of a link; whether the person at the terminal has accepted it.
+ * @param {string} code
+ * @param {string} key
+ */
+export async function offer(code, key) {
+  return (await enter("/api/v1/pair", { code, key })).paired;
+}
+
+// By the key of this device, as a person asks for it.
+export async function signInByDevice() {
+  await signIn(await signedChallenge((await read("/api/v1/session")).challenge));
 }
 
 export async function signIn(what) {
   const found = await enter("/api/v1/sign-in", what);
   keepCsrf(found.csrf);
+  keepSignedOut(false);
   changed({ ended: "" });
   connect();
   await session();
@@ -180,6 +216,7 @@ export async function signIn(what) {
 export async function signOut() {
   await enter("/api/v1/sign-out", {});
   keepCsrf("");
+  keepSignedOut(true);
   stop();
   changed({ session: { ...daemon.session, name: "", scopes: [] }, ended: "", stops: false });
   await session();
@@ -272,6 +309,9 @@ export async function begin() {
     history.replaceState(null, "", location.pathname);
     await signIn({ code }).catch((why) => changed({ asking: String(why.message) }));
   }
+  const pairing = new URLSearchParams(location.hash.slice(1)).get("pair") || "";
+  if (pairing) history.replaceState(null, "", location.pathname);
+  changed({ device: await deviceKey(), pairing });
   setInterval(look, LOOK_MS);
   document.addEventListener("visibilitychange", look);
   setInterval(() => session().catch(() => {}), SESSION_MS);

@@ -9,7 +9,7 @@ import { Now } from "./now.js";
 import { behind, Dialog } from "./parts.js";
 import { Dates } from "./period.js";
 import { applyLook, Settings } from "./settings.js";
-import { Halt, Resume, SignIn, stale, Standing } from "./standing.js";
+import { Halt, Pair, Resume, SignIn, stale, Standing } from "./standing.js";
 import { explain, WhyPanel, whyNow } from "./why.js";
 
 const PRELOAD_MS = 1500;
@@ -31,7 +31,7 @@ const SCREENS = [
   later("system", "System", () => import("./system.js").then((found) => found.System)),
   later("daemons", "Daemons", () => import("./daemons.js").then((found) => found.Daemons)),
 ];
-const DIALOGS = { halt: ["Stop trading", Halt], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], keys: ["Keys", Keys], settings: ["View of this browser", Settings], period: ["Period", Dates] };
+const DIALOGS = { halt: ["Stop trading", Halt], "halt-now": ["Stop trading", (given) => html`<${Halt} ...${given} tapped=${true} />`], "halt-all": ["Halt several daemons", HaltAll], resume: ["Resume trading", Resume], "sign-in": ["Sign in", SignIn], pair: ["Pair this phone", Pair], keys: ["Keys", Keys], settings: ["View of this browser", Settings], period: ["Period", Dates] };
 const PLACES = [..."1234567890d"];
 const KEYS = [["h", "halt", "trade"], ["r", "resume", "trade"], ["H", "halt of several daemons", ""], ["p", "the dates of a period", ""], ["?", "list these keys", ""], ["1 … 9, 0", "the screen of that place; 0 is the tenth", ""], ["d", "other daemons", ""], ["Escape", "close the explanation beside the rows", ""]];
 
@@ -103,6 +103,7 @@ function Dashboard() {
     scrollTo(0, 0);
   }, [found[0]]);
   useEffect(() => { if (asking && session && session.reads && !session.name) open("sign-in"); }, [asking, Boolean(session)]);
+  useEffect(() => { if (daemon.pairing) open("pair"); }, [daemon.pairing]);
   return html`
     <div class="top"><${Standing} open=${open} screens=${SCREENS} screen=${found[0]} /></div>
     <div class="beside"><main id="main" tabindex="-1" class=${stale() ? "lost" : ""}>

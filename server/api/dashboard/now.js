@@ -17,6 +17,7 @@ const WORSE = { CRITICAL: 0, WARNING: 1, INFO: 2 };
 
 // Behind the first figures: over a slow line their scripts would hold these up.
 const [Calendar] = behind("calendar", () => import("./calendar.js").then((found) => found.Calendar));
+const [Reviews] = behind("reviews", () => import("./reviews.js").then((found) => found.Reviews));
 const [AccountCurve] = behind("curve", () => import("./curve.js").then((found) => found.AccountCurve));
 
 const bySymbol = (found) => new Map(found.data ? found.data.symbols.map((each) => [each.symbol, each]) : []);
@@ -32,6 +33,7 @@ export function Now() {
   const today = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf("1D")}`), stamp, symbol);
   useEffect(() => { if (earned.asked) draw(true); }, [earned.asked]);
   return html`
+    ${daemon.device && html`<${Reviews} />`}
     ${now.differs.map((text) => html`<${Problem} text=${`The file differs from the run: ${text}`} />`)}
     <${Figures} earned=${earned} today=${today} stamp=${stamp} />
     <div class="cockpit">
@@ -134,7 +136,7 @@ function Waits() {
   const rest = open.length - MOST_WAITING;
   return html`<section class="card"><h2>Waits for a person</h2>
     ${found.fault && html`<${Problem} text=${found.fault} />`}
-    ${now.reviews > 0 && html`<p><a href="#agents">${count(now.reviews)} proposal${now.reviews > 1 ? "s wait" : " waits"} for a person</a> until the next sample.</p>`}
+    ${now.reviews > 0 && html`<p><a href="#agents">${count(now.reviews)} proposal${now.reviews > 1 ? "s wait" : " waits"} for a person</a>.</p>`}
     ${now.loosening && html`<p><a href="#risk">Looser limits wait</a>: ${now.loosening}</p>`}
     <ul class="lines">${open.slice(0, MOST_WAITING).map((each) => html`<li><strong class=${each.level}>${each.level}</strong> <a href="#incidents">${[each.kind.replaceAll("_", " "), each.agent, each.symbol].filter(Boolean).join(" ")}</a> since ${local(each.since_ts, now.zone)}: ${each.text}</li>`)}</ul>
     ${rest > 0 && html`<p><a href="#incidents">${things(rest, "more incident")}</a></p>`}

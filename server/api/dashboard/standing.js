@@ -1,13 +1,16 @@
 // Always on top: mode, switch, link and age of the figures, open incidents; sign-in, halt and resume.
-import { html, useRef, useState } from "./htm-preact-standalone.mjs";
+import { html, useEffect, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Became, Reason, say, useAct, Waiting } from "./acts.js";
-import { changed, daemon, may, mayStop, read, signIn, signOut, up } from "./daemon.js";
+import { changed, daemon, may, mayStop, offer, read, signIn, signInByDevice, signOut, up } from "./daemon.js";
+import { grouped, makeKey } from "./device.js";
 import { age, city, count, local, money, percent, restrained, stateOf, things, zoneNow } from "./figures.js";
 import { addressOf } from "./address.js";
 import { Problem, Table } from "./parts.js";
 import { Periods } from "./period.js";
 import { useRead } from "./reads.js";
 
+const PAIR_MS = 2000;
+const TAPPED = "one tap on a paired device";
 const MODES = { paper: "PAPER", shadow: "SHADOW", live: "LIVE" };
 
 function lastBar(now) {
@@ -72,11 +75,12 @@ export function Standing({ open, screens, screen }) {
 
 function Acts({ open, now }) {
   const { session } = daemon;
+  const paired = Boolean(daemon.device) && may("trade");  // one tap halts, and the dialog says what became of it
   return html`<div class="acts">
     ${mayStop() && html`
       ${now && (now.switch !== "RUN" || now.agents.some((each) => each.switch !== "RUN")) && html`<button type="button" class="resume" onClick=${() => open("resume")}>Resume …</button>`}
-      <button type="button" class="halt" onClick=${() => open("halt")} aria-keyshortcuts="h">Halt …</button>`}
-    <span class="person">${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
+      <button type="button" class="halt" onClick=${() => open(paired ? "halt-now" : "halt")} aria-keyshortcuts="h">${paired ? "Halt" : "Halt …"}</button>`}
+    <span class="person">${paired && html`<button type="button" onClick=${() => open("halt")}>Reduce, flatten …</button>`}${session && session.name ? html`<span class="who">${session.name}, ${may(session.scope) ? session.scope : "read only"}</span><button type="button" onClick=${() => signOut().catch((why) => say(`NOT SIGNED OUT: ${why.message}`))}>Sign out</button>`
     : session && html`<span class=${daemon.ended ? "who HALT" : "who"}>${daemon.ended ? `the session of ${daemon.ended} has ended` : "read only"}</span>${!(now && now.leader) && html`<button type="button" onClick=${() => open("sign-in")}>Sign in …</button>`}`}</span>
   </div>`;
 }
@@ -103,14 +107,37 @@ export function SignIn({ close }) {
       if (close) close();
     } catch (why) { tell(String(why.message)); }
   };
+  const byKey = () => signInByDevice().then(() => { changed({ asking: "" }); if (close) close(); }, (why) => tell(String(why.message)));
   return html`<form onSubmit=${go}>
     <p>${daemon.ended ? `The session of ${daemon.ended} has ended. ` : ""}Paste a token. Its scope decides what this page can do.</p>
     <label for="token">Token</label>
     <input id="token" ref=${field} type="password" autocomplete="off" spellcheck="false" required data-first />
     <p class="none">The owner's token is the file <code>token</code> in the state folder. <code>quantd token create NAME --scope trade</code> makes another.</p>
     ${(fault || daemon.asking) && html`<${Problem} text=${fault || daemon.asking} />`}
-    <p class="buttons"><button type="submit" class="main">Sign in</button>${close && html`<button type="button" onClick=${close}>Close</button>`}</p>
+    <p class="buttons"><button type="submit" class="main">Sign in</button>${daemon.device && html`<button type="button" onClick=${byKey}>Sign in with the key of this device</button>`}${close && html`<button type="button" onClick=${close}>Close</button>`}</p>
   </form>`;
+}
+
+// The link of `quantd connect phone`: this browser makes a key, and waits until a person has compared it with what the
+// terminal shows.
+export function Pair({ close }) {
+  const [fault, tell] = useState("");
+  const [key, show] = useState("");
+  const go = async () => {
+    tell("");
+    try {
+      const made = await makeKey();
+      show(made);
+      while (!await offer(daemon.pairing, made)) await new Promise((done) => setTimeout(done, PAIR_MS));
+      changed({ device: made, pairing: "" });
+      await signInByDevice();
+      close();
+    } catch (why) { tell(`NOT PAIRED: ${why.message}`); }
+  };
+  return html`<p>This browser makes a key of its own, which never leaves it. It signs in here, halts in one tap, and signs approvals. Whoever unlocks this phone can do the same: it needs a lock.</p>
+    ${key && html`<p role="status">Its key begins with <strong class="whole">${grouped(key)}</strong>. Compare it with what the terminal shows, and answer there.</p>`}
+    ${fault && html`<${Problem} text=${fault} />`}
+    <p class="buttons"><button type="button" class="main" disabled=${Boolean(key) && !fault} onClick=${go} data-first>Pair this phone</button><button type="button" onClick=${() => { changed({ pairing: "" }); close(); }}>Not now</button></p>`;
 }
 
 const COMMANDS = {
@@ -119,12 +146,14 @@ const COMMANDS = {
   flatten: ["Flatten", "Every position is sold at the next prices. Then trading stays halted."],
 };
 
-export function Halt({ close }) {
+// With `tapped` the halt is sent at once; the dialog closes when it is done, and says so where it is not.
+export function Halt({ close, tapped = false }) {
   const now = daemon.live && daemon.live.overview;
   const [command, choose] = useState("halt");
   const [agent, only] = useState("");
-  const [reason, write] = useState("");
+  const [reason, write] = useState(tapped ? TAPPED : "");
   const [state, go] = useAct(close);
+  useEffect(() => { if (tapped) go("/api/v1/commands", { command: "halt", reason: TAPPED, agent: "" }); }, []);
   const of = command === "flatten" ? "" : agent;
   const send = (event) => { event.preventDefault(); go("/api/v1/commands", { command, reason, agent: of }); };
   const held = now ? now.positions : [];

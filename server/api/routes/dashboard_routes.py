@@ -99,6 +99,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "calendar.js": SCRIPT,
         "chart.js": SCRIPT,
         "curve.js": SCRIPT,
+        "device.js": SCRIPT,
         "export.js": SCRIPT,
         "fleet.js": SCRIPT,
         "halts.js": SCRIPT,

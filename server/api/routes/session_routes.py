@@ -1,4 +1,9 @@
-"""Sign-in of the dashboard: a token, or the code of a one-time link, becomes the session of one browser."""
+"""Sign-in of the dashboard: a token, the code of a one-time link, or the key of a device begins a browser's session.
+
+A phone is paired by a link of `quantd connect phone`. The daemon has the digest of its code alone, and the key that the
+phone offers. The command makes the token and registers the key, once a person has compared both screens: no request
+makes a token or changes the configuration.
+"""
 
 from typing import Annotated, Final
 
@@ -11,7 +16,7 @@ from quantd.server.api.access.guard import Guard, sender_of
 from quantd.server.api.access.sessions import SESSION_S, cookie_text
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Entry, Read, Route
+from quantd.server.api.route_records import Entry, Post, Read, Route
 from quantd.server.requests.tokens import INCLUDED, Scope, Token
 
 Secret = Annotated[str, Meta(max_length=200)]
@@ -19,11 +24,46 @@ Secret = Annotated[str, Meta(max_length=200)]
 log = structlog.get_logger("quantd.api")
 
 
+Hex = Annotated[str, Meta(pattern="^[0-9a-f]*$", max_length=128)]
+Key = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class SignIn(Struct, frozen=True, forbid_unknown_fields=True):
-    """A token, or the code of the link that `quantd run` printed."""
+    """A token, the code of the link that `quantd run` printed, or a `challenge` with the signature of a paired device.
+
+    The device signs the challenge of GET /api/v1/session, within a minute, with its public `key`.
+    """
 
     token: Secret = ""
     code: Secret = ""
+    key: Hex = ""
+    challenge: Secret = ""
+    signature: Hex = ""
+
+
+class Pairing(Struct, frozen=True, forbid_unknown_fields=True):
+    """The digest (BLAKE2b, 32 bytes, hexadecimal) of the code of a link that pairs one phone within ten minutes."""
+
+    digest: Key
+
+
+class Offered(Struct, frozen=True):
+    """The public key that the phone of the newest link offers, empty before."""
+
+    key: str
+
+
+class Offer(Struct, frozen=True, forbid_unknown_fields=True):
+    """The code of a link of `quantd connect phone`, and the public key of the phone."""
+
+    code: Secret
+    key: Key
+
+
+class Paired(Struct, frozen=True):
+    """Whether the key is that of a paired device, which may sign in."""
+
+    paired: bool
 
 
 class SignOut(Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,7 +76,7 @@ class SessionNow(Struct, frozen=True):
     `scopes` are the scopes that the token grants. `reads` is true if this request may read figures. `agent` is the only
     outside agent for which a token of scope propose may act. `sender` is the sender of this token's requests in the
     journal; answers are stored for that name and the idempotency key. `halt_port` is the port for halts alone, 0 where
-    this request came by another address than that of the API.
+    this request came by another address than that of the API. `challenge` is what a paired device signs to sign in.
     """
 
     name: str
@@ -46,6 +86,7 @@ class SessionNow(Struct, frozen=True):
     reads: bool
     sender: str
     halt_port: int
+    challenge: str
 
 
 class SignedIn(Struct, frozen=True):
@@ -82,24 +123,60 @@ class SessionRoutes:
                 "/api/v1/sign-in", self.sign_in, SignIn, SignedIn, "Begin a session with a token.", '{"token": ".."}'
             ),
             Entry("/api/v1/sign-out", self.sign_out, SignOut, SignedOut, "End the session.", "{}", "read"),
+            Entry(
+                "/api/v1/pair",
+                self.pair,
+                Offer,
+                Paired,
+                "Offer the public key of a phone.",
+                f'{{"code": "..", "key": "{"0" * 64}"}}',
+            ),
+            Post(
+                "/api/v1/pairing",
+                self.begin_pairing,
+                Pairing,
+                Offered,
+                "Begin the pairing of a phone.",
+                f'{{"digest": "{"0" * 64}"}}',
+                "admin",
+            ),
+            Read("/api/v1/pairing", self.pairing, Offered, "The key that a phone offers.", scope="admin"),
         )
 
     async def session(self, request: web.Request, query: Query) -> SessionNow:
         token = await self._guard.token_of(request)
         reads = self._guard.open_reads or (token is not None and token.grants("read"))
-        door = self._guard.origins.door_of(request)
+        door, challenge = self._guard.origins.door_of(request), self._guard.sessions.challenge()
         if token is None:
-            return SessionNow("", None, [], "", reads, "", door)
-        return SessionNow(token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token), door)
+            return SessionNow("", None, [], "", reads, "", door, challenge)
+        return SessionNow(
+            token.name, token.scope, _scopes(token), token.agent, reads, sender_of(token), door, challenge
+        )
 
     async def sign_in(self, request: web.Request, asked: SignIn) -> web.Response:
         """Begins a session. Raises Refused for a wrong token, a void code, and a token that may not read."""
-        token = await self._guard.admitted(request, asked.token, asked.code)
+        if asked.key and not (asked.token or asked.code):
+            token = await self._guard.admitted_device(request, asked.key, asked.challenge, asked.signature)
+        else:
+            token = await self._guard.admitted(request, asked.token, asked.code)
         secret, csrf = await self._guard.sessions.begin(token)
-        how = "link" if asked.code else "token"
+        how = "device" if asked.key else "link" if asked.code else "token"
         log.info("api.signed_in", token=token.name, scope=token.scope, by=how)
         answer = SignedIn(token.name, token.scope, _scopes(token), token.agent, csrf, SESSION_S)
         return _with_cookie(request, answer, secret)
+
+    async def pair(self, request: web.Request, asked: Offer) -> web.Response:
+        """Takes the key of a phone; repeated, it says whether the person at the terminal accepted it. Raises Refused
+        for a link that was used by another key or has expired."""
+        answer = Paired(await self._guard.offered(request, asked.code, asked.key))
+        return web.Response(body=encode(answer), content_type="application/json")
+
+    async def begin_pairing(self, asked: Pairing, sender: str) -> Offered:
+        self._guard.sessions.pair(bytes.fromhex(asked.digest))
+        return Offered("")
+
+    async def pairing(self, request: web.Request, query: Query) -> Offered:
+        return Offered(self._guard.sessions.offered)
 
     async def sign_out(self, request: web.Request, asked: SignOut) -> web.Response:
         token = await self._guard.session_token(request)

@@ -4,8 +4,12 @@ The private key is made on the machine, or as the user, of the person who approv
 is a line of the table approvals in the configuration of the daemon.
 """
 
+import secrets
+import sys
+import time
 import tomllib
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -19,9 +23,16 @@ from quantd.daemon.cli.places import place
 from quantd.server.api.place import ApiPlace
 from quantd.server.cli.client import Daemon, reach, running
 from quantd.server.cli.operate.mcp import Address, TokenFile, http_address, secret_in
+from quantd.server.requests.tokens import created, revoked, stored
+from quantd.trading.display_text import endpoint_text
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the device.")]
+
+WAYS: Final = "docs/operate/phone.md has the ways: a private network, or a reverse proxy with TLS"
+
+LOOK_S: Final = 1.0
+"""Seconds between two looks for the key of a phone."""
 
 
 def create(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file for the private key.")]) -> None:
@@ -55,10 +66,13 @@ def add(
 def revoke(
     name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
 ) -> None:
-    """Remove a device from the configuration. A running daemon refuses its signatures from then on."""
-    devices = _configured(config)
+    """Remove a device from the configuration, and sign it out. A running daemon refuses its signatures from then on."""
+    devices, folder = _configured(config), place(config, state, sets).folder
     if name not in devices:
         raise Failure(f"{config} has no device {name!r}; `quantd device list` shows the names", USAGE)
+    for token in {token.name for token in stored(folder) if token.key and token.key == devices[name]}:
+        revoked(folder, token)
+        note(f"{token}: signed out")
     _write(config, {other: key for other, key in devices.items() if other != name})
     _print_outcome(name, config, state, sets, as_json)
 
@@ -108,6 +122,75 @@ def confirm(
     body = {"reason": reason, "signed": signed(key, fields, reviews["now"])}
     response = daemon.post("/api/v1/limits/approve", body)
     answer(as_json, response, f"in force from now on: {', '.join(response['looser'])}")
+
+
+def pair(name: str, url: str, config: Path) -> None:
+    """Show the link that pairs a phone, and register the key that the phone offers once a person has compared it.
+
+    Raises Failure for a page that no phone reaches safely, for a name that is in use, and without a key or a yes.
+    """
+    where, devices = place(config, None), _configured(config)
+    daemon, address = reach(where), _page_address(url, config)
+    if name in devices or name in {token.name for token in stored(where.folder)}:
+        text = f"there is a device or a token {name} already: --name NAME takes another"
+        raise Failure(f"{text}; a lost phone: quantd device revoke {name}", USAGE)
+    code = secrets.token_urlsafe(16)
+    daemon.post("/api/v1/pairing", {"digest": blake2b(code.encode(), digest_size=32).hexdigest()})
+    link = f"{address}/#pair={code}"
+    _print_code(link)
+    say(f"{link}\nOpen it on the phone within ten minutes; it counts once. Waiting for the phone …")
+    sys.stdout.flush()
+    key = _offered(daemon)
+    shown = " ".join(key[at : at + 4] for at in range(0, 16, 4))
+    if not typer.confirm(f"A phone offers the key {shown}. Does its screen show the same?"):
+        raise Failure("no phone was paired: another one has used the link; begin again", CHECK_FAILED)
+    _write(config, {**devices, name: key})
+    created(where.folder, name, "trade", key=key)
+    _print_outcome(name, config, None, None, as_json=False)
+    say(f"{name} signs in by itself, with the scope trade. When it is lost: quantd device revoke {name}")
+
+
+def _page_address(url: str, config: Path) -> str:
+    """The address of the page for a phone, without a slash at its end. Raises Failure for one that does not serve."""
+    from quantd.adapters.listener import is_loopback
+    from quantd.daemon.assembly.names import known_names
+    from quantd.daemon.config import load
+
+    api = load(config, known_names()).api
+    if not url and api.names:
+        url = f"https://{api.names[0]}"
+    if not url and (is_loopback(api.host) or api.host in ("0.0.0.0", "::")):
+        text = f"[api] host is {api.host}, and no phone knows this machine by it: name the page with --url https://HOST"
+        raise Failure(f"{text}; {WAYS}", USAGE)
+    url = (url or f"https://{endpoint_text(api.host, api.port)}").rstrip("/")
+    host = urlsplit(http_address(url)).hostname or ""
+    if url.startswith("http:") and not is_loopback(host):
+        raise Failure(f"{url} has no TLS, and a browser makes a key on https:// alone; {WAYS}", USAGE)
+    if host not in (*api.names, api.host) and not is_loopback(host):
+        raise Failure(f'{host} would get status 421: write [api] names = ["{host}"], and restart the daemon', CONFIG)
+    return url
+
+
+def _print_code(link: str) -> None:
+    """Print a link as a QR code, where the extra `phone` is installed and a terminal shows it."""
+    from quantd.extras import lack
+
+    if text := lack("a QR code", "phone", "segno"):
+        note(text)
+        return
+    import segno
+
+    segno.make_qr(link, error="l").terminal(out=sys.stdout, compact=True)
+
+
+def _offered(daemon: Daemon) -> str:
+    """Wait for the public key of the phone that opened the link. Raises Failure after ten minutes."""
+    end_s = time.monotonic() + 600
+    while time.monotonic() < end_s:
+        if key := daemon.get("/api/v1/pairing")["key"]:
+            return str(key)
+        time.sleep(LOOK_S)
+    raise Failure("no phone has used the link within ten minutes; begin again", CHECK_FAILED)
 
 
 def reached(url: str, token_file: Path | None, config: Path, state: Path | None, sets: Sequence[str] | None) -> Daemon:

@@ -418,7 +418,7 @@ async def test_the_page_says_why_it_cannot_approve_where_a_device_must(tmp_path:
             await page.get_by_role("button", name="Review d-1 of guest").click()
             button = page.get_by_role("button", name="Approve: ")
             await expect(button).to_be_disabled()
-            words = page.get_by_role("dialog").get_by_text("No token and no page approves for guest")
+            words = page.get_by_role("dialog").get_by_text("this browser is not paired")
             await expect(words).to_contain_text("--approve --plan ")
             await expect(words).to_contain_text("--key FILE")
             assert (await violations(page), await sideways(page)) == ([], 0)
