@@ -9,6 +9,7 @@ import json
 import shlex
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
@@ -178,7 +179,10 @@ FIGURES: Final = (
     "max_drawdown", "samples", "turnover_annual", "costs",
 )  # fmt: skip
 
-COLUMNS: Final = ("policy", "Sharpe", "less equal weight", "total return", "drawdown", "costs", "deflated")
+COLUMNS: Final = ("policy", "Sharpe", "less equal weight")
+
+SAME: Final = 1e-9
+"""A difference that is none, but of rounding."""
 
 _PERCENT: Final = ("total_return", "annual_return", "volatility_annual", "max_drawdown")
 
@@ -192,16 +196,50 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    less = row["less_equal_weight"]
     return (
         row["policy"] + (" (failed)" if row["failed"] else ""),
         _number(row["sharpe"], ".2f") + _span(row["sharpe_low"], row["sharpe_high"]),
-        _number(less, "+.2f") + _span(row["less_low"], row["less_high"]),
-        _number(row["total_return"], "+.1%"),
-        _number(row["max_drawdown"], ".1%"),
-        _number(row["costs"], ",.0f"),
-        _number(row["deflated"], ".2f"),
+        _number(row["less_equal_weight"], "+.2f") + _span(row["less_low"], row["less_high"]),
     )
+
+
+def _matrix(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> list[str]:
+    """Return the table of allocators: a row for each policy with its difference from equal weight in each market."""
+    cells: dict[str, dict[str, str]] = {}
+    for market, rows in tables:
+        for row in rows:
+            sure = row["less_low"] is not None and (row["less_low"] > SAME or row["less_high"] < -SAME)
+            value = row["less_equal_weight"]
+            text = f"({row['sharpe']:.2f})" if value is None else f"{value:+.2f}{' *' if sure else ''}"
+            cells.setdefault(row["policy"], {})[market.name] = text
+    names = [market.name for market, _ in tables]
+    body = [(policy, *(by_market.get(name, "") for name in names)) for policy, by_market in sorted(cells.items())]
+    return _table(("policy", *names), body)
+
+
+def _sources(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> list[str]:
+    """Return the table of markets, and what cannot be made again."""
+    rows, notes = [], []
+    for market, found in tables:
+        first = found[0]
+        rows.append(
+            (market.name, f"{first['first']} to {first['last']}", f"{first['samples']:,}", str(first["trials"]))
+        )
+    for universe, names in _by_universe(tables).items():
+        text = f"- {', '.join(names)}: {universe.symbols}. {' '.join(universe.bias.split())}"
+        if universe.external:
+            sha = next(found[0]["sha256"] for market, found in tables if market.universe == universe)
+            text += f" **The repository cannot reproduce these rows**: {universe.file} is not in it, SHA-256 `{sha}`; "
+            text += "`make results DATA=DIR` made them."
+        notes += textwrap.wrap(text, 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [*_table(("market", "sessions", "samples", "trials"), rows), "", *notes]
+
+
+def _by_universe(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> dict[Universe, list[str]]:
+    names: dict[Universe, list[str]] = {}
+    for market, _ in tables:
+        names.setdefault(market.universe, []).append(market.name)
+    return names
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -220,39 +258,36 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], power: Ma
     every = [row for _, rows in tables for row in rows]
     compared = [row for row in every if row["less_low"] is not None]
     better, worse = (
-        sum(flags) for flags in ([r["less_low"] > 1e-9 for r in compared], [r["less_high"] < -1e-9 for r in compared])
+        sum(flags) for flags in ([r["less_low"] > SAME for r in compared], [r["less_high"] < -SAME for r in compared])
     )
+    allocators = [(market, rows) for market, rows in tables if not market.universe.policies]
     lines = [
         "# Results", "",
         f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
         "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
         "their number.", "",
-        "`make results` writes this page and `docs/results.parquet`. [Claims](develop/claims.md) of other systems",
-        "stand beside what was measured.", "",
-        "- Each policy trades alone on the same bars, dates, costs and capital, at one first sample, then monthly.",
-        "- `[..]` is a 95 % interval of a circular block bootstrap. Costs are in account currency.",
-        "- `deflated` counts the trials of that market in this table only, so that it is too high.",
-        "- A learned policy is one seed, chosen on the validation part of its plan.",
-        "- A policy with a difference of exactly 0 is equal weight under another name.", "",
+        "`make results` writes this page and `docs/results.parquet`, which has for each row also the returns, costs,",
+        "drawdown, intervals, the deflated ratio and the command that makes it again:", "",
+        *_commands(allocators), "",
+        "Each policy trades alone on the same bars, dates, costs and capital, at one first sample, then monthly.",
+        "[Claims](develop/claims.md) of other systems stand beside what was measured.", "",
+        "## Allocators, less equal weight", "",
+        "The difference of the Sharpe ratio from that of equal weight, which is in brackets. `*`: the 95 % interval",
+        "of a circular block bootstrap excludes 0. A policy whose differences are 0 is equal weight by another name.",
+        "",
+        *_matrix(allocators), "",
     ]  # fmt: skip
-    before: Universe | None = None
     for market, rows in tables:
-        first, universe = rows[0], market.universe
-        lines += [f"## {market.name}: {first['first']} to {first['last']}", ""]
-        lines += [f"{first['samples']:,} samples, {first['trials']} trials."]
-        if universe != before:
-            lines += [f"{universe.symbols}.", universe.bias]
-            if universe.external:
-                lines += [
-                    "**The repository cannot reproduce these rows**: their file is not in it. `make results DATA=DIR`"
-                ]
-                lines += [f"made them from `{market.file.name}`, SHA-256 `{first['sha256']}`."]
-        lines += [] if universe.external else ["", f"    {market.command}"]
-        if universe != before:
-            lines += _power(universe.power, power)
-        before = universe
-        lines += ["", *_table(COLUMNS, [_cells(row) for row in rows]), ""]
-    return "\n".join(lines)
+        if market.universe.policies:
+            lines += ["## Learned policies", "", "Each is one seed, chosen on the validation part of its plan.", ""]
+            lines += [f"    {market.command}", *_power(market.universe.power, power), ""]
+            lines += [*_table(COLUMNS, [_cells(row) for row in rows]), ""]
+    return "\n".join([*lines, "## Markets", "", *_sources(tables), ""])
+
+
+def _commands(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> list[str]:
+    """Return the command of the first market that the repository reproduces, as a block of code."""
+    return [f"    {next(market.command for market, _ in tables if not market.universe.external)}"]
 
 
 def claims_page(
