@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 Some = Annotated[dict[str, Any], Meta(min_length=1)]
-"""A map that is never empty: the exchange always has markets, and an account for trading always has a balance."""
+"""A map that is never empty: the exchange always has markets."""
 
 
 class Form(Struct, frozen=True):

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, field
 from quantd.adapters.exchange.answer_forms import Form
 
 Rows = Annotated[list[Any], Meta(min_length=1)]
-"""A list that is never empty: the exchange always has markets, and an account for trading always has balances."""
+"""A list that is never empty: the exchange always has markets."""
 
 
 class Time(Struct, rename="camel"):
@@ -57,7 +57,7 @@ class Account(Struct, rename="camel"):
     """The answer to account."""
 
     can_trade: bool
-    balances: Rows
+    balances: list[Any]
 
 
 class Balance(Struct):

@@ -166,7 +166,7 @@ KRAKEN_ANSWERS: Final = {
     "Assets": Form(Some, item=Asset),
     "AssetPairs": Form(Some, item=Pair),
     "Ticker": Form(Some, item=Ticker),
-    "BalanceEx": Form(Some, item=Balance),
+    "BalanceEx": Form(dict[str, Any], item=Balance),
     "OpenOrders": Form(OpenOrders, "open", Order, CLIENT_ID),
     "ClosedOrders": Form(ClosedOrders, "closed", Order, CLIENT_ID),
     "TradesHistory": Form(TradesHistory, "trades", Trade, CLIENT_ID),

@@ -21,7 +21,7 @@ async def account_of(
     """Read balances and open orders. Raises ConnectionError, and KeysRefused where the keys are refused."""
     exchange = line.exchange  # `line` is the connection to the exchange
     try:
-        balance = await line.ask(exchange.fetch_balance)
+        balance = await line.ask(line.balances)
         open_orders = await line.ask(exchange.fetch_open_orders)
         status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") and line.has_wallet else {}
     except Exception as error:

@@ -85,6 +85,14 @@ class Line:
             setattr(exchange, name, partial(self._parse_or_set_aside, getattr(exchange, name), what))
         exchange.fetch = self._with_bad_items_apart(exchange.fetch)
 
+    async def balances(self) -> dict[str, Any]:
+        """Return ccxt's balances of the account. Raises MalformedAnswer if it lists no asset: an account that trades
+        has one, and an empty list must not count as zeros."""
+        balance: dict[str, Any] = await self.exchange.fetch_balance()
+        if not balance["total"] and not self.unread_coins():
+            raise MalformedAnswer(f"{NOT_DOCUMENTED}: no asset is listed")
+        return balance
+
     def unread_coins(self) -> set[str]:
         """Return the coins with an unreadable balance in the last answer."""
         return {str(self.exchange.safe_currency_code(asset)) for asset in self.unread.get("Balance", ())}

@@ -120,7 +120,7 @@ async def _permission_mistakes(line: Line, now_ms: int, markets: Markets) -> lis
     """Send each kind of query once, and return a mistake for each that the key is not permitted to send."""
     exchange = line.exchange
     queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
-        ("read balances", exchange.fetch_balance),
+        ("read balances", line.balances),
         ("read open orders", exchange.fetch_open_orders),
         ("read trades", lambda: _read_all(line.trades(markets.names[:1], now_ms))),
         ("read the ledger", lambda: _read_all(line.ledger(now_ms - 1, now_ms))),

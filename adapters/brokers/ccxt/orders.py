@@ -77,7 +77,7 @@ class OrderSender:
         if not sales:
             return list(rows), []
         try:
-            balance = await self._line.ask(self._line.exchange.fetch_balance)
+            balance = await self._line.ask(self._line.balances)
         except Exception as error:
             for row in sales:
                 del self.at[row.id]  # the request never left this process, so that the row may be sent without a query

@@ -323,7 +323,11 @@ def exits(name: str) -> Act:
 # ---------------------------------------------------------------- the venues
 
 
-def kraken(request: str) -> Any:
+HOLDINGS = exits("holdings")
+"""The exit alone takes an account without any asset: it was never funded, and there is nothing to close."""
+
+
+def kraken(request: str, act: Act) -> Any:
     """The type of a whole answer of Kraken, with the items of its lists."""
     form = KRAKEN_ANSWERS[request]
     items = dict[str, form.item]  # type: ignore[name-defined]
@@ -332,11 +336,11 @@ def kraken(request: str) -> Any:
         fields = msgspec.structs.fields(result)
         result = msgspec.defstruct("Result", [(f.name, items if f.name == form.items else f.type) for f in fields])
     elif form.item is not None:
-        result = Annotated[items, msgspec.Meta(min_length=1)]
+        result = Annotated[items, msgspec.Meta(min_length=int(act is not HOLDINGS))]
     return msgspec.defstruct("Answer", [("error", list[str]), ("result", result)])
 
 
-def binance(request: str) -> Any:
+def binance(request: str, act: Act) -> Any:
     """The type of a whole answer of Binance, with the items of its lists."""
     method, _, path = request.partition(" ")
     form = BINANCE.form_of(path, method)
@@ -345,7 +349,8 @@ def binance(request: str) -> Any:
         return form.result
     if not form.items:
         return list[form.item]  # type: ignore[name-defined]
-    least_one = Annotated[list[form.item], msgspec.Meta(min_length=int(form.items != "rows"))]  # type: ignore[name-defined]
+    least_items = int(form.items != "rows" and act is not HOLDINGS)
+    least_one = Annotated[list[form.item], msgspec.Meta(min_length=least_items)]  # type: ignore[name-defined]
     fields = [
         (f.encode_name, least_one if f.encode_name == form.items else f.type)
         for f in msgspec.structs.fields(form.result)
@@ -389,7 +394,7 @@ ALPACA = Venue(
 KRAKEN = Venue(
     CcxtRig,
     [
-        (request, kraken(request), act)
+        (request, kraken(request, act), act)
         for request, act in (
             ("Time", opens),
             ("SystemStatus", reads("account")),
@@ -398,7 +403,7 @@ KRAKEN = Venue(
             ("BalanceEx", opens),
             ("BalanceEx", reads("account")),
             ("BalanceEx", sells),
-            ("BalanceEx", exits("holdings")),
+            ("BalanceEx", HOLDINGS),
             ("OpenOrders", opens),
             ("OpenOrders", reads("account")),
             ("OpenOrders", finds(filled=False)),
@@ -417,7 +422,7 @@ KRAKEN = Venue(
 BINANCE_SPOT = Venue(
     BinanceRig,
     [
-        (request, binance(request), act)
+        (request, binance(request, act), act)
         for request, act in (
             ("GET time", opens),
             ("GET exchangeInfo", opens),
@@ -426,7 +431,7 @@ BINANCE_SPOT = Venue(
             ("GET account", opens),
             ("GET account", reads("account")),
             ("GET account", sells),
-            ("GET account", exits("holdings")),
+            ("GET account", HOLDINGS),
             ("GET openOrders", opens),
             ("GET openOrders", reads("account")),
             ("GET openOrders", finds(filled=False)),

@@ -20,6 +20,7 @@ import pytest
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.checkout import ROOT
 from tests.support.command_line import Done, environment, quantd
+from tests.support.venues import binance
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.kraken import Exchange
 
@@ -243,6 +244,29 @@ async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer
         await exchange.stop()
     assert venue.book.positions == {}
     assert exchange.balances["SOL"] == 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+@pytest.mark.parametrize("name", ["kraken", "binance"])
+async def test_an_account_without_any_asset_has_nothing_to_close(tmp_path: Path, name: str) -> None:
+    server: Any = binance.Exchange([], time.time_ns)
+    if name == "kraken":
+        server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
+    else:
+        server.markets = {"BTCUSDT": binance.Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")}
+        server.rewrite = lambda request, text: (
+            json.dumps(json.loads(text) | {"balances": []}) if request == "GET account" else text
+        )
+    await server.start()
+    env = {"QUANTD_CCXT_KEY": server.key, "QUANTD_CCXT_SECRET": server.secret}
+    arguments = ("emergency", "--venue", name, "--cancel-all", "--close", "--yes", "--url", server.url)
+    try:
+        done = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env)
+    finally:
+        await server.stop()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "REMAINS" not in done.stdout
 
 
 @pytest.mark.long
