@@ -8,8 +8,6 @@ from tests.proofs.conformance.suite import CASES, written
 from tests.proofs.venue_kinds import CASE, KINDS, NONE, VENUES
 from tests.support.checkout import ROOT
 
-OFFERED_BY = {"kraken": "ccxt", "alpaca": "alpaca", "paper": "paper"}
-
 CELLS = [pytest.param(kind, venue, id=f"{kind['name']}-{venue}") for kind in KINDS for venue in VENUES]
 
 
@@ -24,7 +22,7 @@ def fault(kind: dict[str, str], venue: str) -> str:
         name = cell.removeprefix(CASE)
         if name not in CASES:
             return f"there is no case {name!r}"
-        reason = written().get(OFFERED_BY[venue], {}).get(name)
+        reason = written().get(venue, {}).get(name)
         return f"{venue} does not offer it: {reason}" if reason else ""
     path, _, name = cell.partition("::")
     if not (ROOT / path).is_file():

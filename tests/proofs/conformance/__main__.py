@@ -1,4 +1,4 @@
-"""`python -m tests.proofs.conformance [--only TEXT] [--venue NAME] [--write]`: the table adapter x case."""
+"""`python -m tests.proofs.conformance [--only TEXT] [--venue NAME] [--write] [--table]`: the table adapter x case."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from tests.proofs.conformance.rig import NotOffered
-from tests.proofs.conformance.suite import CASES, RIGS, WRITTEN, play_all, written
+from tests.proofs.conformance.suite import CASES, PAGE, RIGS, WRITTEN, page, play_all, written
 
 
 def words(ended: Exception | None) -> tuple[str, str]:
@@ -31,6 +31,7 @@ def main() -> int:
     wanted.add_argument("--only", default="", help="cases whose name has this text")
     wanted.add_argument("--venue", choices=list(RIGS), action="append", help="this venue (all)")
     wanted.add_argument("--write", action="store_true", help="write down what these venues do not offer")
+    wanted.add_argument("--table", action="store_true", help=f"write {PAGE.name} of docs/venues, if no case failed")
     asked = wanted.parse_args()
     venues = asked.venue or list(RIGS)
     names = [name for name in CASES if asked.only in name]
@@ -56,7 +57,12 @@ def main() -> int:
     for venue, counts in totals.items():
         print(f"{venue}: " + ", ".join(f"{counts[r]} {r}" for r in ("passed", "failed", "not offered")))
     print(f"{len(names)} cases, {time.perf_counter() - began:.1f} s")
-    return 1 if any(counts["failed"] for counts in totals.values()) else 0
+    failed = any(counts["failed"] for counts in totals.values())
+    if asked.table and not (failed or asked.only or asked.venue):
+        PAGE.write_text(
+            page({venue: {n: str(e) for n, e in ended[venue].items() if e is not None} for venue in venues})
+        )
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tests.proofs.conformance.groups import account, cancel, limits, query, stre
 from tests.proofs.conformance.rig import Rig
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.proofs.conformance.rigs.paper import PaperRig
+from tests.support.checkout import ROOT
 
 GROUPS: Final = (submit, cancel, query, unknown, stream, account, limits)
 """The modules whose cases these are."""
@@ -21,7 +22,7 @@ RIGS: dict[str, Callable[[], Rig]] = {"alpaca": AlpacaRig, "paper": PaperRig}
 if find_spec("ccxt") is not None and find_spec("tests.proofs.conformance.rigs.ccxt") is not None:
     from importlib import import_module
 
-    RIGS["ccxt"] = import_module("tests.proofs.conformance.rigs.ccxt").CcxtRig
+    RIGS["kraken"] = import_module("tests.proofs.conformance.rigs.ccxt").CcxtRig
     RIGS["binance"] = import_module("tests.proofs.conformance.rigs.binance").BinanceRig
 
 
@@ -36,6 +37,34 @@ def written() -> dict[str, dict[str, str]]:
         venue, name, reason = line.split(" | ", 2)
         reasons.setdefault(venue, {})[name] = reason
     return reasons
+
+
+PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
+HEAD: Final = """# What every venue's adapter does alike
+
+The table has each case of the conformance suite at each venue. A number leads to the reason why a venue cannot have the
+case. Every other cell passed, at the venue's server on one machine:
+
+    python -m tests.proofs.conformance --table
+
+The command plays all cases, prints them, and writes this page if none failed.
+"""
+
+
+def page(lacks: dict[str, dict[str, str]]) -> str:
+    """The page of the table: cases by group, and the reasons below. `lacks` maps venue and case to a reason."""
+    venues = [venue for venue in RIGS if venue in lacks]
+    reasons = sorted({reason for table in lacks.values() for reason in table.values()})
+    number = {reason: k for k, reason in enumerate(reasons, 1)}
+    lines = [HEAD]
+    for group in dict.fromkeys(case.group for case in CASES.values()):
+        lines += [f"## {group.capitalize()}", "", f"| case | {' | '.join(venues)} |", "|---" * (len(venues) + 1) + "|"]
+        for name in (name for name, case in CASES.items() if case.group == group):
+            cells = [str(number[lacks[venue][name]]) if name in lacks[venue] else "passed" for venue in venues]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append("")
+    lines += ["## Reasons", "", *(f"{k}. {reason}" for reason, k in number.items())]
+    return "\n".join(lines) + "\n"
 
 
 AT_ONCE: Final = 8
@@ -57,4 +86,4 @@ async def play_all(venue: str, names: Iterable[str]) -> dict[str, Exception | No
     return dict(await asyncio.gather(*map(one, names)))
 
 
-__all__ = ["CASES", "GROUPS", "RIGS", "play_all"]
+__all__ = ["CASES", "GROUPS", "PAGE", "RIGS", "page", "play_all"]

@@ -8,8 +8,8 @@ import pytest
 from tests.proofs.conformance.scripts import scripts
 from tests.proofs.conformance.suite import RIGS
 
-SHORT = {"alpaca": range(100), "ccxt": range(30), "binance": range(30)}
-LONG = {"alpaca": range(100, 300), "ccxt": range(30, 60), "binance": range(30, 60)}
+SHORT = {"alpaca": range(100), "kraken": range(30), "binance": range(30)}
+LONG = {"alpaca": range(100, 300), "kraken": range(30, 60), "binance": range(30, 60)}
 """Seeds by venue; a script at an exchange of ccxt takes a second on a busy machine."""
 
 

@@ -67,7 +67,7 @@ NAMES: Final = {
 class CcxtRig:
     """See `tests.proofs.conformance.rig.Rig`."""
 
-    name = "ccxt"
+    name = "kraken"
 
     def __init__(self, poll_s: float = 0.5) -> None:
         self.universe = Universe(
