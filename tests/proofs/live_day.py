@@ -1,6 +1,7 @@
 """A day of trading at a wire-level venue with everything that can go away going away.
 
-    python -m tests.proofs.live_day [--minutes 60] [--scale 60] [--kill venue,path,stream,feed,store,bus] [--times 10]
+    python -m tests.proofs.live_day [--venue alpaca] [--minutes 60] [--scale 60] [--times 10]
+        [--kill venue,path,stream,feed,store,bus]
 
 The whole daemon runs in this process on a clock that is `scale` times as quick: bars of a minute over HTTP, orders to a
 venue that fills what is marketable, its updates over a WebSocket. At the end our books must be the venue's to the last
@@ -23,7 +24,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
+from typing import Any, Final, cast
 
 import psycopg
 from aiohttp import ClientSession, web
@@ -43,12 +46,14 @@ from quantd.trading.ports import Broker, LiveFeed
 from tests.support.mqtt import Mosquitto, Subscriber
 from tests.support.postgres import postgres_server
 from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca_book import Placed
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
 
 SYMBOLS = {"BTC/USD": 90_000.0, "ETH/USD": 3_000.0, "SOL/USD": 180.0}
 BACK = 90
 """Minutes of history at the vendor when the day begins."""
 
+VENUES: Final = ("alpaca", "kraken", "binance")
 KINDS = ("venue", "path", "stream", "feed")
 SERVICES = ("store", "bus")
 """These need PostgreSQL and mosquitto on the machine."""
@@ -182,12 +187,32 @@ def stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True)
+class Account:
+    """What the venue has: units by symbol, money, and the number of orders by client id."""
+
+    units: dict[str, Decimal]
+    cash: Decimal
+    placed: Counter[str]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """An order as it arrives at the venue; `limit` in money, beyond every price for an order at the market."""
+
+    id: str
+    symbol: str
+    buys: bool
+    left: Decimal
+    limit: Decimal
+
+
 @dataclass
 class Day:
     """What a day left."""
 
     summary: Summary
-    venue: ScaledServer
+    account: Account
     cut: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -200,7 +225,7 @@ class World:
         self.rng = random.Random(seed)
         self.folder = folder
         self.data = AlpacaData()
-        self.venue = ScaledServer(self.clock)
+        self.venue: Any = ScaledServer(self.clock)
         self.cable = Cable(lambda: self.venue.port)
         self.price = dict(SYMBOLS)
         self.data_runner: web.AppRunner | None = None
@@ -212,6 +237,62 @@ class World:
         self.mosquitto: Mosquitto | None = None
         self.subscriber: Subscriber | None = None
 
+    # the venue
+
+    async def cut_off(self) -> None:
+        """Nothing listens at the venue any more."""
+        await self.venue.down()
+
+    async def listen(self) -> None:
+        await self.venue.up()
+
+    async def cut_stream(self) -> None:
+        self.venue.cut()
+
+    def quote(self, symbol: str, price: float) -> None:
+        """The venue's price of a symbol changes."""
+        self.venue.price(symbol, f"{price:.2f}")
+
+    def states(self) -> list[tuple[object, ...]]:
+        """What an order of the venue is now, for each."""
+        return [(order.id, order.status, order.filled) for order in self.venue.book.orders.values()]
+
+    def account(self) -> Account:
+        book = self.venue.book
+        theirs = {row["symbol"]: Decimal(str(row["qty"])) for row in book.positions_json()}
+        lots = {symbol: theirs.get(symbol.replace("/", ""), Decimal(0)) for symbol in SYMBOLS}
+        return Account(
+            lots, Decimal(str(book.account_json()["cash"])), Counter({k: len(v) for k, v in book.by_client.items()})
+        )
+
+    def open_orders(self) -> list[Arrived]:
+        return [self._arrived(order) for order in self.venue.book.orders.values() if order.open]
+
+    @staticmethod
+    def _arrived(order: Placed) -> Arrived:
+        buys = order.side == "buy"
+        limit = order.limit or (Decimal("inf") if buys else Decimal(0))
+        return Arrived(order.id, order.symbol, buys, order.left, limit)
+
+    def watch(self, look: Callable[[Arrived], None]) -> None:
+        """Call `look` with each order that arrives at the venue, before it can fill."""
+        book, say = self.venue.book, self.venue.book.say
+
+        def said(event: str, order: Placed, more: dict[str, Any]) -> None:
+            if event == "new":
+                look(self._arrived(order))
+            say(event, order, more)
+
+        book.say = said
+
+    def broker(self, parts: Parts, run: str) -> Broker:
+        url = f"http://127.0.0.1:{self.cable.port}"
+        settings = AlpacaSettings(
+            url=url, stream_url=f"ws{url[4:]}/stream", key=KEY, secret=SECRET, timeout_s=1.0, patience_s=2.0,
+            per_minute=100_000, settle_s=2.0, listing_s=0.5, backoff_s=(0.02, 0.2), max_skew_s=60.0,
+        )  # fmt: skip
+        return Alpaca(settings, parts.universe, run, now=self.clock)
+
     async def start(self) -> None:
         await self.venue.start()
         await self.cable.up()
@@ -221,6 +302,10 @@ class World:
         self.minute = (self.clock() // 10**9 // 60 - BACK) * 60
         while self.minute + 60 <= self.clock() // 10**9:
             self._bar()
+        self.list_all()
+
+    def list_all(self) -> None:
+        """The venue begins to trade."""
         for symbol, price in self.price.items():
             self.venue.list(symbol, f"{price:.2f}")
 
@@ -253,7 +338,7 @@ class World:
                 self._bar()
                 self.bars += 1
                 for symbol, price in self.price.items():
-                    self.venue.price(symbol, f"{price:.2f}")
+                    self.quote(symbol, price)
 
     def find(
         self, parts: Parts, run: str, folder: Path, put_aside: PutAside, now: Callable[[], int]
@@ -267,12 +352,7 @@ class World:
             universe=parts.universe, sessions=parts.sessions, interval_ns=parts.interval_ns, grace_ns=10 * 10**9,
             now=now, put_aside=put_aside, sleep=self.clock.sleep,
         )  # fmt: skip
-        url = f"http://127.0.0.1:{self.cable.port}"
-        settings = AlpacaSettings(
-            url=url, stream_url=f"ws{url[4:]}/stream", key=KEY, secret=SECRET, timeout_s=1.0, patience_s=2.0,
-            per_minute=100_000, settle_s=2.0, listing_s=0.5, backoff_s=(0.02, 0.2), max_skew_s=60.0,
-        )  # fmt: skip
-        return feed, Alpaca(settings, parts.universe, run, now=now)
+        return feed, self.broker(parts, run)
 
     async def trouble(self, kinds: list[str], times: int, lasting_s: tuple[float, float], pause_s: float) -> None:
         """Cut things off one after the other, each `times`."""
@@ -284,15 +364,15 @@ class World:
             gone_s = self.rng.uniform(*lasting_s)
             match kind:
                 case "venue":
-                    await self.venue.down()
+                    await self.cut_off()
                     await asyncio.sleep(gone_s)
-                    await self.venue.up()
+                    await self.listen()
                 case "path":
                     await self.cable.down()
                     await asyncio.sleep(gone_s)
                     await self.cable.up()
                 case "stream":
-                    self.venue.cut()
+                    await self.cut_stream()
                 case "store":
                     assert self.crash_store is not None
                     await asyncio.to_thread(self.crash_store)
@@ -325,6 +405,13 @@ class World:
         return store, bus
 
 
+def world_at(venue: str, folder: Path, scale: float, seed: int) -> World:
+    """The world of a venue by its name."""
+    if venue == "alpaca":
+        return World(folder, scale, seed)
+    return cast(World, import_module("tests.proofs.live_exchange").ExchangeWorld(venue, folder, scale, seed))
+
+
 def write_config(folder: Path, store: str, bus: str) -> Path:
     (folder / "rotating.py").write_text(POLICY)
     path = folder / "config.toml"
@@ -332,29 +419,36 @@ def write_config(folder: Path, store: str, bus: str) -> Path:
     return path
 
 
-async def day(folder: Path, *, minutes: float, scale: float, kinds: list[str], times: int, seed: int) -> Day:
+async def day(
+    folder: Path, *, minutes: float, scale: float, kinds: list[str], times: int, seed: int, venue: str = "alpaca"
+) -> Day:
     """One day; the daemon is told to stop at its end."""
-    world = World(folder, scale, seed)
+    world = world_at(venue, folder, scale, seed)
     await world.start()
     path = write_config(folder, *await asyncio.to_thread(world.services, kinds))
     config = load(path, known_names())
-    resumes = asyncio.create_task(_rearm(config.at(config.quantd.state)))
+    resumes = asyncio.create_task(rearm(config.at(config.quantd.state)))
     moving = asyncio.create_task(world.market())
     daemon = asyncio.create_task(
         serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock), name="daemon"
     )
     pause_s = minutes * 60 / scale / max(1, len(kinds) * times)
-    cutting = asyncio.create_task(world.trouble(kinds, times, (0.05, 0.8), pause_s))
+
+    async def cut() -> None:
+        await serves(config.at(config.quantd.state))
+        await world.trouble(kinds, times, (0.05, 0.8), pause_s)
+
+    cutting = asyncio.create_task(cut())
     try:
         await asyncio.wait({daemon}, timeout=minutes * 60 / scale)
         await asyncio.wait({daemon, cutting}, return_when=asyncio.FIRST_COMPLETED)
         moving.cancel()
         if not daemon.done():
-            await _still(world, config.at(config.quantd.state))
+            await still(world, config.at(config.quantd.state))
             os.kill(os.getpid(), signal.SIGTERM)
         summary = await daemon
-        outcome = Day(summary, world.venue, world.cut)
-        outcome.wrong = differences(outcome)
+        outcome = Day(summary, world.account(), world.cut)
+        outcome.wrong = differences_of(summary, outcome.account)
         if world.subscriber is not None:
             outcome.wrong += await asyncio.to_thread(undelivered, world.subscriber, summary)
     finally:
@@ -379,7 +473,16 @@ def undelivered(subscriber: Subscriber, summary: Summary) -> list[str]:
     return [f"{summary.alerts} alerts were raised, {len(arrived_ids)} arrived"]
 
 
-async def _rearm(state: Path) -> None:
+async def serves(state: Path, within_s: float = 60.0) -> None:
+    """Wait until the daemon has begun to serve."""
+    for _ in range(int(within_s * 10)):
+        if (state / "api.json").exists():
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError("the daemon does not serve")
+
+
+async def rearm(state: Path) -> None:
     """A person at a desk: what is lost and comes back leaves REDUCE, and is re-armed with a reason."""
     async with ClientSession() as http:
         while True:
@@ -397,7 +500,7 @@ async def _rearm(state: Path) -> None:
                 continue
 
 
-async def _still(world: World, state: Path) -> None:
+async def still(world: World, state: Path) -> None:
     """Wait until nothing changes at the venue any more and the daemon has no open order, at CALM looks in a row.
 
     Fills that are under way when the daemon stops belong to its next start. An order that stays open ends the wait too,
@@ -406,7 +509,7 @@ async def _still(world: World, state: Path) -> None:
     async with ClientSession() as http:
         for _ in range(200):
             await asyncio.sleep(0.3)
-            now = [(order.id, order.status, order.filled) for order in world.venue.book.orders.values()]
+            now = world.states()
             calm = calm + 1 if now == before and not await _open_orders(http, state) else 0
             if calm == CALM:
                 return
@@ -424,20 +527,16 @@ async def _open_orders(http: ClientSession, state: Path) -> bool:
         return True
 
 
-def differences(outcome: Day) -> list[str]:
+def differences_of(summary: Summary, there: Account) -> list[str]:
     """What our account and the venue's do not agree about."""
-    book, wrong = outcome.venue.book, []
-    theirs = {row["symbol"]: Decimal(str(row["qty"])) for row in book.positions_json()}
-    for symbol in SYMBOLS:
-        ours = Decimal(outcome.summary.positions.get(symbol, "0"))
-        if ours != theirs.get(symbol.replace("/", ""), Decimal(0)):
-            wrong.append(f"{symbol}: {theirs.get(symbol.replace('/', ''), 0)} there, {ours} here")
-    cash = Decimal(str(book.account_json()["cash"]))
-    if abs(cash - Decimal(outcome.summary.cash)) > Decimal("0.01"):
-        wrong.append(f"cash {cash} there, {outcome.summary.cash} here")
-    wrong += [
-        f"{client} was placed {len(orders)} times" for client, orders in book.by_client.items() if len(orders) > 1
-    ]
+    wrong = []
+    for symbol, units in there.units.items():
+        ours = Decimal(summary.positions.get(symbol, "0"))
+        if ours != units:
+            wrong.append(f"{symbol}: {units} there, {ours} here")
+    if abs(there.cash - Decimal(summary.cash)) > Decimal("0.01"):
+        wrong.append(f"cash {there.cash} there, {summary.cash} here")
+    wrong += [f"{client} was placed {times} times" for client, times in there.placed.items() if times > 1]
     return wrong
 
 
@@ -448,6 +547,7 @@ def main() -> int:
     parser.add_argument("--kill", default=",".join(KINDS))
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--venue", choices=VENUES, default="alpaca")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcome = asyncio.run(
@@ -458,12 +558,13 @@ def main() -> int:
                 kinds=asked.kill.split(","),
                 times=asked.times,
                 seed=asked.seed,
+                venue=asked.venue,
             )
         )
     s = outcome.summary
     print(
-        f"seed {asked.seed}: {dict(outcome.cut)} cut off; {s.slices} slices, {s.orders} orders, {s.fills} fills, "
-        f"{s.trips} trips"
+        f"{asked.venue}, seed {asked.seed}: {dict(outcome.cut)} cut off; {s.slices} slices, {s.orders} orders, "
+        f"{s.fills} fills, {s.trips} trips"
     )
     print("\n".join(outcome.wrong) or "every book is the venue's, to the last unit; no order is there twice")
     return 1 if outcome.wrong else 0
