@@ -4,7 +4,7 @@ The actors are a policy file with random weights, a person with manual orders ov
 own token, and three programs behind the gateway, which rest orders at prices of their own and cancel them. The
 evaluator is not the product's: it has the closes of the data, and the orders, fills and equity that
 `quantd report --export` prints. For each order that adds risk it takes the house's position and all open orders on its
-side.
+side. With --venue, see `tests.proofs.venue_storm`.
 """
 
 import argparse
@@ -25,6 +25,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from tests.proofs.live_day import VENUES
+from tests.proofs.venue_storm import report
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment, quantd
 from tests.support.sockets import free_port
@@ -284,7 +286,10 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pace", type=int, default=4, help="sessions a second")
+    parser.add_argument("--venue", choices=VENUES, help="two programs in opposite directions at this venue's server")
     wanted = parser.parse_args()
+    if wanted.venue:
+        return report(wanted.venue, wanted.orders, wanted.seed)
     with tempfile.TemporaryDirectory() as folder:
         return 1 if storm(Path(folder), wanted.orders, wanted.seed, wanted.pace) else 0
 

@@ -525,6 +525,12 @@ class Exchange(Spot[Order]):
         self.ledger.append(entry)
         return entry
 
+    def price(self, symbol: str, price: str) -> None:
+        for order in self.orders.values():
+            if order.open and order.expiretm and order.expiretm * NANO <= self.now():
+                self.close(order, "expired", "Expired")
+        super().price(symbol, price)
+
     def prevented(self, order: Order) -> None:
         self.close(order, "canceled", "Self trade prevention")
 

@@ -73,6 +73,8 @@ class Spot(ABC, Generic[Order]):
         """Last price by symbol."""
         self.auto = False
         """Whether an order fills at the last price once that reaches it, and a market order at once."""
+        self.on_arrival: Callable[[Order], None] = lambda order: None
+        """Sees each new order before it can fill."""
         self.own_trades: list[tuple[Order, Order]] = []
         """With `auto`: each order that could have traded with an open one of the account, and that one."""
         self.on_cancel: dict[str, Callable[[], bool]] = {}
@@ -175,6 +177,8 @@ class Spot(ABC, Generic[Order]):
 
     def match(self, order: Order, *, arrived: bool = False) -> None:
         """Fill an open order that the last price has reached, unless it could trade with another one."""
+        if arrived:
+            self.on_arrival(order)
         if not self.auto or not (arrived or order.symbol in self.prices):
             return
         last = Decimal(self.prices.get(order.symbol, "1"))
