@@ -43,7 +43,7 @@ from quantd.adapters.feeds.table_files.roles import (
     whole_dates,
     word,
 )
-from quantd.adapters.feeds.table_files.side_by_side import RawTable, by_symbol, of_closes, unpaired
+from quantd.adapters.feeds.table_files.side_by_side import RawTable, by_symbol, unpaired
 from quantd.adapters.feeds.table_files.statement import (
     NO_VOLUMES,
     LeftOut,
@@ -230,7 +230,7 @@ def _text_tables(part: Part, data: bytes) -> list[RawTable]:
         None,
     )  # another line of the header: mostly filled, or with one symbol above each block of prices
     if symbol_row is None or len(header) < 2:
-        return of_closes(table)
+        return unpaired(table)
     if blocks > 1 and sum(map(bool, symbol_row)) == blocks:
         filled: list[str] = []
         for field in symbol_row:

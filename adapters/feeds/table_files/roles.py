@@ -29,7 +29,7 @@ TIMES: Final = (
     "t",
     "mts", "index", "dt", "bar time", "period start", "time period start", "created at", "datum", "fecha", "data",
     "zeit", "日期", "时间", "交易日期", "交易时间", "時間", "日時", "日付", "날짜", "일자", "дата", "tarih", "trad dt",
-    "ticks", "year month day",
+    "ticks", "year month day", "observation date",
 )  # fmt: skip
 """Names of columns of times, the most specific first."""
 
@@ -138,6 +138,11 @@ def word(name: str) -> str:
 
 def is_time(name: str) -> bool:
     return word(name) in TIMES
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether a column has no name, or the one that pandas gives to an index without a name."""
+    return re.fullmatch(r"|none|level 0|unnamed \d+", word(name)) is not None
 
 
 def may_be_class(name: str) -> bool:
@@ -281,25 +286,42 @@ def _read_closes_alone(plain_names: Mapping[str, str], column_of: dict[str, str]
         column_of.update(dict.fromkeys(PRICES, column_of["close"]))
 
 
-_TICKER: Final = re.compile(r"[A-Z0-9^][A-Z0-9.^=/:_-]{0,14}")
+_TICKER: Final = re.compile(r"(?=.*[A-Z])[A-Z0-9^][A-Z0-9.^=/:_-]{0,14}")
+
+
+_JOINED: Final = frozenset({*PRICES, "volume", "adj close", "adjclose", "adjusted close"})
+"""Words of prices in names that join a price and a symbol."""
 
 
 def columns_of_symbols(columns: Sequence[str]) -> list[str]:
     """Return the columns of a table of closes with one column for each symbol; empty for another table.
 
-    The first column has the times. Every other name is a symbol in capitals. Words of prices are symbols too, because
-    LOW, V, T and C are traded; but not where three of them make a bar, or where few names are anything else.
+    The first column has the times, or the second one beside row numbers. Every other name is a symbol in capitals.
+    Words of prices are symbols too, because LOW, V, T and C are traded; but not where three of them make a bar, or
+    where few names are anything else.
     """
-    names = [name.strip() for name in columns[1:]]
-    if not names or not (is_time(columns[0]) or re.fullmatch(r"|none|level 0|unnamed \d+", word(columns[0]))):
+    unnamed = bool(columns) and is_unnamed(columns[0])
+    first = 2 if unnamed and len(columns) > 1 and is_time(columns[1]) else 1
+    names = [name.strip() for name in columns[first:]]
+    if not names or not (unnamed or is_time(columns[0])):
         return []
     words = {word(name) for name in names}
     known = {alias for aliases in (*_PRICES.values(), _VOLUMES, _SYMBOLS, TIMES, ADJUSTED) for alias in aliases}
     has_bars = are_names(names) or bool(words & {"close", "volume", "price", "value", "adj close"})
     if has_bars or len(words - known) < (3 if words & {*_PRICES["close"]} and words & {*_VOLUMES} else 1):
         return []
-    is_symbol = all(_TICKER.fullmatch(name) and re.search("[A-Z]", name) for name in names)
-    return list(columns[1:]) if is_symbol and len(set(names)) == len(names) else []
+    is_symbol = all(map(_TICKER.fullmatch, names))
+    return list(columns[first:]) if is_symbol and len(set(names)) == len(names) else []
+
+
+def price_and_symbol(name: str) -> tuple[str, str]:
+    """Return the price and the symbol that a name joins, such as Close_AAPL or AAPL Adj Close; empty for another."""
+    for sign in "_ .|":
+        for first, last in (name.partition(sign)[::2], name.rpartition(sign)[::2]):
+            for price, symbol in ((first, last), (last, first)):
+                if word(price) in _JOINED and _TICKER.fullmatch(symbol.strip()):
+                    return price, symbol.strip()
+    return "", ""
 
 
 def _column_named(plain_names: Mapping[str, str], aliases: Sequence[str], column_of: Mapping[str, str]) -> str:
@@ -327,7 +349,7 @@ def _time(plain_names: Mapping[str, str], column_of: Mapping[str, str]) -> dict[
     name = _column_named(plain_names, TIMES, column_of)
     if not name:
         # names that pandas gives to an index without a name
-        unnamed = [name for name, plain in plain_names.items() if re.fullmatch(r"|none|level 0|unnamed \d+", plain)]
+        unnamed = [name for name in plain_names if is_unnamed(name)]
         name = unnamed[0] if unnamed and unnamed[0] not in column_of.values() else ""
     return {"time": name} if name else {}
 

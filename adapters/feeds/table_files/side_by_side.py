@@ -13,7 +13,15 @@ import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.table_files.roles import Roles, are_names, columns_of_symbols, is_time, word
+from quantd.adapters.feeds.table_files.roles import (
+    Roles,
+    are_names,
+    columns_of_symbols,
+    is_time,
+    is_unnamed,
+    price_and_symbol,
+    word,
+)
 from quantd.adapters.feeds.table_files.statement import LeftOut
 
 
@@ -52,6 +60,10 @@ def unpaired(raw: RawTable) -> list[RawTable]:
     pairs = [match.groups() if (match := _PAIR.fullmatch(name)) else ("", "") for name in raw.frame.columns]
     full_pairs = [pair for pair in pairs if all(pair)]
     if len(full_pairs) < 5:
+        joined = [("", "") if is_time(name) else price_and_symbol(name) for name in raw.frame.columns]
+        further = [name for name, pair in zip(raw.frame.columns, joined, strict=True) if not any(pair)]
+        if len(further) < len(joined) and all(is_time(name) or is_unnamed(name) for name in further):
+            return by_symbol(*_without_numbers(raw, joined))
         return of_closes(raw)
     if not are_names([price for price, _ in full_pairs]):
         pairs = [(price, symbol) for symbol, price in pairs]
@@ -76,7 +88,16 @@ def of_closes(raw: RawTable) -> list[RawTable]:
     if below:
         fault = f"column {below[0]} has numbers below 0, so that it is of returns and not of closes"
         raise FeedError(raw.name, fault, "Give prices: 100 * (1 + returns).cumprod()")
-    return by_symbol(raw, [("", ""), *(("Close", name.strip()) for name in symbols)])
+    pairs = [("Close", name.strip()) if name in symbols else ("", "") for name in raw.frame.columns]
+    return by_symbol(*_without_numbers(raw, pairs))
+
+
+def _without_numbers(raw: RawTable, pairs: list[tuple[str, str]]) -> tuple[RawTable, list[tuple[str, str]]]:
+    """Return a table and its pairs without a first column of row numbers, which has no name, beside the times."""
+    columns = raw.frame.columns
+    if is_unnamed(columns[0]) and is_time(columns[1]) and not pairs[1][1]:
+        return raw._replace(frame=raw.frame.drop(columns[0])), pairs[1:]
+    return raw, pairs
 
 
 def by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable]:

@@ -115,10 +115,13 @@ def time_text(roles: Roles, stamps: Moments) -> str:
 def prices_text(roles: Roles, spelling: Spelling, decimal_places: int) -> str:
     """Return the statement of the columns of prices and of how their numbers were read."""
     names = roles.prices()
-    if len(set(names)) == 1:
-        return f"{names[3]} alone, so that an order fills at the close of the bar after its decision"
     usual_names = all(word(name) == role for name, role in zip(names, PRICES, strict=True))
-    text = names[3] if usual_names else ", ".join(f"{role} {name}" for role, name in zip(PRICES, names, strict=True))
+    if len(set(names)) == 1:
+        text = f"{names[3]} alone, so that an order fills at the close of the bar after its decision"
+    else:
+        text = (
+            names[3] if usual_names else ", ".join(f"{role} {name}" for role, name in zip(PRICES, names, strict=True))
+        )
     text += f", {roles.adjusted} beside it" if roles.adjusted else ""
     text += f", {spelling.text}" if spelling.text else ""
     return text + (f", integers in units of 1e-{decimal_places}" if decimal_places else "")

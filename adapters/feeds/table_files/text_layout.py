@@ -20,7 +20,15 @@ import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.moments import MONTHS, is_stamp
-from quantd.adapters.feeds.table_files.roles import are_names, columns_of_symbols, named_roles, word
+from quantd.adapters.feeds.table_files.roles import (
+    are_names,
+    columns_of_symbols,
+    is_time,
+    is_unnamed,
+    named_roles,
+    price_and_symbol,
+    word,
+)
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 from quantd.adapters.feeds.table_files.statement import LeftOut
 from quantd.trading.display_text import fields_of, mended
@@ -129,7 +137,12 @@ def _layout_of_closes(lines: Sequence[str]) -> Layout | None:
     width = len(fields[begin]) if begin else 0
     if not 2 <= len(names) == width <= 5 or any(is_number(name) for name in names if name):
         return None
-    if not columns_of_symbols(names) and not {word(name) for name in names} & {"close", "last", "price close"}:
+    joined = all(is_time(name) or is_unnamed(name) or price_and_symbol(name)[0] for name in names)
+    if (
+        not joined
+        and not columns_of_symbols(names)
+        and not {word(name) for name in names} & {"close", "last", "price close"}
+    ):
         return None
     return Layout(separator, begin, width, (tuple(names),), begin - 1, tuple(lines[:begin]))
 
@@ -379,6 +392,6 @@ def _no_data_error(where: str, fields: Sequence[Sequence[str]], separator: str) 
     beginning = ", ".join(first_fields)[:80]
     return (NoTable if is_prose else FeedError)(
         where, f'no line has a time and the prices of a bar; it begins "{beginning}"',
-        f"Give one line for each bar: time, open, high, low, close, volume (the separator was read as a "
-        f"{NAMES[separator]})",
+        f"Give one line for each bar: time, open, high, low, close, volume; or for each time the closes of all "
+        f"symbols, whose names are above in capitals (the separator was read as a {NAMES[separator]})",
     )  # fmt: skip

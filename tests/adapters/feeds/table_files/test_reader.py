@@ -666,6 +666,34 @@ def test_a_column_for_each_symbol_is_the_closes_of_a_bar(tmp_path: Path, count: 
     assert "alone, so that an order fills at the close of the bar after its decision" in table.statements[0].prices
 
 
+JOINED = {
+    "Date,Close_AAPL,Close_MSFT": CLOSES, "Date,AAPL Close,MSFT Close,AAPL Adj Close,MSFT Adj Close": CLOSES,
+    "Date,AAPL.Close,MSFT.Close": CLOSES, ",Date,AAPL,MSFT": [f"{k},{line}" for k, line in enumerate(CLOSES)],
+    ",Date,Close_AAPL,Close_MSFT": [f"{k},{line}" for k, line in enumerate(CLOSES)],
+    "observation_date,AAPL,MSFT": CLOSES,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("header", JOINED)
+def test_names_that_join_a_price_and_a_symbol_and_row_numbers_are_read(tmp_path: Path, header: str) -> None:
+    lines = [",".join(line.split(",")[: header.count(",") + 1]) for line in JOINED[header]]
+    frame = read_tables(csv(tmp_path, lines, header, "mine.csv")).frame
+    assert frame.filter(pl.col("symbol") == "MSFT")["close"].cast(pl.Float64).to_list() == [
+        float(line.split(",")[2]) for line in CLOSES
+    ]
+    assert sorted(frame["symbol"].unique()) == ["AAPL", "MSFT"]
+
+
+def test_flattened_columns_of_yfinance_are_whole_bars(tmp_path: Path) -> None:
+    names = [f"{price}_{symbol}" for price in ("Close", "High", "Low", "Open", "Volume") for symbol in ("AAPL", "MSFT")]
+    lines = [f"2024-01-0{day},100,50,101,51,99,49,100.5,50.5,1000,2000" for day in (2, 3, 4)]
+    frame = read_tables(csv(tmp_path, lines, ",".join(["Date", *names]))).frame
+    wanted = {"AAPL": (100.5, 101.0, 99.0, 100.0, 1000.0), "MSFT": (50.5, 51.0, 49.0, 50.0, 2000.0)}
+    for symbol, values in wanted.items():
+        row = frame.filter(pl.col("symbol") == symbol).select(BARS[2:]).cast(pl.Float64).row(0)
+        assert row == values
+
+
 @pytest.mark.parametrize("header", ["Date,Close", "Date,Close,Volume", "ts,Last"])
 def test_a_table_with_no_price_but_the_close_is_bars_of_closes(tmp_path: Path, header: str) -> None:
     lines = [",".join(line.split(",")[: header.count(",") + 1]) for line in CLOSES]
