@@ -154,13 +154,13 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
     for name, entry in entries.items():
         action, panel = entry.command.action, entry.command.panel
         if listed:
-            app.command(name, help=entry.help, rich_help_panel=panel)(lambda: None)  # never run
+            app.command(name, help=_literal(entry.help), rich_help_panel=panel)(lambda: None)  # never run
         elif callable(action):
-            app.command(name, help=entry.help, rich_help_panel=panel)(_checked(action))
+            app.command(name, help=_literal(entry.help), rich_help_panel=panel)(_checked(action))
         else:
-            group = typer.Typer(help=entry.help, no_args_is_help=True)
+            group = typer.Typer(help=_literal(entry.help), no_args_is_help=True)
             for subcommand, subaction in action.items():
-                group.command(subcommand)(_checked(subaction))
+                group.command(subcommand, help=_literal(inspect.getdoc(subaction) or ""))(_checked(subaction))
             app.add_typer(group, name=name, rich_help_panel=panel)
     return app
 
@@ -180,6 +180,8 @@ def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
 def _checked(action: Action) -> Action:
     """Return an action whose options of type float refuse NaN and infinity, and whose paths refuse devices and pipes.
 
+    In the help texts the name of a table, such as [broker], is no markup.
+
     No range of typer excludes such a number. A pipe or a device in place of a file may block its reader for ever.
     """
     for parameter in inspect.signature(action, eval_str=True).parameters.values():
@@ -187,9 +189,16 @@ def _checked(action: Action) -> Action:
         kinds = {kind, *get_args(kind), *(inner for outer in get_args(kind) for inner in get_args(outer))}
         check = _require_finite if float in kinds else _require_ordinary if Path in kinds else None
         for mark in marks:
+            if getattr(mark, "help", None):
+                mark.help = _literal(mark.help)
             if check is not None and hasattr(mark, "callback"):
                 mark.callback = _require_ordinary_config if mark.callback is beside else mark.callback or check
     return action
+
+
+def _literal(text: str) -> str:
+    """A help text whose brackets typer prints; it would take the name of a table for a style, and drop it."""
+    return re.sub(r"(?<!\\)\[", r"\\[", text)
 
 
 def _require_finite(value: float | list[float] | None) -> float | list[float] | None:

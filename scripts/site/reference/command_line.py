@@ -38,7 +38,7 @@ def page() -> str:
     ]
     for path, command in tree().items():
         first = path.split(" ")[0]
-        about = command.help or entries[first].help
+        about = (command.help or entries[first].help).replace(r"\[", "[")
         parts.append(f"## quantd {path}\n\n{' '.join(about.split())}\n\n" + _options(command))
     return "\n".join(parts)
 
@@ -53,7 +53,7 @@ def _options(command: click.Command) -> str:
         default = (
             "" if callable(parameter.default) or parameter.default in (None, False, ()) else str(parameter.default)
         )
-        about = getattr(parameter, "help", "") or ""
+        about = (getattr(parameter, "help", "") or "").replace(r"\[", "[")
         required = "required" if parameter.required else default
         rows.append([code(name), cell(about), code(required) if required != "required" else required])
     return table(["argument or option", "about", "default"], rows) if rows else "No options.\n"

@@ -133,6 +133,13 @@ def test_help_shows_the_first_commands_in_three_groups_and_names_the_list_of_all
     assert "quantd --help --all" in " ".join(shown.replace("│", "").split())
 
 
+def test_help_prints_the_names_of_tables(tmp_path):
+    for words, table in (("agent add", "[portfolios]"), ("study costs", "[broker]"), ("store compact", "[store]")):
+        shown = quantd(tmp_path, *words.split(), "--help").stdout
+        assert table in shown
+        assert "\\" not in shown
+
+
 def test_a_command_that_went_is_refused_with_a_command_line_that_exists(tmp_path):
     leaves = tree()
     for words, line in GONE.items():
