@@ -1,7 +1,6 @@
 """The site of documents: the generated reference has every record, and what a page links to comes along."""
 
 import json
-import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -13,10 +12,9 @@ from quantd.daemon.config.keys import all_keys
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
 from scripts.site.builder import everything, llms, stage
-from scripts.site.gallery import FOLDER, NOTEBOOKS, SUMMARIES
-from scripts.site.gallery import page as gallery_page
+from scripts.site.gallery import NOTEBOOKS, SUMMARIES
 from scripts.site.links import faults, site_faults
-from scripts.site.pages import MAKERS, ROOT, Page, pages
+from scripts.site.pages import MAKERS, ROOT, Page, page, pages
 from scripts.site.reference import command_line, glossary, records
 from scripts.site.search import DRAWN, answered, hits, question_faults, questions, with_questions
 from scripts.site.snippets.execution import run_page
@@ -80,15 +78,14 @@ def test_snippets_are_commands_outputs_files_and_tables() -> None:
 
 
 def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
-    names = {path.stem for path in NOTEBOOKS.glob("*.ipynb")}
-    assert {path.stem for path in FOLDER.glob("*.md")} - {"README"} == names == set(SUMMARIES)
-    for name in names:
-        cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-        cells = [cell | {"source": "".join(cell["source"])} for cell in cells]
-        text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-        without_outputs = re.sub(r"\n```text\n.*?\n```\n|\n!\[.*?\)\n", "", text, flags=re.DOTALL)
-        assert without_outputs == gallery_page(name, cells)[0], f"{name}: run make gallery"
-        assert text.count("```text") >= 4
+    assert {path.stem for path in NOTEBOOKS} == set(SUMMARIES)
+    for path in NOTEBOOKS:
+        site_page = page(str(path.relative_to(ROOT)))
+        assert site_page.place == f"gallery/{path.stem}.md"
+        assert site_page.text.count("```text") >= 4, "run make gallery"
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            assert "".join(cell["source"]).strip().split("\n")[-1] in site_page.text
+            assert all("".join(output["text"]).rstrip() in site_page.text for output in cell.get("outputs", ()))
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")

@@ -1,7 +1,7 @@
 """`python -m scripts.site build` builds the site into build/docs/site; `make docs` runs every snippet, too.
 
 `build` makes pages, reference and links. `run [PAGE...]` executes the snippets of the pages. `figures [--peers]` makes
-the figures again. `gallery` executes the notebooks into docs/gallery. `questions` measures the search of a built site.
+the figures again. `gallery` executes the notebooks of the examples. `questions` measures the search of a built site.
 """
 
 import sys

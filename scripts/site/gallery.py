@@ -1,27 +1,24 @@
-"""`python -m scripts.site gallery` executes the notebooks of the examples and writes them with outputs to docs/gallery.
+"""The notebooks of the examples as pages; `python -m scripts.site gallery` executes them and writes their outputs.
 
-The notebooks are kept without outputs. A page has each cell as it is, and below it what it printed: text as text, and a
-plot as a picture beside the page.
+A notebook is kept with the text that its cells printed, without plots.
 """
 
 import asyncio
-import base64
+import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import fill
 from typing import Any, Final
 
 from quantd.regular_file import write_whole
 from scripts.site.pages import ROOT
 
-FOLDER: Final = ROOT / "docs" / "gallery"
-NOTEBOOKS: Final = ROOT / "examples" / "notebooks"
+NOTEBOOKS: Final = tuple(sorted((ROOT / "examples" / "notebooks").glob("*.ipynb")))
 LINES: Final = 12
-"""Lines of one output that a page shows."""
+"""Lines of one output that are kept."""
 
 SUMMARIES: Final = {
     "first_backtest": "This notebook leads from a policy to its report, and asks whether the policy would have worked.",
@@ -56,40 +53,32 @@ def execute(path: Path) -> list[dict[str, Any]]:
 
 
 def write() -> list[str]:
-    """Execute every notebook, write its page and its pictures, and return their paths in the checkout."""
-    FOLDER.mkdir(exist_ok=True)
-    paths = []
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        text, pictures = page(path.stem, execute(path))
-        for name, content in {f"{path.stem}.md": text.encode(), **pictures}.items():
-            write_whole(FOLDER / name, content, durable=False)
-            paths.append(str((FOLDER / name).relative_to(ROOT)))
-    return paths
+    """Execute every notebook, write it with the text of its outputs, and return the paths in the checkout."""
+    for path in NOTEBOOKS:
+        book = json.loads(path.read_text(encoding="utf-8"))
+        for cell, executed in zip(book["cells"], execute(path), strict=True):
+            if cell["cell_type"] == "code":
+                texts = ("".join(_texts(output)) for output in executed["outputs"])
+                cell["outputs"] = [_stream(shortened(text)) for text in texts if text]
+        write_whole(path, f"{json.dumps(book, indent=1, ensure_ascii=False)}\n".encode(), durable=False)
+    return [str(path.relative_to(ROOT)) for path in NOTEBOOKS]
 
 
-def page(name: str, cells: list[dict[str, Any]]) -> tuple[str, dict[str, bytes]]:
-    """The Markdown of an executed notebook, and its pictures by file name."""
-    head, *body = cells
-    title, _, prose = head["source"].partition("\n")
-    where = f"../../examples/notebooks/{name}.ipynb"
-    about = f"{SUMMARIES[name]} The [notebook]({where}) runs as it stands, without any other file."
-    parts = [title, fill(about, 120, break_long_words=False, break_on_hyphens=False)]
+def _stream(text: str) -> dict[str, Any]:
+    return {"name": "stdout", "output_type": "stream", "text": f"{text}\n".splitlines(keepends=True)}
+
+
+def page(path: Path) -> str:
+    """The Markdown of a notebook: each cell as it is, and below it what it printed."""
+    head, *body = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    title, _, prose = "".join(head["source"]).partition("\n")
+    parts = [title, SUMMARIES[path.stem], f"`quantd init --notebook {path.stem}` opens it in Jupyter."]
     parts += [prose.strip()] if prose.strip() else []
-    pictures: dict[str, bytes] = {}
     for cell in body:
-        if cell["cell_type"] == "markdown":
-            parts.append(cell["source"].strip().replace(".ipynb)", ".md)"))  # a link to another notebook
-            continue
-        parts.append(f"```python\n{cell['source'].strip()}\n```")
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "image/png" in data:
-                file = f"{name}-{len(pictures) + 1}.png"
-                pictures[file] = base64.b64decode(data["image/png"])
-                parts.append(f"![Plot {len(pictures)} of {title.lstrip('# ')}]({file})")
-            elif text := "".join(_texts(output)):
-                parts.append(f"```text\n{shortened(text)}\n```")
-    return "\n\n".join(parts) + "\n", pictures
+        source = "".join(cell["source"]).strip()
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [f"```text\n{''.join(output['text']).rstrip()}\n```" for output in cell.get("outputs", ())]
+    return "\n\n".join(parts) + "\n"
 
 
 def _texts(output: dict[str, Any]) -> Iterator[str]:

@@ -76,15 +76,20 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """Each Markdown page of the checkout that the site has, in the order of paths."""
+    """Each Markdown page and notebook of the checkout that the site has, in the order of paths."""
     paths = [path for name in _ALONE if (path := ROOT / name).is_file()]
     paths += sorted((ROOT / "docs").rglob("*.md"))
     paths += sorted((ROOT / "examples" / "strategies").rglob("README.md"))
+    paths += sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
     return [page(str(path.relative_to(ROOT))) for path in paths]
 
 
 def page(path: str) -> Page:
     """The page at a path of the checkout."""
+    if path.endswith(".ipynb"):
+        from scripts.site.gallery import page as notebook_page  # which imports this module
+
+        return Page(path, f"gallery/{Path(path).stem}.md", notebook_page(ROOT / path))
     place = RENAMED.get(path, path.removeprefix("docs/").replace("CHANGELOG", "changelog"))
     place = place.removeprefix("examples/").replace("/README.md", ".md") if path.startswith("examples/") else place
     return Page(path, place, (ROOT / path).read_text(encoding="utf-8"))

@@ -16,7 +16,14 @@ LINKED: Final = (
 )  # fmt: skip
 """Words that a trader meets with a meaning of this house. The first of each on a page is a link."""
 
-_UNLINKED: Final = ("CHANGELOG", "CONTRIBUTING", "docs/decisions/", "docs/reference/requirements", "docs/gallery/")
+_UNLINKED: Final = (
+    "CHANGELOG",
+    "CONTRIBUTING",
+    "docs/decisions/",
+    "docs/reference/requirements",
+    "docs/gallery/",
+    "examples/notebooks/",
+)
 _ROW: Final = re.compile(r"^\| ([^|]+?) \| ([^|]+?) \|$", re.MULTILINE)
 _SPARED: Final = re.compile(r"`[^`]*`|!?\[[^\]]*\]\([^)]*\)|\*\*[^*]*\*\*|<[^>]*>|\w+(?:[./_-]\w+)+")
 
