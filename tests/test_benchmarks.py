@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import beside
 from benchmarks.engine import CASES
 from benchmarks.multi_agent import CLAIMED_EFFICIENCY, COLUMNS, NAMES, efficiencies, written
 from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
@@ -24,7 +23,7 @@ from quantd.trading.events import Action
 from quantd.trading.market import MarketSlice
 from scripts.site.pages import pages
 from tests.recorded_runs import processor
-from tests.support.checkout import ROOT, copy_package
+from tests.support.checkout import ROOT
 from tests.support.command_line import environment
 
 PROGRAM = re.compile(r"python (?:-m ((?:benchmarks|tests|scripts|quantd)(?:\.\w+)*)|((?:scripts)/[\w/]+\.py))")
@@ -120,35 +119,6 @@ def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_ba
     ]
     html = page.read_text(encoding="utf-8")
     assert all(title in html for title in COLUMNS.values())
-
-
-def checkout_with_dearer_fills(folder: Path) -> Path:
-    """A copy of the package whose paper broker takes a commission that no configuration names."""
-    other = copy_package(folder)
-    file = other / "adapters/brokers/paper/broker.py"
-    text, dear = file.read_text(), "Fills(universe, Costs(commission_bp=5.0), sessions)"
-    assert "Fills(universe, costs, sessions)" in text
-    file.write_text(text.replace("Fills(universe, costs, sessions)", dear))
-    return other
-
-
-@pytest.mark.long
-def test_an_engine_with_dearer_fills_has_the_same_orders_and_another_equity(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One run of each form on each side."""
-    monkeypatch.setenv(UNCOMPILED, "1")
-    sides = beside.Side("dear", checkout_with_dearer_fills(tmp_path)), beside.Side("this checkout", ROOT)
-    rows = beside.rows(["daily"], 64)
-    assert [row.form for row in rows] == ["whole", "step"]
-    for row in rows:
-        there, here = ([beside.reply_of(side, row)] for side in sides)
-        assert (there[0]["engine"], here[0]["engine"]) == ("uncompiled", "uncompiled")
-        assert beside.cells(row, there, here)[-1] == "differ"
-        lines = beside.differences("daily", there, here)
-        keys = re.findall(r"^daily: (\w+) \w+ -> \w+$", "\n".join(lines), re.MULTILINE)
-        assert len(lines) == len(keys)
-        assert sorted(keys) == ["digest", "equity_micro"]
 
 
 @pytest.mark.long

@@ -24,16 +24,13 @@ def nothing(root: Path) -> None:
 
 class Recipe(NamedTuple):
     """One recipe: the heading of its section, the files that its Python blocks are, in their order, and the tests that
-    look at its kind. `change` does what the section says in words. `scripts` are the lines that it tells to run. What
-    is in `long_tests` and `long_scripts` takes seconds, and runs in the long form of the proof only."""
+    look at its kind. `change` does what the section says in words. `scripts` are the lines that it tells to run."""
 
     section: str
     files: tuple[str, ...]
     tests: tuple[str, ...]
     change: Callable[[Path], None] = nothing
     scripts: tuple[str, ...] = ()
-    long_tests: tuple[str, ...] = ()
-    long_scripts: tuple[str, ...] = ()
 
     def carry_out(self, root: Path) -> None:
         for file, block in zip(self.files, blocks_of(self.section), strict=True):
@@ -78,7 +75,6 @@ RECIPES = (
         ("risk/limits/price_ceiling.py", "risk/limits/long_exposure.py"),
         (
             *(f"{LIMITS}test_{name}.py" for name in ("catalogue", "ruleset")),
-            f"{LIMITS}test_new_limit.py::test_an_installed_package_adds_a_limit_by_an_entry_point",
             "tests/risk/pretrade/test_failing_limit.py",
             "tests/daemon/config/test_keys.py",
             "tests/daemon/config/test_mutations.py",
@@ -99,8 +95,6 @@ RECIPES = (
             )
         ),
         add_reference,
-        long_tests=(METRICS,),
-        long_scripts=("python -m tests.support.metric_references docs/research/metrics.md",),
     ),
     Recipe(
         "A report section",
@@ -112,7 +106,6 @@ RECIPES = (
         "A section of the risk report",
         ("daemon/views/report/sections/agents_by_drawdown.py",),
         ("tests/daemon/views/report/test_page.py",),
-        long_tests=("tests/daemon/views/report/test_report.py",),
     ),
 )
 ALL = (
@@ -200,16 +193,6 @@ def test_every_recipe_leaves_the_quick_tests_of_its_kind_green(completed: Path) 
     check_tests(completed, QUICK, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
 
 
-@pytest.mark.slow
-def test_every_recipe_leaves_the_tests_of_its_kind_green(completed: Path) -> None:
-    """The long form, run by hand with `pytest -m slow`: all tests of all kinds, with their slow scripts."""
-    for recipe in RECIPES:
-        for script in recipe.long_scripts:
-            run_script(completed, recipe.section, script)
-    tests = (test for recipe in RECIPES for test in (*recipe.tests, *recipe.long_tests))
-    check_tests(completed, "not slow", *dict.fromkeys((*ALL, *tests)))
-
-
 @pytest.mark.long
 def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
     from tests.support import training as world  # PyTorch
@@ -288,12 +271,6 @@ def test_one_file_adds_a_metric_and_one_a_section_to_a_report(extended: Path, tm
     assert (len(months), months[0]) == (5, "2020-03")
     assert page.index('id="months"') < page.index('id="worst_months"') < page.index('id="exposures"')
     assert '<a href="#worst_months">Worst months</a>' in page
-
-
-@pytest.mark.long
-def test_the_help_of_data_fetch_lists_an_added_vendor(extended: Path, tmp_path: Path) -> None:
-    text = quantd(extended, "data", "fetch", "--help", folder=tmp_path)
-    assert "alpaca, ccxt, http, sawtooth, yfinance" in " ".join(text.split())
 
 
 REMARK = """

@@ -22,7 +22,7 @@ import yaml
 
 from quantd.daemon.runtime.version import VERSION
 from scripts.publication.documents import documents
-from scripts.publication.facts import Facts, ask, facts
+from scripts.publication.facts import Facts, facts
 from scripts.publication.sbom import bill
 from scripts.site.pages import pages
 from tests.support.checkout import BUILDINGS, ROOT
@@ -228,30 +228,3 @@ def test_the_source_distribution_has_the_time_of_the_commit_and_makes_the_wheel_
         for path in (pure, wheel_of_archive)
     ]
     assert sums[0] == sums[1]
-
-
-def test_each_empty_fact_is_asked_once_and_a_wrong_answer_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "publication.toml"
-    file.write_text((ROOT / "publication.toml").read_text())
-    empty = [key for key, value in tomllib.loads(file.read_text()).items() if value == ""]
-    answers = {"repository": ["http://forge.example/me/quantd", "https://forge.example/me/quantd"],
-               "security_address": ["s@quantd.example"]}  # fmt: skip
-    asked: list[str] = []
-
-    def answer(question: str) -> str:
-        asked.append(question)
-        key = question.splitlines()[-1].split()[0]
-        return answers[key].pop(0) if answers.get(key) else ""
-
-    ask(file, answer)
-    assert [question.splitlines()[-1].split()[0] for question in asked] == sorted(
-        [*empty, "repository"], key=empty.index
-    )
-    assert asked[0].startswith("address of the repository on its forge")
-    assert "repository = 'http://forge.example/me/quantd': write https://HOST/PATH" in capsys.readouterr().out
-    found = facts(file)
-    assert (found.repository, found.security_address) == ("https://forge.example/me/quantd", "s@quantd.example")
-    assert found.conduct_address == ""
-    assert file.read_text().count("#") == (ROOT / "publication.toml").read_text().count("#"), "comments stay"

@@ -2,7 +2,6 @@
 it loads, it trades, and nothing of it fails."""
 
 import re
-from collections.abc import Sequence
 from textwrap import dedent
 
 import pytest
@@ -12,9 +11,9 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import load
 from quantd.daemon.recovery.start import begin
 from quantd.strategies.policies import COMPOSITES
-from quantd.trading.effects import Ask, Effect
-from quantd.trading.events import Decided, Event
+from quantd.trading.events import Decided
 from tests.support.checkout import ROOT
+from tests.support.engine import Kept
 
 TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
 BACKTEST = (ROOT / "docs/trade/backtest.md").read_text(encoding="utf-8")
@@ -36,22 +35,6 @@ slippage_bp = 1.0
 """
 
 
-class Answers:
-    """A log that keeps what policies said."""
-
-    rows_only: bool = False
-
-    def __init__(self) -> None:
-        self.said: list[Decided] = []
-
-    def answer(self, ask: Ask) -> None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        if isinstance(event, Decided):
-            self.said.append(event)
-
-
 @pytest.mark.requirement("R-270")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.search(r'name = "(.*)"', text)[1])
@@ -69,14 +52,15 @@ def test_the_file_that_reads_shared_statistics_runs_and_trades(tmp_path, tmp_pat
 def runs_and_trades(agent, tmp_path, tmp_path_factory):
     (tmp_path / "config.toml").write_text(HEAD + agent)
     parts = assemble(load(tmp_path / "config.toml", known_names()), cache=tmp_path_factory.getbasetemp() / "calendars")
-    answers = Answers()
-    shell = parts.shell(answers)
+    log = Kept()
+    shell = parts.shell(log)
     begin(shell, parts, parts.config, "doc", fresh=True)
     for item in parts.items():
         shell.take(item)
-    assert [answer.failed for answer in answers.said if answer.failed] == []
-    assert any(answer.weights is not None for answer in answers.said)
-    assert len(answers.said) > 60
+    answers = [event for event, _ in log.steps if isinstance(event, Decided)]
+    assert [answer.failed for answer in answers if answer.failed] == []
+    assert any(answer.weights is not None for answer in answers)
+    assert len(answers) > 60
     assert shell.state.lots(0).any()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scripts.publication.documents import documents
-from scripts.publication.facts import FILE, ROOT, ask, facts
+from scripts.publication.facts import ROOT, facts
 
 
 def main() -> int:
@@ -29,8 +29,6 @@ def main() -> int:
     given = parser.parse_args()
     try:
         if given.command == "fill":
-            if sys.stdin.isatty():
-                ask(FILE, input)
             return _fill()
         if given.command == "sbom":
             return _sbom(given.wheel, given.file)

@@ -1,9 +1,6 @@
 """The facts of publication.toml, parsed; and the version of the code."""
 
-import json
-import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,23 +44,3 @@ def facts(file: Path = FILE) -> Facts:
         return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Facts)
     except (msgspec.ValidationError, ValueError) as why:
         raise ValueError(f"{file.name}: {why}") from None
-
-
-def ask(file: Path, answer: Callable[[str], str]) -> None:
-    """Ask for each fact that is empty, and write the answers into the file; an empty answer leaves it open.
-
-    `answer` shows a question, the comment above the key, and returns a line. A wrong answer is asked again, with its
-    mistake.
-    """
-    for key in [key for key, value in tomllib.loads(file.read_text(encoding="utf-8")).items() if value == ""]:
-        text = file.read_text(encoding="utf-8")
-        comment = re.search(rf"((?:^#.*\n)+){key} = ", text, re.MULTILINE)
-        meaning = " ".join(line.lstrip("# ") for line in comment[1].splitlines()) if comment else key
-        while given := answer(f"{meaning}\n{key} (Enter: later): ").strip():
-            file.write_text(text.replace(f'\n{key} = ""\n', f"\n{key} = {json.dumps(given)}\n"), encoding="utf-8")
-            try:
-                facts(file)
-                break
-            except ValueError as why:
-                file.write_text(text, encoding="utf-8")
-                print(why)

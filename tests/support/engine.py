@@ -14,6 +14,7 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline
 from quantd.risk.limits.catalogue import PROFILES, Limits, override
+from quantd.trading.codec import encode
 from quantd.trading.effects import Ask, Effect
 from quantd.trading.events import Action, Decided, Event, Tick
 from quantd.trading.execution import Costs
@@ -78,6 +79,29 @@ def walk(days: int, symbols: int, seed: int) -> np.ndarray:
     """float64[days, symbols] closes to the cent."""
     rng = np.random.default_rng(seed)
     return np.round(100 * np.exp(rng.normal(0.0003, 0.012, (days, symbols)).cumsum(axis=0)), 2)
+
+
+class Kept:
+    """A log of all steps: their events with their effects, and their entries as the journal has them."""
+
+    rows_only: bool = False
+
+    def __init__(self, live: bool = False) -> None:
+        self.live = live
+        self.entries: list[bytes] = []
+        self.steps: list[tuple[Event, Sequence[Effect]]] = []
+
+    def answer(self, ask: Ask) -> None:
+        return None
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        self.entries.append(encode(event, effects, self.live))
+        self.steps.append((event, effects))
+
+    @property
+    def effects(self) -> list[Effect]:
+        """The effects of all steps."""
+        return [effect for _, effects in self.steps for effect in effects]
 
 
 class World:

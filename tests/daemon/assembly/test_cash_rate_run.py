@@ -23,6 +23,7 @@ from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.assembly.snapshot_runs import straight_and_restored
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.engine import Kept
 from tests.support.killed_runs import kill_after
 from tests.support.live_runs import NOW, TEXT
 
@@ -38,19 +39,8 @@ def folder_of(tmp_path: Path, text: str = WITH, series: str = SERIES) -> Path:
     return write(tmp_path, text)
 
 
-class Booking:
-    """A log of what was booked."""
-
-    rows_only: bool = False
-
-    def __init__(self) -> None:
-        self.interest: list[Booked] = []
-
-    def answer(self, ask: object) -> None:
-        return None
-
-    def add(self, event: object, effects: object) -> None:
-        self.interest += [e for e in effects if isinstance(e, Booked) and e.kind == "interest"]
+def interest_of(log: Kept) -> list[Booked]:
+    return [effect for effect in log.effects if isinstance(effect, Booked) and effect.kind == "interest"]
 
 
 def driven(assembly: Assembly, log: object) -> object:
@@ -63,7 +53,7 @@ def driven(assembly: Assembly, log: object) -> object:
 
 def test_cash_earns_the_last_rate_before_each_session_for_its_calendar_days_to_the_micro(tmp_path: Path) -> None:
     assembly = assemble(read_config(Options(folder_of(tmp_path, IDLE))))
-    log = Booking()
+    log = Kept()
     shell = driven(assembly, log)
     days = [d // DAY_NS for d in assembly.sessions["XNYS"].day_ns if d >= assembly.feed.start_key]
     rates = {dt.date(2018, 12, 31): 3, dt.date(2019, 1, 15): 40, dt.date(2019, 2, 1): 5}
@@ -75,7 +65,7 @@ def test_cash_earns_the_last_rate_before_each_session_for_its_calendar_days_to_t
         percent = rates[max(d for d in rates if d < date)]
         booked.append(interest_micro(cash, percent * 10**11, day - before))
         cash += booked[-1]
-    assert [payment.amount_micro for payment in log.interest] == booked
+    assert [payment.amount_micro for payment in interest_of(log)] == booked
     ledger = shell.state.ledger  # type: ignore[attr-defined]
     assert ledger.house.cash_micro == cash
     assert ledger.house.income_micro == sum(booked) == sum(book.income_micro for book in ledger.books)
@@ -85,16 +75,16 @@ def test_cash_earns_the_last_rate_before_each_session_for_its_calendar_days_to_t
 def test_what_is_bought_at_an_open_has_earned_until_then(tmp_path: Path) -> None:
     """The cash of the sample before earns, not what the fills of this session left."""
     assembly = assemble(read_config(Options(folder_of(tmp_path))))
-    log = Booking()
+    log = Kept()
     shell = assembly.shell(log)  # type: ignore[arg-type]
     begin(shell, assembly, assembly.config, "x", fresh=True)
     for item in assembly.items():
         shell.take(item)
-        if log.interest:
+        if interest_of(log):
             break
     state = shell.state
     assert any(state.ledger.house.lots)
-    assert log.interest[0].amount_micro == interest_micro(100_000_000_000, 3 * 10**11, 1)
+    assert interest_of(log)[0].amount_micro == interest_micro(100_000_000_000, 3 * 10**11, 1)
 
 
 @pytest.mark.long

@@ -17,7 +17,6 @@ from quantd.daemon.engine.venue.reports import News
 from quantd.daemon.engine.venue.unknown import SENDINGS
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
-from quantd.trading.codec import encode
 from quantd.trading.effects import Again, Booked, Cancel, Crossed, Filled, Planned, Publish, Query, Switched, Valued
 from quantd.trading.events import (
     Action,
@@ -38,7 +37,7 @@ from quantd.trading.execution import Costs
 from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Noted, View
-from tests.support.engine import CASH, START, World, block, walk
+from tests.support.engine import CASH, START, Kept, World, block, walk
 from tests.support.examples import examples
 from tests.support.order_reports import HOUR, RESEARCH, Silent, report, sent
 
@@ -677,24 +676,12 @@ def test_freezing_and_thawing_between_any_two_days_changes_no_later_byte() -> No
         past = np.nan_to_num(view.returns(5)).sum(axis=0)  # type: ignore[attr-defined]
         return Noted(np.where(past > 0, 0.25, 0.0), f"{int((past > 0).sum())} rise")
 
-    class Bytes:
-        rows_only: bool = False
-
-        def __init__(self) -> None:
-            self.entries: list[bytes] = []
-
-        def answer(self, ask: object) -> None:
-            return None
-
-        def add(self, event: Event, effects: object) -> None:
-            self.entries.append(encode(event, effects))  # type: ignore[arg-type]
-
-    straight = Bytes()
+    straight = Kept()
     world = World(block(closes), [momentum, equal], house=house, agent=Limits(), rearm_samples=5, log=straight)
     items = list(world.items())
     for item in items:
         world.shell.take(item)
-    again = Bytes()
+    again = Kept()
     shell = world.fresh(again)  # type: ignore[arg-type]
     for item in items:
         kept = shell.keep()

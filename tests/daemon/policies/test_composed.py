@@ -1,7 +1,5 @@
 """Sizing and rebalancing as a configuration says them: what is built, in which order, and what a mistake looks like."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
@@ -16,8 +14,9 @@ from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import Sized, SizingRules
-from quantd.trading.effects import Ask, Effect, Planned
+from quantd.trading.effects import Planned
 from tests.support.checkout import ROOT
+from tests.support.engine import Kept
 
 HEAD = f"""\
 [universe]
@@ -138,21 +137,12 @@ def test_a_parameter_of_a_composite_is_checked_with_the_file(tmp_path):
 def months_traded(tmp_path, agent):
     """Month of each session at whose close something was sent."""
     parts = assemble(config(tmp_path, agent), cache=tmp_path / "cache")
-    sent: list[int] = []
-
-    class Watch:
-        rows_only: bool = False
-
-        def answer(self, ask: Ask) -> None:
-            return None
-
-        def add(self, event: object, effects: Sequence[Effect]) -> None:
-            sent.extend(effect.ts for effect in effects if isinstance(effect, Planned) and effect.n)
-
-    shell = parts.shell(Watch())
+    log = Kept()
+    shell = parts.shell(log)
     begin(shell, parts, parts.config, "tried", fresh=True)
     for item in parts.items():
         shell.take(item)
+    sent = (effect.ts for effect in log.effects if isinstance(effect, Planned) and effect.n)
     return [int(np.datetime64(ts, "ns").astype("datetime64[M]").astype(int)) % 12 + 1 for ts in sent]
 
 

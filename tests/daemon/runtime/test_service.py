@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from quantd.risk.switch import HALT
 from quantd.server.requests.control import NotDone, operator
 from quantd.trading.codec import decode, encode
 from quantd.trading.events import Condition, Operator, Stopping
-from tests.support.engine import START, World
+from tests.support.engine import START, Kept, World
 from tests.support.service_kit import FullFor, Kit, Slow, backtest, until, world
 
 
@@ -250,18 +250,8 @@ async def test_a_daemon_that_lost_its_lease_with_nothing_to_commit_leaves_too(tm
 
 def test_another_policy_makes_a_replay_differ_only_where_it_was_asked(tmp_path: Path) -> None:
     of = world(20)
-    entries: list[bytes] = []
-
-    class Kept:
-        rows_only: bool = False
-
-        def answer(self, ask: object) -> None:
-            return None
-
-        def add(self, event: object, effects: Sequence[object]) -> None:
-            entries.append(encode(event, effects))  # type: ignore[arg-type]
-
-    shell = of.fresh(Kept())  # type: ignore[arg-type]
+    log = Kept()
+    shell, entries = of.fresh(log), log.entries
     for item in of.items():
         shell.take(item)
     # recorded answers are used, whatever the policy would say now
@@ -275,18 +265,8 @@ def test_another_policy_makes_a_replay_differ_only_where_it_was_asked(tmp_path: 
 
 def test_a_changed_byte_in_the_record_is_a_difference_that_is_named() -> None:
     of = world(20)
-    entries: list[bytes] = []
-
-    class Kept:
-        rows_only: bool = False
-
-        def answer(self, ask: object) -> None:
-            return None
-
-        def add(self, event: object, effects: Sequence[object]) -> None:
-            entries.append(encode(event, effects))  # type: ignore[arg-type]
-
-    shell = of.fresh(Kept())  # type: ignore[arg-type]
+    log = Kept()
+    shell, entries = of.fresh(log), log.entries
     for item in of.items():
         shell.take(item)
     at = next(k for k, e in enumerate(entries) if any(type(f).__name__ == "Filled" for f in decode(e).effects))

@@ -1,8 +1,6 @@
 """A simulated venue that raises is a broker that went down: nobody guesses what became of its orders, and the daemon
 stays. In a backtest it is an error."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from quantd.adapters.brokers.paper.broker import Paper
@@ -11,12 +9,12 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import instants
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.risk.switch import REDUCE, RUN
-from quantd.trading.codec import decode, encode
-from quantd.trading.effects import Effect, Publish
-from quantd.trading.events import Condition, Event, Operator, Unknown
+from quantd.trading.codec import decode
+from quantd.trading.effects import Publish
+from quantd.trading.events import Condition, Operator, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.orders import OrderState
-from tests.support.engine import World, block, walk
+from tests.support.engine import Kept, World, block, walk
 
 CALLS = ("submit", "on_slice", "on_time", "cancel")
 
@@ -47,21 +45,6 @@ class Faulty:
 def rotating(view: object) -> list[float]:
     """Other weights on each day, so that there are always orders."""
     return [0.4, 0.1] if (view.time // 86_400_000_000_000) % 2 else [0.1, 0.4]  # type: ignore[attr-defined]
-
-
-class Kept:
-    """Every step as the journal keeps it."""
-
-    rows_only: bool = False
-
-    def __init__(self) -> None:
-        self.entries: list[bytes] = []
-
-    def answer(self, ask: object) -> None:
-        return None
-
-    def add(self, event: Event, effects: Sequence[Effect]) -> None:
-        self.entries.append(encode(event, effects))
 
 
 def world() -> World:

@@ -19,8 +19,9 @@ def ran(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_run_with_exits_has_the_digest_of_its_backtest_and_its_replay(ran):
-    folder, run = ran
+@pytest.mark.parametrize("exits", ["ran", "rested"])
+def test_a_run_with_exits_or_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(exits, request):
+    folder, run = request.getfixturevalue(exits)
     assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
     replay = answer(quantd(folder, "replay", run["run"], "--policies", "--json"))
     assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
@@ -95,14 +96,6 @@ def rested(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rested")
     write(folder, CONFIG.replace("[risk]\n", f"[risk]\n{RESTING}"))
     return folder, answer(quantd(folder, "run", "--json"))
-
-
-@pytest.mark.long
-def test_a_run_with_stops_at_the_venue_has_the_digest_of_its_backtest_and_its_replay(rested):
-    folder, run = rested
-    assert run["digest"] == answer(quantd(folder, "backtest", "--json"))["digest"]
-    replay = answer(quantd(folder, "replay", run["run"], "--policies", "--json"))
-    assert (replay["digest"], replay["same"], replay["policy_differences"]) == (run["digest"], True, 0)
 
 
 @pytest.mark.long

@@ -9,33 +9,17 @@ from msgspec import structs
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.views.shortfall import NO_BARS, Totals, by_symbol, fold, of_order, of_whole
 from quantd.risk.limits.catalogue import PROFILES
-from quantd.trading.codec import decode, encode
+from quantd.trading.codec import decode
 from quantd.trading.effects import Filled, Planned
 from quantd.trading.events import Action
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import START, World, block
+from tests.support.engine import START, Kept, World, block
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
 
 NOON = at(0, 120)
-
-
-class Kept:
-    """A log that keeps every entry as bytes."""
-
-    rows_only: bool = False
-
-    def __init__(self, live: bool = True) -> None:
-        self.entries: list[bytes] = []
-        self._live = live
-
-    def answer(self, ask):
-        return None
-
-    def add(self, event, effects) -> None:
-        self.entries.append(encode(event, effects, self._live))
 
 
 def half(view) -> np.ndarray:
@@ -51,7 +35,7 @@ def run(style: str, bars=None, log=None, **keys):
 
 
 def test_the_gap_from_the_mark_decided_on_to_the_next_open_is_delay_and_what_the_fill_paid_is_impact() -> None:
-    log = Kept()
+    log = Kept(live=True)
     close = np.full((SESSION, 1), 100.0)
     gap = close.copy()
     gap[120:] = 101.0
@@ -80,7 +64,7 @@ def overnight(log: Kept, **keys) -> World:
 
 
 def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_said() -> None:
-    log = Kept(live=False)
+    log = Kept()
     world = overnight(log, costs=Costs(slippage_bp=20.0))
     blind, seeing = (
         fold(world.universe, map(decode, log.entries), slices)
@@ -97,7 +81,7 @@ def test_without_the_bars_of_a_recorded_run_the_gap_is_in_impact_and_that_is_sai
 
 def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was_sent_at() -> None:
     """A venue across a network fills inside a minute: the open of the next one is not what the order met."""
-    log = Kept()
+    log = Kept(live=True)
     world = overnight(log)
     entries = [decode(data) for data in log.entries]
     early = [
@@ -116,7 +100,7 @@ def test_an_order_that_fills_before_another_bar_opens_arrived_at_the_mark_it_was
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("style", ["twap", "vwap", "participation", "chase"])
 def test_the_parts_of_what_was_worked_add_up_to_paper_less_real(style) -> None:
-    log = Kept()
+    log = Kept(live=True)
     bars = minutes(drift(1, 1, 5, 0.002), np.full((SESSION, 1), 150.0))
     world = run(style, bars, log, costs=Costs(commission_bp=2.0, spread_bp=4.0, participation=0.5), step_bp=0.5, most=2)
     shortfalls = fold(world.universe, map(decode, log.entries))
@@ -168,7 +152,7 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_sums_of_a_span_are_those_of_its_single_orders(name: str) -> None:
-    log = Kept()
+    log = Kept(live=True)
     world = RUNS[name](log)
     entries = [decode(data) for data in log.entries]
     shortfalls = fold(world.universe, entries)
@@ -184,7 +168,7 @@ def test_the_sums_of_a_span_are_those_of_its_single_orders(name: str) -> None:
 
 
 def test_a_trade_that_the_venue_takes_back_later_makes_the_sums_incomplete() -> None:
-    log = Kept()
+    log = Kept(live=True)
     world = overnight(log)
     entries = [decode(data) for data in log.entries]
     fill = next(effect for entry in entries for effect in entry.effects if isinstance(effect, Filled))
@@ -201,7 +185,7 @@ def _effects(data: bytes):
 
 
 def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> None:
-    log = Kept()
+    log = Kept(live=True)
     close = np.full((SESSION, 1), 100.0)
     close[120:] = 110.0
     world = run("marketable", minutes(close, open_=np.full_like(close, 110.0)), log)
@@ -214,7 +198,7 @@ def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> No
 
 
 def test_children_are_parts_of_their_whole() -> None:
-    log = Kept()
+    log = Kept(live=True)
     world = run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0))
     shortfalls = fold(world.universe, map(decode, log.entries))
     keys = list(shortfalls.orders)

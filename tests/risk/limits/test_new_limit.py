@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT, copy_package, environment
-from tests.support.recipes import blocks_of, dearest
+from tests.support.checkout import copy_package, environment
+from tests.support.recipes import blocks_of
 
 LIMITED = """
 [universe]
@@ -83,26 +83,3 @@ def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: 
     assert rows["max_long_exposure"]["bound"] == 0.5
     assert {symbol_row["buy"]["reason"] for symbol_row in risk["room"]} == {"long"}
     assert "long exposure would exceed max_long_exposure" in quantd_limited(limited, tmp_path, "why", "SPY").stdout
-
-
-PACKAGE_LIMIT = """
-from quantd.risk.limits.catalogue import LIMITS, Limits, Reason, override
-from quantd.risk.limits.ruleset import Rules
-from quantd.trading.instruments import Instrument, Universe
-
-rules = Rules(override(Limits(), dearest=10.0), Universe((Instrument("A"),)))
-print(LIMITS["dearest"].label, Reason.DEAREST.value, rules.caps[-1][:2])
-"""
-
-
-def test_an_installed_package_adds_a_limit_by_an_entry_point(tmp_path: Path) -> None:
-    (tmp_path / "ceiling.py").write_text(dearest())
-    metadata = tmp_path / "ceiling-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ceiling\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[quantd.limits]\nceiling = ceiling:LIMITS\n")
-    variables = environment(ROOT)
-    variables["PYTHONPATH"] += f":{tmp_path}"
-    command = [sys.executable, "-c", PACKAGE_LIMIT]
-    done = subprocess.run(command, env=variables, text=True, capture_output=True, timeout=100)
-    assert (done.stdout, done.stderr) == ("price of an instrument that is bought 127 (200, 127)\n", "")

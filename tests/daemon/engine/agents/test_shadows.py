@@ -11,13 +11,13 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
-from quantd.trading.codec import decode, encode
+from quantd.trading.codec import decode
 from quantd.trading.effects import Ask, Effect, Filled, Planned, Publish, Shadowed, Switched, Valued
 from quantd.trading.events import Action, Operator, Reloaded, ShadowReport, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
-from tests.support.engine import CASH, OPEN, World, block, walk
+from tests.support.engine import CASH, OPEN, Kept, World, block, walk
 from tests.support.examples import examples
 
 TIGHT = Limits(max_position_weight=0.4, max_gross_exposure=0.9, max_drawdown=0.08, max_share_of_volume=0.01)
@@ -124,22 +124,10 @@ def test_put_down_and_taken_up_again_anywhere_a_shadow_goes_on_the_same(seed, cu
 
 
 def test_every_step_with_shadows_comes_back_from_the_journal():
-    class Kept:
-        rows_only: bool = False
-
-        def __init__(self):
-            self.rows = []
-
-        def answer(self, ask):
-            return None
-
-        def add(self, event, effects):
-            self.rows.append((event, effects, encode(event, effects)))
-
     kept = Kept()
     world(log=kept).run()
     inside = 0
-    for event, effects, data in kept.rows:
+    for (event, effects), data in zip(kept.steps, kept.entries, strict=True):
         entry = decode(data)
         if not isinstance(event, MarketSlice):
             assert entry.event == event

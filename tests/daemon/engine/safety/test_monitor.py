@@ -16,14 +16,13 @@ from quantd.daemon.engine.safety.monitor import KNOWN_SAMPLES, RECORD_SAMPLES
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.recovery.start import begin
 from quantd.risk.limits.catalogue import ON_BREACH, Correlation, Limits, Protective, Tail, override
-from quantd.trading.codec import encode
-from quantd.trading.effects import Assessed, Effect, Planned, Publish, Valued
-from quantd.trading.events import Action, Event, Flow, Operator, Tick
+from quantd.trading.effects import Assessed, Planned, Publish, Valued
+from quantd.trading.events import Action, Flow, Operator, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
-from tests.support.engine import CASH, START, World, block, walk
+from tests.support.engine import CASH, START, Kept, World, block, walk
 
 NEAR = Limits(
     max_position_weight=0.45, max_gross_exposure=1.2, max_net_exposure=1.1, max_leverage=1.3, max_herfindahl=0.4,
@@ -68,21 +67,6 @@ def spread(view):
     return np.full(n, 0.3 / n) * (1.0 if day % 70 < 35 else -1.0) if day % 35 == 0 else view.weights
 
 
-class Bytes:
-    rows_only: bool = False
-
-    def __init__(self):
-        self.entries: list[bytes] = []
-        self.effects: list[Effect] = []
-
-    def answer(self, ask):
-        return None
-
-    def add(self, event: Event, effects):
-        self.entries.append(encode(event, effects))
-        self.effects.extend(effects)
-
-
 def limit_alerts(world: World) -> list[Publish]:
     return [e for e in world.of(Publish) if e.kind.startswith("limit_")]  # type: ignore[attr-defined]
 
@@ -90,7 +74,7 @@ def limit_alerts(world: World) -> list[Publish]:
 def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monkeypatch=None, folded=False, **given):
     """The journal of a run, by `step` unless `folded`; with `events` bars are missing now and then, and one symbol
     splits and pays a dividend."""
-    log, closes, actions = Bytes(), walk(days, symbols, seed), []
+    log, closes, actions = Kept(), walk(days, symbols, seed), []
     if events:
         rng = np.random.default_rng(seed)
         gaps = rng.random(closes.shape) < 0.01
@@ -295,7 +279,7 @@ def test_the_limits_of_the_house_have_the_realised_figures_of_the_house():
 
 @pytest.mark.long
 def test_a_snapshot_between_any_two_days_changes_no_later_alert_or_record():
-    straight, again = Bytes(), Bytes()
+    straight, again = Kept(), Kept()
     acts = [monthly, once(0.2, 0.2, 0.3, 0.1)]
     house = override(NEAR, min_diversification=0.3, protective=Protective())
     world = World(block(walk(130, 4, 2)), acts, house=house, agent=NEAR, log=straight)
@@ -420,7 +404,7 @@ def test_what_several_books_cross_at_one_instant_is_one_alert_that_names_them():
 @pytest.mark.long
 def test_the_shipped_configuration_raises_at_most_seventy_alerts_in_its_replay():
     parts = assemble(load(Path("config.toml"), known_names()))
-    log = Bytes()
+    log = Kept()
     shell = parts.shell(log)
     begin(shell, parts, parts.config, "r", fresh=True)
     for item in parts.items():

@@ -13,14 +13,13 @@ from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
 from quantd.risk.switch import HALT, REDUCE
-from quantd.trading.codec import encode
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
-from quantd.trading.events import Action, Event, Operator, Reloaded, Tick
+from quantd.trading.events import Action, Operator, Reloaded, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import COLLARED, START, World, block, walk
+from tests.support.engine import COLLARED, START, Kept, World, block, walk
 from tests.support.examples import examples
 
 HOUR = DAY_NS // 24
@@ -504,21 +503,6 @@ def test_a_stop_that_trails_again_counts_from_then_on() -> None:
     assert [(at(p.ts)[0], p.level) for p in world.of(Protected)] == [(5, 112.5)]
 
 
-class Bytes:
-    """A log of journal entries."""
-
-    rows_only: bool = False
-
-    def __init__(self) -> None:
-        self.entries: list[bytes] = []
-
-    def answer(self, ask: object) -> None:
-        return None
-
-    def add(self, event: Event, effects: object) -> None:
-        self.entries.append(encode(event, effects))  # type: ignore[arg-type]
-
-
 @pytest.mark.long
 def test_a_restart_at_any_item_changes_no_later_byte() -> None:
     closes = walk(60, 3, 9)
@@ -529,7 +513,7 @@ def test_a_restart_at_any_item_changes_no_later_byte() -> None:
     opens[20, 1] = closes[20, 1]
     keys = {"house": protected(spec), "costs": Costs(participation=2e-4), "good_till_cancelled": True}
     split = Action(ex + OPEN, ex, 1, "split", 2, 1)
-    straight, again = Bytes(), Bytes()
+    straight, again = Kept(), Kept()
     world = World(block(closes, opens), [half, short], actions=[split], log=straight, **keys)  # type: ignore[arg-type]
     items = list(world.items())
     for item in items:
