@@ -1,4 +1,4 @@
-"""Venues that execute orders: the simulated venue, Alpaca, and crypto exchanges through ccxt."""
+"""Venues that execute orders: the simulated venue, Alpaca, Interactive Brokers, and crypto exchanges through ccxt."""
 
 from typing import Final
 

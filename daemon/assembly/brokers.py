@@ -61,7 +61,7 @@ def account_exit(name: str, *, live: bool, url: str, currency: str, timeout_s: f
     venue = venues().get(name) or venues()["ccxt"]
     if not venue.account_exit or name == "ccxt":  # ccxt is a library, not an exchange with an account
         fault = "no venue with an emergency exit"
-        raise VenueError(f'"{name}"', fault, "Name alpaca, or an exchange such as kraken")
+        raise VenueError(f'"{name}"', fault, "Name alpaca, ibkr, or an exchange such as kraken")
     keys = {secret_name: secret(secret_name) or "" for secret_name in venue.secrets}
     if missing_variables := [f"QUANTD_{secret_name.upper()}" for secret_name, value in keys.items() if not value]:
         raise KeysRefused(name, f"{' and '.join(missing_variables)} not set", "Set them, or give systemd credentials")

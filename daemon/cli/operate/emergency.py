@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quantd.adapters.brokers.account_exit import AccountExit
     from quantd.daemon.live.emergency import Contents
 
-VENUE: Final = typer.Option("--venue", metavar="VENUE", help="alpaca, or a crypto exchange such as kraken.")
+VENUE: Final = typer.Option("--venue", metavar="VENUE", help="alpaca, ibkr, or a crypto exchange such as kraken.")
 URL: Final = typer.Option("--url", metavar="URL", help="The venue's address, in place of its own.")
 TIMEOUT: Final = typer.Option("--timeout", min=1.0, max=3600.0, metavar="SECONDS", help="Total time.")
 CURRENCY: Final = typer.Option("--currency", metavar="CODE", help="Currency that coins of an exchange are sold for.")
@@ -39,13 +39,15 @@ def emergency(
     as_json: Json = False,
 ) -> int:
     sys.dont_write_bytecode = True  # this command writes no file
-    _check(cancel_all, close, url, asks=not yes and not dry_run)
     from quantd.adapters.brokers.venue_errors import VenueError
-    from quantd.daemon.assembly.brokers import account_exit
+    from quantd.daemon.assembly.brokers import account_exit, venues
     from quantd.daemon.cli.failures import Failure
     from quantd.trading.display_text import one_line
     from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
 
+    # an address without https:// is that of a gateway, to which no key is sent
+    is_gateway = venue in venues() and "://" not in (venues()[venue].paper_url or "://")
+    _check(cancel_all, close, "" if is_gateway else url, asks=not yes and not dry_run)
     # one request without an answer must leave time for the others
     request_s = min(LONGEST_REQUEST_S, timeout / 4)
     try:

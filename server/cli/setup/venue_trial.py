@@ -27,6 +27,7 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import PutAside
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.brokers import broker_of, venues
+from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
@@ -74,7 +75,7 @@ symbols = ["{symbol}"]
 currency = "{currency}"
 calendar = "{calendar}"
 [feed]
-kind = "{kind}"
+kind = "{feed}"
 venue = "{exchange}"
 interval = "1m"
 warmup = {warmup}
@@ -114,6 +115,7 @@ def config_text(name: str, symbol: str, lot: str, live: bool = False) -> str:
         calendar=calendar,
         warmup=BARS[calendar],
         kind=name if is_kind else "ccxt",
+        feed=name if name in vendors() else "yfinance" if is_kind else "ccxt",  # a venue without bars of its own
         exchange="" if is_kind else name,
         # with money a book that only an operator trades is refused; nothing trades in the checks of such an account
         policy="equal_weight" if live else "external",
@@ -132,7 +134,9 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
     Raises Failure for a name that is no venue.
     """
     if (name in venues() and not venues()[name].broker) or name == "ccxt":
-        raise Failure(f'venue "{name}" sends orders to nobody; write alpaca, or an exchange such as kraken', USAGE)
+        raise Failure(
+            f'venue "{name}" sends orders to nobody; write alpaca, ibkr, or an exchange such as kraken', USAGE
+        )
     known = sorted({*(venues()["ccxt"].exchanges or ()), *(kind for kind, venue in venues().items() if venue.broker)})
     known.remove("ccxt")
     if name not in known:

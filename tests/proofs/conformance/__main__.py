@@ -42,12 +42,12 @@ def main() -> int:
     began = time.perf_counter()
     ended = {venue: asyncio.run(play_all(venue, names)) for venue in venues}
     for name in names:
-        result_by_venue = {venue: words(ended[venue][name]) for venue in venues}
+        result_by_venue = {venue: words(ended[venue][name]) for venue in venues if name in ended[venue]}
         for venue, (result, why) in result_by_venue.items():
             totals[venue][result] += 1
             if why:
                 notes.append((venue, result, name, why))
-        cells = "".join(f"{result:14}" for result, _ in result_by_venue.values())
+        cells = "".join(f"{result_by_venue.get(venue, ('',))[0]:14}" for venue in venues)
         print(f"{CASES[name].group:12}{name:{width}}  {cells}", flush=True)
     if asked.write and not asked.only:
         write({venue: {n: str(e) for n, e in ended[venue].items() if isinstance(e, NotOffered)} for venue in venues})

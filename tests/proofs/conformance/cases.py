@@ -16,27 +16,28 @@ LONGEST_S: Final = 90.0
 
 
 class Case(Struct, frozen=True):
-    """One case: `name` is its sentence, `group` where it stands in the table."""
+    """One case: `name` is its sentence, `group` where it stands in the table, `venue` the only one that it is about."""
 
     group: str
     name: str
     run: Run
+    venue: str = ""
 
 
 CASES: Final[dict[str, Case]] = {}
 
 
-def add(group: str, name: str, run: Run) -> None:
+def add(group: str, name: str, run: Run, venue: str = "") -> None:
     """Register a case."""
     assert name not in CASES, f"two cases have the name {name!r}"
-    CASES[name] = Case(group, name, run)
+    CASES[name] = Case(group, name, run, venue)
 
 
-def case(group: str) -> Callable[[Run], Run]:
+def case(group: str, venue: str = "") -> Callable[[Run], Run]:
     """Register a case; its function's name is its sentence."""
 
     def register(run: Run) -> Run:
-        add(group, getattr(run, "__name__", "").replace("_", " "), run)
+        add(group, getattr(run, "__name__", "").replace("_", " "), run, venue)
         return run
 
     return register

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.proofs.conformance.cases import CASES, play
-from tests.proofs.conformance.groups import account, cancel, limits, query, stream, submit, unknown
+from tests.proofs.conformance.groups import account, cancel, ibkr, limits, query, stream, submit, unknown
 from tests.proofs.conformance.rig import Rig
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.proofs.conformance.rigs.paper import PaperRig
 from tests.support.checkout import ROOT
 
-GROUPS: Final = (submit, cancel, query, unknown, stream, account, limits)
+GROUPS: Final = (submit, cancel, query, unknown, stream, account, limits, ibkr)
 """The modules whose cases these are."""
 
 RIGS: dict[str, Callable[[], Rig]] = {"alpaca": AlpacaRig, "paper": PaperRig}
@@ -24,6 +24,11 @@ if find_spec("ccxt") is not None and find_spec("tests.proofs.conformance.rigs.cc
 
     RIGS["kraken"] = import_module("tests.proofs.conformance.rigs.ccxt").CcxtRig
     RIGS["binance"] = import_module("tests.proofs.conformance.rigs.binance").BinanceRig
+
+if find_spec("ib_async") is not None and find_spec("tests.proofs.conformance.rigs.ibkr") is not None:
+    from importlib import import_module
+
+    RIGS["ibkr"] = import_module("tests.proofs.conformance.rigs.ibkr").IbkrRig
 
 
 WRITTEN: Final = Path(__file__).parent / "not_offered.txt"
@@ -43,7 +48,8 @@ PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
 HEAD: Final = """# What every venue's adapter does alike
 
 The table has each case of the conformance suite at each venue. A number leads to the reason why a venue cannot have the
-case. Every other cell passed, at the venue's server on one machine:
+case, and an empty cell belongs to a case about another venue. Every other cell passed, at the venue's server on one
+machine:
 
     python -m tests.proofs.conformance --table
 
@@ -60,7 +66,11 @@ def page(lacks: dict[str, dict[str, str]]) -> str:
     for group in dict.fromkeys(case.group for case in CASES.values()):
         lines += [f"## {group.capitalize()}", "", f"| case | {' | '.join(venues)} |", "|---" * (len(venues) + 1) + "|"]
         for name in (name for name, case in CASES.items() if case.group == group):
-            cells = [str(number[lacks[venue][name]]) if name in lacks[venue] else "passed" for venue in venues]
+            only = CASES[name].venue
+            cells = [
+                "" if only not in ("", venue) else str(number[lacks[venue][name]]) if name in lacks[venue] else "passed"
+                for venue in venues
+            ]
             lines.append(f"| {name} | {' | '.join(cells)} |")
         lines.append("")
     lines += ["## Reasons", "", *(f"{k}. {reason}" for reason, k in number.items())]
@@ -83,7 +93,7 @@ async def play_all(venue: str, names: Iterable[str]) -> dict[str, Exception | No
                 return name, ended
             return name, None
 
-    return dict(await asyncio.gather(*map(one, names)))
+    return dict(await asyncio.gather(*(one(name) for name in names if CASES[name].venue in ("", venue))))
 
 
 __all__ = ["CASES", "GROUPS", "PAGE", "RIGS", "page", "play_all"]

@@ -323,8 +323,8 @@ class Gateway:
         try:
             if self.accepting:
                 await self._talk(reader, session)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the client left, or `stop`
         finally:
             self._reads.discard(task)
             if session in self.sessions:

@@ -22,6 +22,7 @@ from tests.support.checkout import ROOT
 from tests.support.command_line import Done, environment, quantd
 from tests.support.venues import binance
 from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.ibkr import Gateway
 from tests.support.venues.kraken import Exchange
 
 PAGE = (ROOT / "docs/operate/emergency.md").read_text()
@@ -313,3 +314,35 @@ async def test_it_works_while_a_daemon_holds_the_state_folder(live: Any, venue: 
     assert done.returncode == 0, done.stderr
     assert venue.book.positions == {}
     assert daemon.poll() is None
+
+
+@pytest.mark.long
+async def test_at_a_gateway_the_orders_of_every_client_end_and_each_position_is_closed_once(tmp_path: Path) -> None:
+    pytest.importorskip("ib_async")
+    gateway = await Gateway(cash="100000").start()
+    for symbol, price in (("SPY", "400.00"), ("TSLA", "200.00"), ("HALT", "5.00")):
+        gateway.add(symbol, price)
+    gateway.auto = True
+    gateway.positions = {"SPY": Decimal(12), "TSLA": Decimal(-5), "HALT": Decimal(3)}
+    gateway.refuse["HALT"] = 154, "Orders cannot be transmitted for a halted security."
+    gateway.place("SPY", "10", "100")
+    gateway.place("SPY", "-3", "500", client_id=9, order_id=3, ref="of another program")
+    gateway.misbehave("answer lost", "submit")  # the order is there, and nobody hears of it
+    command = ("emergency", "--venue", "ibkr", "--cancel-all", "--close", "--yes", "--paper", "--url", gateway.url)
+    done = await asyncio.to_thread(
+        quantd, tmp_path, *command, "--timeout", "8", env={"QUANTD_IBKR_ACCOUNT": gateway.account}
+    )
+    await gateway.stop()
+    assert done.returncode == 1
+    assert "closed: 12 SPY" in done.stdout
+    assert "closed: -5 TSLA" in done.stdout
+    assert "position of 3 HALT is still open" in done.stdout
+    assert "halted security" in done.stdout
+    assert gateway.positions == {"SPY": 0, "TSLA": 0, "HALT": 3}
+    assert sorted(order.status for order in gateway.orders) == ["Cancelled", "Cancelled", "Filled", "Filled"]
+
+
+def test_a_gateway_needs_the_number_of_its_account(tmp_path: Path) -> None:
+    done = quantd(tmp_path, "emergency", "--venue", "ibkr", "--cancel-all", "--yes", "--url", "10.0.0.7:4001")
+    assert done.returncode != 0
+    assert "QUANTD_IBKR_ACCOUNT" in done.stderr

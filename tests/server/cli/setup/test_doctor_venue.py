@@ -17,6 +17,7 @@ from tests.support.command_line import environment, quantd
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, minutes
 from tests.support.venues.binance import Exchange, Market
+from tests.support.venues.ibkr import Gateway
 
 KEYS = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
 PRICE = 90_000.0
@@ -161,3 +162,23 @@ def test_what_is_asked_wrong_is_refused_with_its_remedy(tmp_path: Path, options:
     done = quantd(tmp_path, "doctor", *options)
     assert done.returncode != 0
     assert text in done.stdout + done.stderr
+
+
+@pytest.mark.long
+async def test_the_account_behind_a_gateway_is_checked(tmp_path: Path) -> None:
+    pytest.importorskip("ib_async")
+    gateway = await Gateway(cash="25000").start()
+    gateway.add("SPY", "400.00")
+    options = ("--set", f"broker.url={gateway.url}", "--symbol", "SPY", "--json")
+    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
+    assert code == 0, checks
+    assert ("account", True, "responds; 25000.00 USD in cash, 0 positions") in checks
+    gateway.accounts = ["U7654321"]
+    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": "U7654321"})
+    assert code != 0
+    assert "U7654321 has money, and mode is not live" in checks[-1][2]
+    await gateway.stop()
+    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
+    assert code != 0
+    assert "the gateway at 127.0.0.1" in checks[-1][2]
+    assert gateway.orders == []
