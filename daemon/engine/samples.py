@@ -18,7 +18,7 @@ While everything is being sold nobody is asked: the targets of a policy would ca
 
 from collections.abc import Sequence
 
-from quantd.daemon.engine.agents.capital import reallocate, settle
+from quantd.daemon.engine.agents.capital import SELL, reallocate, sell_for_debts, settle
 from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
 from quantd.daemon.engine.agents.proposals import lapse
@@ -119,6 +119,8 @@ def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Se
         if "promote" in jobs:
             effects.extend(promote(state))
             due = agents_due(state, tick.due, sample=True)  # a policy that was promoted may be one that is never asked
+        if SELL in jobs:
+            effects.extend(sell_for_debts(state, frozenset(due)))
         if "reallocate" in jobs:
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:

@@ -88,8 +88,9 @@ def herfindahl(weights: Floats) -> float:
 
 
 def drawdown(equity: float, peak: float) -> float:
-    """Return the fall from the peak as a fraction of the peak; 1 if the peak is not positive."""
-    return (peak - equity) / peak if peak > 0 else 1.0
+    """Return the fall from the peak as a fraction of the peak; 1 if the peak is not positive, but 0 for an empty book,
+    which has lost nothing."""
+    return (peak - equity) / peak if peak > 0 else float(not equity == peak == 0)
 
 
 def beta(returns: Floats, benchmark: Floats) -> float:

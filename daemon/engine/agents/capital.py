@@ -1,4 +1,5 @@
-"""Scheduled reallocation of capital between agents by the configured method.
+"""Reallocation of capital between agents: scheduled, by the configured method, and once for agents that are new in a
+carried account.
 
 Free cash moves at once, as exact flows between books, without profit or loss. An agent owes the rest: it plans with
 less capital, sells, and pays at the next samples.
@@ -11,6 +12,7 @@ by its own decision, which sees less capital. An agent whose parent orders are i
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from quantd.trading.effects import Effect, Reallocated
 from quantd.trading.instruments import MICRO
 from quantd.trading.ledger.shares import share
 from quantd.trading.statistics import volatility
+
+SELL: Final = "carried"
+"""Name of the job that sells, at the first sample of a carried account, for its new agents; and of their method."""
 
 
 def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
@@ -60,15 +65,45 @@ def reallocate(state: State, due: frozenset[int]) -> list[Effect]:
         Reallocated(state.now, rules.method, decision.why, moved, list(state.owed), list(present_shares), list(target)),
         alert(state, "INFO", "capital", f"capital by {rules.method}: {moves}{pending_text} ({decision.why})"),
     ]
-    return [*effects, *_sell_for_debts(state, due)]
+    return [*effects, *sell_for_debts(state, due)]
+
+
+def owe(state: State, lacking: dict[int, int]) -> list[Effect]:
+    """Let the agents of a carried account that are above their shares owe its new agents what these lack.
+
+    `lacking` has the missing capital by index of the agent, in micro-currency. Each agent owes in proportion to its
+    equity above its share. Its free cash moves at once, and for the rest it sells at the first sample.
+    """
+    names, cash_micro = [rules.name for rules in state.rules.agents], state.rules.cash_micro
+    above = {
+        k: state.books_micro[k] - rules.capital_micro * state.equity_micro // cash_micro
+        for k, rules in enumerate(state.rules.agents)
+        if k not in lacking and not rules.place
+    }
+    above = {k: amount for k, amount in above.items() if amount > 0}
+    missing = sum(lacking.values())
+    funded = min(missing, sum(above.values()))
+    text = f"{', '.join(names[k] for k in lacking)} lacks {missing / MICRO:,.2f} of capital"
+    if not funded:
+        return [alert(state, "WARNING", "capital", f"{text}, and no agent is above its share; `quantd cash add` pays")]
+    state.owed = [0] * len(state.agents)
+    for sign, weights in ((1, above), (-1, lacking)):
+        for k, amount in share(funded, list(weights.items())):
+            state.owed[k] = sign * amount
+    owing = ", ".join(f"{names[k]} {state.owed[k] / MICRO:,.2f}" for k in above)
+    moved = _move_free_cash(state)
+    if unsold := sum(amount for amount in state.owed if amount > 0):
+        state.later.add(SELL)
+    text += f", which agents above their shares owe: {owing}; {unsold / MICRO:,.2f} of it follows once it is sold"
+    return [alert(state, "INFO", "capital", text), Reallocated(state.now, SELL, text, moved, list(state.owed))]
 
 
 def settle(state: State) -> list[Effect]:
     """At a sample, move cash that has become free towards the agents that wait for capital."""
     rules = state.rules.capital
-    if not any(state.owed) or not any(moved := _move_free_cash(state)) or rules is None:
+    if not any(state.owed) or not any(moved := _move_free_cash(state)):
         return []
-    return [Reallocated(state.now, rules.method, "", moved, list(state.owed))]
+    return [Reallocated(state.now, SELL if rules is None else rules.method, "", moved, list(state.owed))]
 
 
 def market_volatility(state: State, rules: CapitalRules) -> float:
@@ -113,7 +148,7 @@ def _move_free_cash(state: State) -> list[int]:
     return moved
 
 
-def _sell_for_debts(state: State, due: frozenset[int]) -> Sequence[Effect]:
+def sell_for_debts(state: State, due: frozenset[int]) -> Sequence[Effect]:
     """Reduce the positions of each agent that owes capital: it keeps its weights, on less capital.
 
     Agents that are `due` to decide are omitted: their own decision plans with less capital. So are agents with parent

@@ -6,7 +6,7 @@ continue are lost, and an alert names each loss.
 What can go wrong: the same index is another agent or symbol in the new run. So everything is carried by name, and a
 column without a symbol in the new universe is dropped. The books are placed first and the marks (last prices) after
 them, because the valuation needs both; kill switches, returns and levels follow the valuation. Cash of removed agents
-goes to the unallocated book, which funds new agents as far as it suffices.
+goes to the unallocated book, which funds new agents. What it lacks, the agents above their shares owe (`capital.owe`).
 
 A policy that was promoted continues only while its shadow (agent on paper) challenges the same agent with the same
 artifact: another artifact was never promoted. Verdicts on proposals are kept only under the same symbols; the ids of
@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from quantd.daemon.engine.agents.capital import owe
 from quantd.daemon.engine.agents.promotion import exchange_policies, shadow_number
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import ActRecord, Portfolio, State
@@ -198,8 +199,8 @@ def unfit(account: bytes, rules: Rules) -> str:
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     """Take over the account of another run; returns alerts about its changes and losses.
 
-    The cash of removed agents goes to the unallocated book, which funds new agents as far as it suffices. `accounts`
-    are the books of the whole account, of the old agents, and the unallocated one, in this order.
+    The cash of removed agents goes to the unallocated book, which funds new agents. `accounts` are the books of the
+    whole account, of the old agents, and the unallocated one, in this order.
     """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
@@ -217,15 +218,20 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     frozen = FrozenLedger([*agent_indices, UNALLOCATED], house, [*(book or empty_book for book in books), unallocated])
     state.ledger.thaw(msgspec.to_builtins(frozen))
     state.carried = carried.since, carried.until
+    lacking = {}
     for k, rules in enumerate(state.rules.agents):
         if books[k] is None:
-            state.ledger.allocate(k, max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro)))
+            funded = max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro))
+            state.ledger.allocate(k, funded)
+            if funded < rules.capital_micro and not rules.place:
+                lacking[k] = rules.capital_micro - funded
     state.acts = dict(carry.acts)
     state.portfolios = {agent_indices[place]: portfolio for place, portfolio in carry.portfolios.items()}
     _take_marks(state, carry, new_columns)
     state.booked()
     state.revalue()
     _take_records(state, carry, agent_indices, new_columns)
+    owed = owe(state, lacking) if lacking else []
     new_symbols = [symbol for symbol in state.universe.symbols if symbol not in carry.symbols]
     removed_symbols = [symbol for symbol in carry.symbols if symbol not in state.universe.index]
     changes = [
@@ -246,6 +252,7 @@ def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
         alert(state, "INFO", "carried", text),
         *(alert(state, "INFO", "carried", line) for line in continued),
         *(alert(state, "WARNING", "carried", f"not carried over: {line}") for line in lost),
+        *owed,
     ]
 
 

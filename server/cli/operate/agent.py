@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -57,11 +58,12 @@ def add(
         typer.Option("--gateway", help="Print the lines of a trading program; make the gateway if it is missing."),
     ] = False,
     approval: Approval = None,
+    sell: Annotated[bool, typer.Option("--sell", help="Let other agents sell where their cash is not enough.")] = False,
 ) -> None:
     """Add an outside agent: table, book, token of mode 600, and the lines of its client.
 
-    Its share is cash that no agent has, else of all agents in proportion. A running daemon opens the book in a vacant
-    place of [portfolios], or restarts by itself with --carry.
+    Its share is cash that no agent has; the rest is paid by the agents above their shares, with --sell also by sales. A
+    running daemon opens the book in a vacant place of [portfolios], or restarts by itself with --carry.
     """  # fmt: skip
     from quantd.daemon.cli.configuration import read
 
@@ -85,15 +87,18 @@ def add(
         if table is None:
             more["gateway", "port"] = port
         text, shares = with_agent(config, name, share, approval, more)
-        funded = "" if daemon is None else _fund(settings, daemon, share)
+        if daemon is not None:
+            _require_cash(daemon.get("/api/v1/status"), tomllib.loads(text), settings, share, sell=sell)
         _write_token(where, name, file)
         _write(config, text)
         if daemon is None:
             say(f"{config}: agent {name} with {share:g} of the account{shares}. Start: {_start(where, config)}")
         else:
-            equity = _restarted(config, where, name)
+            equity, wanted = _restarted(config, where, name), share * settings.broker.cash_micro / 1e6
+            owed = f" of {wanted:.2f}; the agents above their shares pay the rest at the next samples, as they sell"
+            owed = "" if float(equity) >= wanted - 0.01 else owed
             say(f"{config}: agent {name} with {share:g} of the account{shares}")
-            say(f"the daemon restarted by itself with --carry: {name} has {equity}{funded}")
+            say(f"the daemon restarted by itself with --carry: {name} has {equity} now{owed}")
     say(f"{file}: token of {name}, mode 600; it proposes for {name} alone")
     if mcp:
         _print_client(name, file, config, state)
@@ -135,8 +140,6 @@ def with_agent(
     Raises Failure for a name in use, for a text that cannot be edited, and for a configuration that would have
     mistakes.
     """
-    import tomllib
-
     from quantd.daemon.cli.setup.config_lines import require_valid
     from quantd.daemon.config.edits import EditError, appended, edited
 
@@ -245,48 +248,30 @@ def _restarted(config: Path, where: Place, name: str) -> str:
     raise Failure(f"the daemon was asked to restart with {name} and does not answer; see its log", CHECK_FAILED)
 
 
-def _fund(settings: "Config", daemon: Daemon, share: float) -> str:
-    """Move cash of the agents, the largest first, to the unallocated book, from which a new agent gets its capital.
-
-    Raises Failure, with nothing moved, where the account is at a venue, and where the agents hold too little cash.
-    """
-    status = daemon.get("/api/v1/status")
-    missing = left = share * settings.broker.cash_micro / 1e6 - _unallocated(status)
+def _require_cash(
+    status: Mapping[str, Any], document: Mapping[str, Any], settings: "Config", share: float, *, sell: bool
+) -> None:
+    """Raise Failure where the agents above their new shares of `document` would sell for the new agent, unless they may
+    `sell`; and where they would pay in an account at a venue, whose open orders a restart does not carry over."""
+    wanted = share * settings.broker.cash_micro / 1e6
+    missing = wanted - _unallocated(status)
     if missing <= 0.01:
-        return " of unallocated cash"
+        return
     if settings.broker.kind != "paper":
-        text = (
-            f"{missing:.2f} of cash is missing, and cash at a venue is not moved here; lower the agents' shares first"
-        )
+        text = "the agents of an account at a venue pay at its next start: stop the daemon, and type this again"
         raise Failure(f"nothing was changed: {text}", CHECK_FAILED)
+    shares = {table["name"]: table["capital"] for table in document["agents"]}
+    shares["manual"] = document.get("manual", {}).get("capital", 0.0)
+    equity, own = float(status["equity"]), [agent for agent in status["agents"] if not agent["shadow"]]
+    above = [max(0.0, float(agent["equity"]) - shares.get(agent["name"], 0.0) * equity) for agent in own]
     # `cash` of an agent is a fraction of its equity
-    cash = {each["name"]: each["cash"] * float(each["equity"]) for each in status["agents"] if not each["shadow"]}
-    moved: dict[str, str] = {}
-    why = ""
-    for owner, own in sorted(cash.items(), key=lambda each: -each[1]):
-        amount = f"{min(own, left + 0.005):.2f}"
-        if float(amount) > 0.0:
-            _pay(daemon, "add", amount, "")  # first into the account: its weights are then not larger for a moment
-            try:
-                _pay(daemon, "remove", amount, owner)
-            except Failure as refused:  # its open orders need the cash, or a limit
-                why = f" ({refused})"
-                _pay(daemon, "remove", amount, "")
-                continue
-            moved[owner], left = amount, left - float(amount)
-    if left > 0.01:
-        for owner, amount in moved.items():
-            _pay(daemon, "add", amount, owner)
-            _pay(daemon, "remove", amount, "")
-        free = missing - left + _unallocated(status)
-        most = max(0.0, free * 1e6 / settings.broker.cash_micro - 0.001)
-        remedy = f"ask for --share {most:.3f} or less, or let the agents sell first"
-        raise Failure(f"nothing was changed: the account has {free:.2f} of free cash; {remedy}{why}", CHECK_FAILED)
-    return f", {missing:.2f} of it from the cash of {', '.join(moved)}"
-
-
-def _pay(daemon: Daemon, do: str, amount: str, book: str) -> None:
-    daemon.post("/api/v1/cash", {"do": do, "amount": amount, "agent": book, "reason": REASON})
+    cash = [agent["cash"] * float(agent["equity"]) for agent in own]
+    part = missing / sum(above) if any(above) else 0.0
+    sold = sum(max(0.0, part * amount - free) for amount, free in zip(above, cash, strict=True))
+    if sold > 0.01 and not sell:
+        text = f"the agents above their shares have cash for {wanted - sold:.2f} of {wanted:.2f}"
+        remedy = "--sell lets them sell for the rest, or ask for a smaller --share"
+        raise Failure(f"nothing was changed: {text}; {remedy}", CHECK_FAILED)
 
 
 def _print_client(name: str, file: Path, config: Path, state: Path | None) -> None:

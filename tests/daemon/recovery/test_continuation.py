@@ -27,11 +27,13 @@ from quantd.daemon.engine.state.stop_records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
-from quantd.risk.switch import REDUCE
+from quantd.risk.switch import REDUCE, observe
+from quantd.risk.switch_state import Switch
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Carried, Operator, Started
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.sessions import DAY_NS
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 from tests.support.engine import CASH, World, block, sessions, walk
 from tests.support.venues.served import served
@@ -186,6 +188,42 @@ def test_books_switches_and_marks_are_carried_by_name_and_agents_that_are_gone_l
     assert new.switch.high_water == old.switch.high_water
     assert (new.agents[1].switch.state, new.agents[0].switch.high_water) == (REDUCE, 100_000 * 1_000_000)
     assert freeze(thaw(new.rules, freeze(new))) == freeze(new)
+
+
+def test_a_new_agent_is_paid_by_the_agents_above_their_shares_in_proportion_and_no_payment_is_a_loss() -> None:
+    world = World(
+        block(walk(30, 3, 4)), [lambda v: np.array([0.45, 0.45, 0.0]), lambda v: np.zeros(3)], shares=[0.5, 0.5],
+        house=Limits(max_drawdown=0.5),
+    ).run()  # fmt: skip
+    old = world.shell.state
+    packed = carry_of(freeze(old), old.universe, ("a0", "a1"), simulated=True)
+    part = CASH * 3 // 10
+    new = State(rules(("S0", "S1", "S2"), {"a0": CASH * 35 // 100, "a1": CASH * 35 // 100, "b": part}))
+    marks = [agent.switch.high_water for agent in old.agents]
+    texts = [effect.text for effect in step(new, Carried(old.now, "old", packed)) if isinstance(effect, Publish)]
+    new.ledger.check()
+    assert new.equity_micro == old.equity_micro
+    above = [old.books_micro[k] - CASH * 350_000 * old.equity_micro // (CASH * 1_000_000) for k in (0, 1)]
+    owed = [part * 1_000_000 * amount // sum(above) for amount in above]
+    free = old.ledger.books[0].cash_micro
+    paid = [old.books_micro[k] - new.books_micro[k] for k in (0, 1)]
+    assert (paid[0], abs(paid[1] - owed[1]) <= 1) == (min(free, paid[0]), True), "a1 has cash, a0 has what it holds"
+    assert new.books_micro[2] == sum(paid)
+    assert sum(new.owed) == 0
+    assert -new.owed[2] == part * 1_000_000 - sum(paid)
+    assert "b lacks" in texts[-1]
+    assert "follows once it is sold" in texts[-1]
+    for k in (0, 1):  # a loss stays the same fraction
+        ratio = new.agents[k].switch.high_water / marks[k]
+        assert ratio == pytest.approx(new.books_micro[k] / old.books_micro[k], rel=1e-9)
+    assert freeze(thaw(new.rules, freeze(new))) == freeze(new)
+
+
+def test_an_empty_book_has_lost_nothing() -> None:
+    switch = Switch()
+    for day in range(3):
+        assert observe(switch, 0, day * DAY_NS, Limits(max_drawdown=0.1)) == ""
+    assert observe(switch, -1, 4 * DAY_NS, Limits(max_drawdown=0.1)) == "max_drawdown"
 
 
 @pytest.mark.long

@@ -136,20 +136,27 @@ async def test_a_vacant_place_is_the_book_of_an_agent_without_a_restart(tmp_path
     assert (tmp_path / "config.toml").read_text() == before
 
 
+def equities(seen: dict[str, Any]) -> dict[str, float]:
+    return {agent["name"]: float(agent["equity"]) for agent in seen["agents"]}
+
+
 @pytest.mark.long
 async def test_a_running_daemon_restarts_by_itself_with_a_new_agent(tmp_path: Path) -> None:
-    # `trend` holds most of its book in cash, from which the new book is paid at any speed of the machine
+    # `trend` holds most of its book in cash, and `even` nothing: it has to sell for its part
     text = PACED.replace("params = { lookback = 60 }", "params = { invested = 0.2 }")
     write(tmp_path, text.replace("capital = 0.5", "capital = 0.6").replace('"momentum"', '"equal_weight"'))
     with trading(tmp_path) as process:
         first = status(tmp_path, lambda seen: seen["ready"] and seen["fills"] > 0)
         refused = quantd(tmp_path, "agent", "add", "greedy", "--share", "0.9")
         assert (refused.returncode, "nothing was changed" in refused.stderr) == (1, True), refused
+        assert "; --sell lets them sell for the rest, or ask for a smaller --share" in refused.stderr
         assert not (tmp_path / "greedy.token").exists()
-        done = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1", "--mcp")
+        done = quantd(tmp_path, "agent", "add", "guest", "--share", "0.1", "--mcp", "--sell")
         assert done.returncode == 0, done.stderr
-        assert "the daemon restarted by itself with --carry: guest has 10000.00" in done.stdout
+        assert "the daemon restarted by itself with --carry: guest has " in done.stdout
         assert "[feed] start becomes" in done.stdout
+        paid = status(tmp_path, lambda seen: seen["ready"] and equities(seen).get("guest", 0.0) > 9_800.0)
+        assert equities(paid)["trend"] > 30_000.0, "each pays its part, and no book is emptied"
         async with client_of(tmp_path, done.stdout) as client:
             worked, answered = await call(client, "propose", weights={"SPY": 0.2}, id="a", reason="first")
             assert worked, answered
@@ -157,6 +164,7 @@ async def test_a_running_daemon_restarts_by_itself_with_a_new_agent(tmp_path: Pa
             assert worked, end
             assert [order["state"] for order in end.get("orders", [])] == ["filled"], end
         second = status(tmp_path)
+        assert {agent["switch"] for agent in second["agents"]} == {"RUN"}, "a payment is no loss"
         assert process.poll() is None, "it is the same process"
         assert second["run"] != first["run"]
         assert {agent["name"] for agent in second["agents"]} == {"even", "trend", "guest"}
