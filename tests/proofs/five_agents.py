@@ -25,9 +25,10 @@ from quantd.daemon.cli.configuration import read
 from quantd.daemon.engine.state import State
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.views.agent_rows import diversity, shadow_equities
-from quantd.trading.effects import Ask, Crossed, Effect, Filled, Promotion, Reallocated
-from quantd.trading.events import Decided, Event, Operator
+from quantd.trading.effects import Crossed, Effect, Filled, Promotion, Reallocated
+from quantd.trading.events import Event, Operator
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import money_text
 from tests.support.checkout import ROOT
@@ -92,17 +93,12 @@ class Found:
     wrong: list[str] = field(default_factory=list)
 
 
-class Watched:
+class Watched(Unanswered):
     """A log that looks on: counts fills and crosses, and keeps the other effects."""
-
-    rows_only: bool = False
 
     def __init__(self) -> None:
         self.found = Found()
         self.effects: list[Effect] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:

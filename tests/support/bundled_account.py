@@ -13,10 +13,11 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.runtime.timeline import sample_ticks, timeline
 from quantd.risk.limits.catalogue import PROFILES, override
 from quantd.trading.cash_rate import CashRate
-from quantd.trading.effects import Ask, Effect, Valued
+from quantd.trading.effects import Effect, Valued
 from quantd.trading.events import Decided, Event
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import NANO, Instrument, Universe
@@ -30,19 +31,14 @@ COSTS = Costs(commission_bp=10.0, spread_bp=2.0, slippage_bp=1.0)
 CASH = 100_000
 
 
-class Equity:
+class Equity(Unanswered):
     """A log that keeps the valued equity, the lots then held and the weights that were answered."""
-
-    rows_only: bool = False
 
     def __init__(self, state: State) -> None:
         self.state = state
         self.equity: list[float] = []
         self.lots: list[list[int]] = []
         self.weights: list[np.ndarray] = []
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         if isinstance(event, Decided):

@@ -11,7 +11,7 @@ from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import Log
+from quantd.daemon.runtime.step_log import Log, Unanswered
 from quantd.daemon.runtime.timeline import Item, sample_ticks, timeline
 from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.trading.codec import encode
@@ -81,18 +81,13 @@ def walk(days: int, symbols: int, seed: int) -> np.ndarray:
     return np.round(100 * np.exp(rng.normal(0.0003, 0.012, (days, symbols)).cumsum(axis=0)), 2)
 
 
-class Kept:
+class Kept(Unanswered):
     """A log of all steps: their events with their effects, and their entries as the journal has them."""
-
-    rows_only: bool = False
 
     def __init__(self, live: bool = False) -> None:
         self.live = live
         self.entries: list[bytes] = []
         self.steps: list[tuple[Event, Sequence[Effect]]] = []
-
-    def answer(self, ask: Ask) -> None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.entries.append(encode(event, effects, self.live))
@@ -104,10 +99,8 @@ class Kept:
         return [effect for _, effects in self.steps for effect in effects]
 
 
-class World:
+class World(Unanswered):
     """One run over given bars; `effects` and `events` collect what happened."""
-
-    rows_only: bool = False
 
     def __init__(
         self,
@@ -169,9 +162,6 @@ class World:
         venue = Paper(self.universe, self.costs)
         beside = [Paper(self.universe, self.costs) for _ in self.rules.shadows]
         return Shell(State(self.rules), venue, ask, interval_ns=DAY_NS, log=log, shadows=beside)
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.events.append(event)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import Log
+from quantd.daemon.runtime.step_log import Log, Unanswered
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
 from quantd.trading.codec import decode, encode
@@ -37,7 +37,7 @@ PLAIN = Limits(
 DAYS = 200
 
 
-class Steps:
+class Steps(Unanswered):
     """A log of all steps as the journal encodes them; with `rows_only` of samples and fills."""
 
     def __init__(self, rows_only: bool = False) -> None:
@@ -45,9 +45,6 @@ class Steps:
         self.steps: list[bytes] = []
         self.filled: list[Filled] = []
         self.valued: list[Valued] = []
-
-    def answer(self, ask: object) -> None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         self.steps.append(encode(event, effects))

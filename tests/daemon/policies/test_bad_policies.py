@@ -8,6 +8,7 @@ from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.research.cli.setup.init import write_policy
 from quantd.risk.switch import REDUCE, RUN
 from quantd.trading.effects import Effect, Publish
@@ -54,15 +55,10 @@ WORSE_FROM = 1546992000000000000
 """2019-01-09: until then each bad policy answers well, and holds something when it goes wrong."""
 
 
-class Seen:
-    rows_only: bool = False
-
+class Seen(Unanswered):
     def __init__(self):
         self.effects: list[Effect] = []
         self.failed: dict[int, int] = {}
-
-    def answer(self, ask):
-        return None
 
     def add(self, event: Event, effects):
         self.effects.extend(effects)

@@ -22,6 +22,7 @@ from quantd.daemon.recovery.replay import save_config, slices_of
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.state_at import Refolder, by_plan
 from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.addresses import AddressWrong, asked_lines, find, refused_lines
@@ -36,7 +37,7 @@ from quantd.risk.pretrade.headroom import sent, settled_cash
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch import RUN as RUN_SWITCH
 from quantd.trading.effects import Effect, Planned
-from quantd.trading.events import Decided, Event
+from quantd.trading.events import Event
 from tests.support.command_line import ROOT
 from tests.support.engine import World, block, walk
 
@@ -44,19 +45,14 @@ RUN = "7f3k2m1a"
 SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
 
 
-class Watching:
+class Watching(Unanswered):
     """A log that looks at each step's baskets while the state is what they were judged on."""
-
-    rows_only: bool = False
 
     def __init__(self) -> None:
         self.state: State | None = None
         self.orders = self.cuts = self.sends = 0
         self.wrong: list[str] = []
         self.switches: set[int] = set()
-
-    def answer(self, ask: object) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         assert self.state is not None

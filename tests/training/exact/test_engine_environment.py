@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import read
+from quantd.daemon.runtime.step_log import Unanswered
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.research.runs.backtest import drive
-from quantd.trading.effects import Ask, Effect, Filled, Valued
-from quantd.trading.events import Decided, Event
+from quantd.trading.effects import Effect, Filled, Valued
+from quantd.trading.events import Event
 from quantd.trading.view import HOLD, Hold, Memory, View
 from quantd.training.exact.engine_environment import Exact
 from quantd.training.market.environments import Portfolio
@@ -70,18 +71,13 @@ class Replayed:
         return next(self.answers, HOLD), memory
 
 
-class Books:
+class Books(Unanswered):
     """A log that keeps the valuations of a book, and the commissions and traded values of its fills."""
-
-    rows_only: bool = False
 
     def __init__(self, agent: int) -> None:
         self.agent = agent
         self.equity: dict[int, float] = {}
         self.fees = self.traded = 0.0
-
-    def answer(self, ask: Ask) -> Decided | None:
-        return None
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         for effect in effects:
