@@ -20,6 +20,10 @@ _SYMBOL_KEYS: Final = ("symbol", "ticker", "pair", "instrument", "market", "2 sy
 _ZONE_KEYS: Final = ("time zone", "timezone", "exchange timezone", "exchange timezone name")
 
 
+_CLOSES: Final = ("prices", "price", "close", "closes")
+"""Keys of lists of pairs: a time, and the price then."""
+
+
 class NestedTable(NamedTuple):
     """A table of bars in JSON. `symbol` and `zone` are read from the keys around the table, empty if none has them.
 
@@ -79,6 +83,8 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
             )
         elif node and all(isinstance(row, list) for row in node) and len(node[0]) >= 5:  # a time and four prices
             yield _table_of_arrays(node, outer_texts, key)
+        elif node and word(key) in _CLOSES and all(_is_pair(row) for row in node):
+            yield NestedTable(_frame(["time", "close"], node), *_symbol_and_zone(outer_texts, ""), True)
         else:
             for item in node:
                 yield from _tables(item, outer_texts, depth + 1, key)
@@ -89,6 +95,9 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
     rows = [value for value in node.values() if isinstance(value, dict)]
     if rows and len(rows) == len(node) and all(is_stamp(str(name)) for name in node) and _is_bar(rows[0], timed=True):
         yield _table_of_objects([{"time": name, **value} for name, value in node.items()], outer_texts, key)
+        return
+    if (table := _of_pandas(node, rows)) is not None:
+        yield NestedTable(table, *_symbol_and_zone(outer_texts, key), True)
         return
     arrays = _arrays(node)
     # a time and four prices
@@ -103,6 +112,25 @@ def _tables(node: Any, outer_texts: Mapping[str, Any], depth: int, key: str) -> 
             return
     for name, value in node.items():
         yield from _tables(value, outer_texts, depth + 1, str(name))
+
+
+def _of_pandas(node: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame | None:
+    """Return the table of an object of columns, each an object by time or row number, or of columns, index and data;
+    None for another object. `rows` are its values that are objects."""
+    if node.keys() == {"columns", "index", "data"}:
+        return _frame(
+            ["time", *node["columns"]], [(at, *row) for at, row in zip(node["index"], node["data"], strict=True)]
+        )
+    keys = list(rows[0]) if rows and len(rows) == len(node) else []
+    numbered = keys == [str(k) for k in range(len(keys))]
+    if len(keys) < 2 or not (numbered or all(map(is_stamp, keys))) or any(list(row) != keys for row in rows):
+        return None
+    columns = [[] if numbered else keys, *(row.values() for row in rows)]
+    return _frame([*([] if numbered else ["time"]), *node], list(zip(*columns[numbered:], strict=True)))
+
+
+def _is_pair(row: Any) -> bool:
+    return isinstance(row, list) and len(row) == 2 and is_stamp(str(row[0])) and isinstance(row[1], int | float | None)
 
 
 def _is_bar(row: Mapping[str, Any], *, timed: bool = False) -> bool:

@@ -172,11 +172,14 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
     kind = part.kind
     if kind == "json":
         return [
-            RawTable(
-                part.name, part.stem, table.frame, pl.int_range(1, len(table.frame) + 1, eager=True),
-                table.columned, table.symbol, table.zone,
-            )
+            raw
             for table in nested_tables(part.data, part.name)
+            for raw in unpaired(
+                RawTable(
+                    part.name, part.stem, table.frame, pl.int_range(1, len(table.frame) + 1, eager=True),
+                    table.columned, table.symbol, table.zone,
+                )
+            )
         ]  # fmt: skip
     if kind in ("parquet", "feather", "arrow stream"):
         return unpaired(_binary_table(part, kind))

@@ -1,5 +1,6 @@
 """What the reader asks and never guesses, what it names, and large files beside small ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -692,6 +693,32 @@ def test_flattened_columns_of_yfinance_are_whole_bars(tmp_path: Path) -> None:
     for symbol, values in wanted.items():
         row = frame.filter(pl.col("symbol") == symbol).select(BARS[2:]).cast(pl.Float64).row(0)
         assert row == values
+
+
+WORKDAYS = pd.date_range("2024-01-02", periods=8, freq="B", tz="UTC")
+OF_PANDAS = pd.DataFrame(
+    {"Open": 10.0, "High": 12.0, "Low": 9.0, "Close": np.arange(10.0, 18.0) / 8 + 9}, index=WORKDAYS
+)
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "records", "table"])
+def test_json_of_pandas_is_read_in_each_of_its_forms(tmp_path: Path, orient: str) -> None:
+    frame = OF_PANDAS.reset_index(names="Date") if orient in ("records", "table") else OF_PANDAS
+    more = {"index": False} if orient == "table" else {"date_unit": "ms"}
+    frame.to_json(tmp_path / "SPY.json", orient=orient, date_format="iso" if orient == "table" else "epoch", **more)
+    if orient == "columns":  # and with the times as a column
+        OF_PANDAS.reset_index(names="Date").to_json(tmp_path / "QQQ.json", date_format="epoch")
+        assert len(read_tables(tmp_path / "QQQ.json").frame) == len(WORKDAYS)
+    table = read_tables(tmp_path / "SPY.json").frame
+    assert table["close"].to_list() == OF_PANDAS["Close"].to_list()
+    assert table["ts"].dt.date().to_list() == [day.date() for day in WORKDAYS]
+
+
+def test_pairs_of_a_time_and_a_price_are_closes(tmp_path: Path) -> None:
+    pairs = [[int(day.timestamp() * 1000), 42_000 + k] for k, day in enumerate(WORKDAYS)]
+    (tmp_path / "bitcoin.json").write_text(json.dumps({"prices": pairs, "market_caps": pairs, "total_volumes": []}))
+    table = read_tables(tmp_path / "bitcoin.json", ReadOptions(symbol="BTC-USD"))
+    assert table.frame["close"].to_list() == table.frame["open"].to_list() == [price for _, price in pairs]
 
 
 @pytest.mark.parametrize("header", ["Date,Close", "Date,Close,Volume", "ts,Last"])
