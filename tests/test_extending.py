@@ -5,7 +5,6 @@ Each thing works, and the tests that look at its kind are green.
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.checkout import LINKED, ROOT, copy_package, environment
-from tests.support.recipes import PAGE, blocks_of, section_of
+from tests.support.checkout import ROOT, copy_package, environment
+from tests.support.recipes import PAGE, blocks_of, complete, copy_repository, run_python, section_of
 
 
 def nothing(root: Path) -> None:
@@ -121,9 +120,7 @@ QUICK = "not long and not slow"
 
 def quantd(root: Path, *words: str, folder: Path) -> str:
     """The standard output of a command of the copied package."""
-    variables = environment(root) | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "quantd.daemon.cli", *words]
-    process = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, timeout=200)
+    process = run_python(root, "-m", "quantd.daemon.cli", *words, folder=folder)
     assert process.returncode == 0, process.stderr
     return process.stdout
 
@@ -147,32 +144,14 @@ def test_every_section_of_the_page_with_a_file_is_tried() -> None:
     assert set(headings) == {recipe.section for recipe in RECIPES} | exceptions
 
 
-def in_repository(root: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    variables = environment(root) | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = (sys.executable, *command)
-    return subprocess.run(command, cwd=root, env=variables, text=True, capture_output=True, timeout=280)
-
-
-def complete(root: Path) -> None:
-    """Add the rest of the repository to a copy of the package: tests, documents and scripts."""
-    caches = shutil.ignore_patterns("__pycache__")
-    for entry in ROOT.iterdir():
-        if entry.name in LINKED or entry.name.startswith(".") or (root / entry.name).exists():
-            continue
-        if entry.is_file():
-            shutil.copy(entry, root)
-        elif entry.name in ("benchmarks", "deploy", "docs", "scripts", "systemd", "tests"):
-            shutil.copytree(entry, root / entry.name, ignore=caches)
-
-
 def run_script(root: Path, recipe: str, script: str) -> None:
     assert script in " ".join(section_of(recipe).split()), "the page names what the test runs"
-    process = in_repository(root, *script.split()[1:])
+    process = run_python(root, *script.split()[1:])
     assert process.returncode == 0, process.stderr
 
 
 def check_tests(root: Path, marks: str, *tests: str) -> None:
-    process = in_repository(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", marks, *tests)
+    process = run_python(root, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-m", marks, *tests)
     assert process.returncode == 0, process.stdout[-6000:] + process.stderr
 
 
@@ -231,9 +210,7 @@ def test_one_file_adds_a_policy(extended: Path, tmp_path: Path) -> None:
     assert result["fills"]
 
     (tmp_path / "config.toml").write_text(config.replace("lookback", "lokback"))
-    variables = environment(extended)
-    command = [sys.executable, "-m", "quantd.daemon.cli", "config", "check"]
-    process = subprocess.run(command, cwd=tmp_path, env=variables, text=True, capture_output=True, timeout=100)
+    process = run_python(extended, "-m", "quantd.daemon.cli", "config", "check", folder=tmp_path)
     assert (process.returncode, "Did you mean lookback?" in process.stdout + process.stderr) == (78, True)
 
 
@@ -246,10 +223,8 @@ def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     assert "│ serve " in lines[at + 1]
     assert "--state" in quantd(extended, "halted", "--help", folder=tmp_path)
 
-    command = [sys.executable, "-m", "quantd.daemon.cli", "halted", "--state", str(tmp_path), "--json"]
-    process = subprocess.run(
-        command, cwd=tmp_path, env=environment(extended), text=True, capture_output=True, timeout=100
-    )
+    command = ("-m", "quantd.daemon.cli", "halted", "--state", str(tmp_path), "--json")
+    process = run_python(extended, *command, folder=tmp_path)
     assert (process.returncode, process.stderr) == (1, "")
     assert json.loads(process.stdout) == {"running": False, "halted": {}}
 
@@ -340,8 +315,7 @@ def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_repl
 
 @pytest.mark.long
 def test_an_event_leaves_the_tests_of_events_green(tmp_path: Path) -> None:
-    root = copy_package(tmp_path)
-    complete(root)
+    root = copy_repository(tmp_path)
     struct, handler, story = blocks_of("An event")
     add_struct(root, struct)
     (root / "daemon/engine/remarks.py").write_text(handler)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.checkout import ROOT, copy_package, environment
+from tests.support.checkout import LINKED, ROOT, copy_package, environment
 
 PAGE: Final = (ROOT / "docs/develop/extending.md").read_text(encoding="utf-8")
 
@@ -22,15 +22,22 @@ def blocks_of(heading: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", section_of(heading), re.DOTALL)
 
 
+def complete(root: Path) -> None:
+    """Add the rest of the repository to a copy of the package: tests, documents and scripts."""
+    caches = shutil.ignore_patterns("__pycache__")
+    for entry in ROOT.iterdir():
+        if entry.name in LINKED or entry.name.startswith(".") or (root / entry.name).exists():
+            continue
+        if entry.is_file():
+            shutil.copy(entry, root)
+        elif entry.name in ("benchmarks", "deploy", "docs", "scripts", "systemd", "tests"):
+            shutil.copytree(entry, root / entry.name, ignore=caches)
+
+
 def copy_repository(folder: Path) -> Path:
     """The root of a copy with the packages, the tests, the scripts and the documents."""
     root = copy_package(folder)
-    unneeded = shutil.ignore_patterns("__pycache__", "recorded_runs")
-    for name in ("docs", "scripts", "tests"):
-        shutil.copytree(ROOT / name, root / name, ignore=unneeded)
-    (root / "tests" / "recorded_runs").symlink_to(ROOT / "tests" / "recorded_runs")
-    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        shutil.copy(ROOT / name, root / name)
+    complete(root)
     return root
 
 
