@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import cloudpickle
 import msgspec
+import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
@@ -52,15 +53,19 @@ class TargetTable:
         self.rows = [dict(zip(symbols, row, strict=True)) for row in table.select(symbols).iter_rows()]
         for ts, row in zip(self.dates, self.rows, strict=True):
             for symbol, weight in row.items():
-                if not isinstance(weight, int | float) or weight != weight:
-                    raise Misused(
-                        f"the weight of {symbol} at {instant_text(ts)} is {weight}; write a number, 0 for none"
-                    )
+                _require_weight(weight, f"{symbol} at {instant_text(ts)}")
 
     def act(self, view: View, memory: dict[str, int]) -> tuple[object, dict[str, int]]:
         """The weights of the newest row, once; then "hold"."""
         row = bisect_right(self.dates, view.sample_time) - 1
         return (self.rows[row], {"row": row}) if row > memory.get("row", -1) else ("hold", memory)
+
+
+def _require_weight(weight: object, whose: str) -> None:
+    """Raise Misused for a weight that is no number. A signal is none, because True would be a weight of 1."""
+    if type(weight) in (bool, np.bool_) or not isinstance(weight, int | float | np.number) or weight != weight:
+        remedy = "write a number, 0 for none; signals.div(signals.sum(axis=1), axis=0).fillna(0) makes some of signals"
+        raise Misused(f"the weight of {whose} is {weight}; {remedy}")
 
 
 def chosen(
@@ -76,8 +81,12 @@ def chosen(
     weights = what.to_dict() if hasattr(what, "to_dict") and hasattr(what, "index") and not is_pandas(what) else what
     if (isinstance(weights, Mapping) or is_frame(what)) and params:
         raise Misused("params cannot go with weights, which are the whole policy; leave them out")
+    if isinstance(what, list | tuple | np.ndarray):
+        raise Misused('weights have the names of their symbols: {"SPY": 0.6, "TLT": 0.4}')
     if isinstance(weights, Mapping):
-        return "fixed_mix", {"weights": {str(symbol): weight for symbol, weight in weights.items()}}, None
+        for symbol, weight in weights.items():
+            _require_weight(weight, str(symbol))
+        return "fixed_mix", {"weights": {str(symbol): float(weight) for symbol, weight in weights.items()}}, None
     caller = CallerPolicy(TargetTable(what) if is_frame(what) else what)
     return f"{FILE}:{caller.known_as[1]}", params or {}, caller
 

@@ -47,7 +47,10 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
         ("IWM", "buy"), ("SPY", "buy"), ("SPY", "sell")]  # fmt: skip
     for wrong, text in (
         (table.with_columns(SPY=pl.lit(None)), "the weight of SPY at .* is None; write a number, 0 for none"),
+        (table.with_columns(SPY=pl.lit(True)), "the weight of SPY at .* is True; .*some of signals"),
         (table.drop("date"), "a table of weights needs a column of dates"),
+        ({"SPY": True}, "the weight of SPY is True"),
+        ([0.5, 0.5], "weights have the names of their symbols"),
     ):
         with pytest.raises(quantd.Error, match=text):
             quantd.backtest(wrong, bars=bars)
