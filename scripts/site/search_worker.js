@@ -6,21 +6,28 @@
 
 const WEIGHTS = { title: 4, path: 2, text: 1 };
 const K1 = 1.2, B = 0.6, PAGE = 10;
-const QUESTION = 2.5; // of a word of the best question; more than K1 + 1, the most that a text gets for a word
+const QUESTION = 3; // of a word of the best question; more than K1 + 1, the most that a text gets for a word
 const SILENT = new Set(("a an and any are as at be but by can could do does for from have how i if in into is it its " +
   "me my no not of on one or our please should so some that the their them there this to use using was we what " +
-  "when where which who why will with would you your").split(" ")); // words that no question is about
+  "when where which who why will with would you your add added allow available didnt doesnt dont enable feature get " +
+  "having hello help helpful hi implement implementing issue make need new optional please possible problem question questions really request " +
+  "show support supported understand understanding want work working works").split(" ")); // words that no question is about
 const LISTS = /^(changelog|by-task|reference\/requirements|reference\/modules|reference\/not-run|reference\/index)\b/;
 const LIST_SHARE = 0.4; // of the score: a page of links names many subjects and explains none
 const MAKERS = ["@MAKERS@"]; // pages for those who change quantd: no reader's question leads there
 const TAG = /<[^>]*>/g;
-const WORD = /[\p{L}\p{N}]+/gu;
+const WORD = /[\p{Lu}\p{N}]{2,}s\b|\p{Lu}?[\p{Ll}\p{N}]+|[\p{Lu}\p{N}]+(?!\p{Ll})|\p{L}+/gu;
 
 let index = null;
 
-const stem = (word) => word.length > 4 ? word.replace(/(?:ings?|ed|es|e|s)$/, "") : word.replace(/(?<=\w{2})s$/, "");
+// strategies and strategy, sizing and size, stopped and stop have one stem each
+function stem(word) {
+  if (word.length < 4) return word.length < 3 ? word : word.replace(/(?<=[^s])s$/, "");
+  const bare = word.replace(/ies$/, "y").replace(/(?:ings?|ed|es|e|(?<=[^s])s)$/, "");
+  return bare.length < 3 ? word : bare.replace(/([bdgmnprt])\1$/, "$1");
+}
 
-// words of a text that may have tags, with their places in it
+// words of a text that may have tags, with their places in it; ensembleAgent is two words
 function words(text) {
   const plain = text.replace(TAG, (tag) => " ".repeat(tag.length));
   return [...plain.matchAll(WORD)].map((found) => ({
