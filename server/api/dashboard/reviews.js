@@ -36,7 +36,7 @@ function Review({ waiting, found, lapsed, close }) {
   const [state, go] = useAct(close);
   const [fault, tell] = useState("");
   const refused = state.act && state.act.state === "refused" ? state.act.key : "";
-  const would = useRead(() => ask(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review/preview`, { id: waiting.id }), `${daemon.session.name}/${refused}`, waiting.id);
+  const would = useRead(() => ask(`/api/v1/agents/${encodeURIComponent(waiting.agent)}/review/preview`, { id: waiting.id }), daemon.session.name, `${waiting.id}/${refused}`);
   const shown = would.data;
   const unable = unsignable(waiting, found);
   const decide = async (approve) => {

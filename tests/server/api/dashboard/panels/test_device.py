@@ -10,11 +10,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from quantd.daemon.engine.agents.promotion import exchange_policies
+from quantd.server.requests.tokens import created
+from quantd.trading.codec import decode
+from quantd.trading.events import ProposalReviewed
 from tests.server.api.dashboard.screens import browser, in_module_loop
-from tests.support.browser import PHONE, sideways, violations
+from tests.server.api.routes.outside_run import REVIEWED, market
+from tests.support.api_world import RUN
+from tests.support.browser import PHONE, opened, sideways, violations
 from tests.support.command_line import CONFIG, answer, environment, quantd, running, write
 from tests.support.mqtt import free_port
 
@@ -79,6 +86,56 @@ async def paired(folder: Path, page: Page, url: str) -> str:
 
 @pytest.mark.long
 @in_module_loop
+async def test_prices_are_looked_at_again_at_the_yes_and_what_has_lapsed_says_so(
+    tmp_path: Path, browser: Browser
+) -> None:
+    text = REVIEWED.replace('"person"', '"person"\nwithin = "2d"')
+    async with market(tmp_path, text) as world:
+        exchange_policies(world.service.shell.state, 0, 1)
+        body = {"weights": {"SPY": 0.4}, "id": "d-1", "reason": "momentum"}
+        async with world.session.post("/api/v1/agents/guest/propose", json=body) as response:
+            assert response.status == 200, await response.text()
+        secret = created(world.folder, "second", "trade")[1]
+        async with opened(browser, world.api.url, PHONE, secret) as page:
+            await page.evaluate("import('/dashboard/device.js').then((made) => made.makeKey())")
+            await page.reload()
+            await page.get_by_role("button", name="Review d-1 of guest").click()
+            dialog = page.get_by_role("dialog")
+            orders = dialog.get_by_role("region", name="Orders that would be sent")
+            await expect(dialog).to_contain_text(re.compile(r"It lapses at \d{4}-\d\d-\d\d"))
+            before = await orders.inner_text()
+            await world.go(1)
+            await dialog.get_by_label("Reason, for the journal").fill("sound")
+            await dialog.get_by_role("button", name="Approve: ").click()
+            await expect(dialog.get_by_role("alert")).to_contain_text(
+                re.compile("NOT APPROVED: .* the plan .* now d-1 is")
+            )
+            await expect(dialog).to_contain_text("At the prices of now: ")
+            assert await orders.inner_text() != before
+            events = [decode(data).event for _, data in world.store.entries(RUN, 1)]
+            assert not [event for event in events if isinstance(event, ProposalReviewed)], "nothing was decided"
+            await world.go(12)
+            await expect(dialog).to_contain_text("It waits no more: it was decided by another person, or has lapsed.")
+            await expect(dialog.get_by_role("button", name="Approve: ")).to_be_disabled()
+            assert (await violations(page), await sideways(page)) == ([], 0)
+
+
+async def refused(folder: Path, url: str) -> None:
+    """Somebody else uses the link first: the person sees another key, says no, and nothing is registered."""
+    before = (folder / "config.toml").read_text()
+    async with connecting(folder, "--url", url) as (command, link, text):
+        assert "█" in text, "the link as a QR code"
+        body = {"code": link.partition("=")[2], "key": "ab" * 32}
+        async with aiohttp.ClientSession(url) as other, other.post("/api/v1/pair", json=body) as response:
+            assert await response.json() == {"paired": False}
+        out, _ = await command.communicate(b"n\n")
+        assert (command.returncode, "the key abab abab abab abab." in out.decode()) == (1, True)
+    assert (folder / "config.toml").read_text() == before
+    assert "phone" not in [row["name"] for row in answer(quantd(folder, "token", "list", "--json"))["tokens"]]
+
+
+@pytest.mark.long
+@in_module_loop
 async def test_a_phone_is_paired_approves_with_its_key_and_halts_in_one_tap(tmp_path: Path, browser: Browser) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -89,6 +146,7 @@ async def test_a_phone_is_paired_approves_with_its_key_and_halts_in_one_tap(tmp_
     context.set_default_timeout(20_000)
     page = await context.new_page()
     with running(tmp_path, "--set", SHORT):
+        await refused(tmp_path, url)
         said = await paired(tmp_path, page, url)
         assert "When it is lost: quantd device revoke phone" in said
         await expect(page.get_by_role("button", name="Halt", exact=True)).to_be_visible()
