@@ -150,6 +150,7 @@ async def connect(access: Access) -> Exchange:
             "enableRateLimit": False,  # ccxt's limiter waits three seconds per query; Pace permits bursts
             "verify": not plain_http,
             "options": deepcopy(dialect.options),  # ccxt changes them
+            "has": dict(dialect.has),
         }
     )  # fmt: skip
     # ccxt then returns numbers as text, so that no digit is lost
@@ -164,11 +165,7 @@ async def connect(access: Access) -> Exchange:
         exchange.urls["api"] = _redirected(exchange.urls["api"], access.url)
         if plain_http:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
-    if dialect.own_errors and access.key:
-        exchange.exceptions = {"exact": {}, "broad": {}}
-    if dialect.stream_alive_ms:
-        exchange.streaming["keepAlive"] = dialect.stream_alive_ms
-        exchange.client = unheard(exchange.client)
+    _apply(dialect, exchange, access)
     _use_proxy(exchange)
     exchange.fetch = strict(exchange.fetch, dialect)
     per_minute = dialect.per_minute if access.per_minute is None else access.per_minute
@@ -180,6 +177,17 @@ async def connect(access: Access) -> Exchange:
         exchange.fetch2 = paced(exchange.fetch2, dialect, query_pace, order_pace)
     exchange.fetch2 = obedient(exchange.fetch2, exchange, dialect)
     return cast(Exchange, exchange)
+
+
+def _apply(dialect: Dialect, exchange: Any, access: Access) -> None:
+    """Set what the dialect says of errors, stream and window in a client of ccxt."""
+    if dialect.own_errors and access.key:
+        exchange.exceptions = {"exact": {}, "broad": {}}
+    if dialect.stream_alive_ms:
+        exchange.streaming["keepAlive"] = dialect.stream_alive_ms
+        exchange.client = unheard(exchange.client)
+    if dialect.window_option:
+        exchange.options[dialect.window_option] = int(dialect.latest_s(access.timeout_s) * 1000)
 
 
 async def hang_up(exchange: Exchange) -> None:

@@ -1,7 +1,7 @@
 """Differences between exchanges that ccxt does not hide: client ids, order expiry and fees, by exchange name."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,6 +10,14 @@ from msgspec import Struct
 from quantd.adapters.exchange.answer_forms import Form
 from quantd.adapters.exchange.binance_answers import BINANCE_ANSWERS, deposits, rewards, withdrawals
 from quantd.adapters.exchange.binance_errors import binance_outcome
+from quantd.adapters.exchange.bybit_answers import (
+    BYBIT_ANSWERS,
+    bybit_refused,
+    bybit_result,
+    bybit_whole,
+    find_order,
+)
+from quantd.adapters.exchange.bybit_errors import bybit_outcome
 from quantd.adapters.exchange.kraken_answers import CLIENT_ID, KRAKEN_ANSWERS
 from quantd.adapters.exchange.kraken_errors import kraken_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
@@ -38,22 +46,26 @@ class FeeCoin(Struct, frozen=True):
 class Dialect(Struct, frozen=True):
     """The specifics of one exchange.
 
-    Orders: `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from an
-    order in an answer. `order` are parameters of every order. `until` returns the parameters that expire an order at
-    an instant (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after` returns
-    parameters by which the matching engine refuses an order that arrives later than an instant (ns UTC); `window` is
-    the parameter with the milliseconds from its signature to that instant; `shortest_s` and `longest_s` are the limits
-    of that deadline. `stops` tells whether stop orders are placed there and found again.
-    `check_only` are parameters of an order that the exchange checks and never places; empty if it has none.
+    Orders: `client_id` converts our order id to the exchange's client id; `client_id_of` reads the client id from
+    an order in an answer. `order` are parameters of every order. `until` returns the parameters that expire an
+    order at an instant (ns UTC); if `until` is None, the adapter cancels the order at that instant. `refuse_after`
+    returns parameters by which the matching engine refuses an order that arrives later than an instant (ns UTC);
+    `window` is the parameter with the milliseconds from its signature to that instant, and `window_option` the
+    option of ccxt with them, for all requests; `shortest_s` and `longest_s` are the limits of that deadline.
+    `cancel_key` is the parameter of a cancel with our client id. `stops` tells whether stop orders are placed there
+    and found again. `check_only` are parameters of an order that the exchange checks and never places; empty if it
+    has none.
 
-    Lists: `ended` are parameters of every query for ended orders, `history` of every query for trades. `page` returns
-    the parameters that request results from index k on; `page_size` is the number of results in one answer. With
-    `by_symbol` the exchange lists trades by symbol and from an instant on, and an order that is not open is looked up
-    by its client id. `ledger_amount` returns amount and fee of a ledger entry; `flow_kinds` maps its kind to
-    VenueFlow's, `moved` are the kinds by which a person moves money or coins, `further_kinds` are further documented
-    kinds. `movements` are, in place of a ledger, functions of ccxt, each with the function that makes ledger entries of
-    its answer; they list what began in at most `movements_days`. `fee_coin` is an asset in which an account may pay its
-    fees.
+    Lists: `ended` are parameters of every query for ended orders, `history` of every query for trades. `page`
+    returns the parameters that request results from index k on; `page_size` is the number of results in one answer.
+    With `by_symbol` the exchange lists trades by symbol and from an instant on, and an order that is not open is
+    looked up by its client id, or with `find`, a function of exchange, symbol and client id that returns None for
+    no order. `cursor` is the parameter that leads to the next page of a history, which an exchange lists for
+    `span_days` at a time, and keeps for `kept_days`. `ledger_amount` returns amount and fee of a ledger entry;
+    `flow_kinds` maps its kind to VenueFlow's, `moved` are the kinds by which a person moves money or coins,
+    `further_kinds` are further documented kinds. `movements` are, in place of a ledger, functions of ccxt, each
+    with the function that makes ledger entries of its answer; they list what began in at most `movements_days`.
+    `fee_coin` is an asset in which an account may pay its fees.
 
     Answers: `whole` returns whether an answer is complete. `refused` returns whether it has an error, `result` returns
     what it answers. `answers` maps the last part of a path, or the method and that part, to the documented form of its
@@ -65,10 +77,10 @@ class Dialect(Struct, frozen=True):
     the orders that may go out at once (0: those of a minute). `skew_s` is added to the accepted difference of clocks,
     which is at most `most_skew_s`.
 
-    Client: `options` are options of ccxt. `stream_alive_ms` is the interval of the pings of a stream, 0 for ccxt's own.
-    With `own_errors` the answers of a broker are not matched with ccxt's table of errors, because its exceptions may
-    lack the exchange's code. `wallet_in_sandbox` tells whether the test network has the requests of the wallet:
-    movements, fee settings and the state of the exchange.
+    Client: `options` are options of ccxt, and `has` functions that it is not to use. `stream_alive_ms` is the
+    interval of the pings of a stream, 0 for ccxt's own. With `own_errors` the answers of a broker are not matched
+    with ccxt's table of errors, because its exceptions may lack the exchange's code. `wallet_in_sandbox` tells
+    whether the test network has the requests of the wallet: movements, fee settings and the state of the exchange.
     """
 
     client_id: Callable[[str], str] = str
@@ -77,8 +89,10 @@ class Dialect(Struct, frozen=True):
     until: Callable[[int], dict[str, str]] | None = None
     refuse_after: Callable[[int], dict[str, str]] | None = None
     window: str = ""
+    window_option: str = ""
     shortest_s: float = 0.0
     longest_s: float = 60.0
+    cancel_key: str = "clientOrderId"
     stops: bool = False
     check_only: dict[str, Any] = {}
 
@@ -87,6 +101,10 @@ class Dialect(Struct, frozen=True):
     page: Callable[[int], dict[str, int]] | None = None
     page_size: int = 50
     by_symbol: bool = False
+    find: Callable[[Any, str, str], Awaitable[Any]] | None = None
+    cursor: str = ""
+    span_days: int = 0
+    kept_days: int = 0
     ledger_amount: Callable[[dict[str, Any]], tuple[str, str]] | None = None
     flow_kinds: dict[str, str] = {}
     moved: frozenset[str] = frozenset({"transaction", "transfer"})
@@ -111,6 +129,7 @@ class Dialect(Struct, frozen=True):
     most_skew_s: float = 60.0
 
     options: dict[str, Any] = {}
+    has: dict[str, bool] = {}
     stream_alive_ms: int = 0
     own_errors: bool = False
     wallet_in_sandbox: bool = True
@@ -118,7 +137,11 @@ class Dialect(Struct, frozen=True):
     @property
     def refuses_late(self) -> bool:
         """Whether the exchange refuses an order that arrives after its deadline."""
-        return self.refuse_after is not None or bool(self.window)
+        return self.refuse_after is not None or bool(self.window or self.window_option)
+
+    def latest_s(self, timeout_s: float) -> float:
+        """Return the time after its signature until which an order may arrive."""
+        return min(max(timeout_s, self.shortest_s), self.longest_s)
 
     def form_of(self, url: str, method: str = "") -> Form | None:
         """Return the documented form of the answer to a request; None where the exchange or the request has none."""
@@ -219,7 +242,50 @@ BINANCE: Final = Dialect(
     wallet_in_sandbox=False,
 )  # fmt: skip
 
-DIALECTS: Final = {"binance": BINANCE, "kraken": KRAKEN}
+BYBIT: Final = Dialect(
+    # letters, digits, "-" and "_", at most 36, and unique
+    client_id=as_uuid,
+    client_id_of=lambda order: str(order.get("info", {}).get("orderLinkId") or ""),
+    # of two orders of one account that would trade with each other, the newer one ends
+    order={"smpType": "CancelTaker"},
+    window_option="recvWindow",
+    shortest_s=1.0,
+    cancel_key="orderLinkId",
+    page_size=100,
+    by_symbol=True,
+    find=find_order,
+    cursor="cursor",
+    span_days=7,
+    kept_days=730,
+    ledger_amount=lambda entry: (str(entry["info"]["change"]), "0"),
+    flow_kinds={
+        "INTEREST": "interest", "Prize": "interest", "cashback": "interest", "AIRDROP": "interest", "fee": "fee",
+    },
+    whole=bybit_whole,
+    refused=bybit_refused,
+    result=bybit_result,
+    answers=BYBIT_ANSWERS,
+    means=bybit_outcome,
+    remedies={
+        "10002": "Synchronise the clock (timedatectl, chrony)",
+        "10010": "Add this address (IP) to the list of the key at Bybit",
+    },
+    makes_orders=frozenset({"v5/order/create", "v5/order/cancel"}),
+    # 600 requests in 5 seconds of one address, 20 orders a second; quantd keeps much less
+    per_minute=1200,
+    orders_per_minute=240,
+    orders_at_once=10,
+    # a time stamp one second ahead of the exchange's clock is refused
+    most_skew_s=1.0,
+    options={
+        "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}, "fetchOrder": {"acknowledged": True},
+        "enableUnifiedMargin": False, "enableUnifiedAccount": True, "unifiedMarginStatus": 6,
+    },
+    has={"fetchCurrencies": False},
+    own_errors=True,
+)  # fmt: skip
+
+DIALECTS: Final = {"binance": BINANCE, "bybit": BYBIT, "kraken": KRAKEN}
 """The exchanges with a record. Only these were tested over the network, each at a copy of it."""
 
 

@@ -16,7 +16,7 @@ from quantd.daemon.assembly.parts import Parts
 from quantd.trading.ports import Broker
 from tests.proofs.conformance.rigs.ccxt import ASSETS
 from tests.proofs.live_day import SYMBOLS, Account, Arrived, World
-from tests.support.venues import binance, kraken
+from tests.support.venues import binance, bybit, kraken
 from tests.support.venues.spot import Resting
 
 PAIRS: Final = (
@@ -45,8 +45,9 @@ class ExchangeWorld(World):
             self.venue = kraken.Exchange([replace(pair, bars=[]) for pair in PAIRS], ASSETS, self.clock)
             self.coins, self.money = dict(zip(SYMBOLS, (pair.base for pair in PAIRS), strict=True)), "ZUSD"
         else:
-            self.venue = binance.Exchange((replace(market) for market in MARKETS), self.clock)
-            self.venue.fee_rate["BUY"] = Decimal(0)  # it would take part of a lot
+            make, buys = (bybit.Exchange, "Buy") if venue == "bybit" else (binance.Exchange, "BUY")
+            self.venue = make((replace(market) for market in MARKETS), self.clock)
+            self.venue.fee_rate[buys] = Decimal(0)  # it would take part of a lot
             self.coins, self.money = {symbol: symbol[:3] for symbol in SYMBOLS}, "USD"
         self.venue.add(self.money, CASH)
         self.venue.auto = True

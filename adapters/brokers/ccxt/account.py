@@ -22,7 +22,7 @@ async def account_of(
     exchange = line.exchange  # `line` is the connection to the exchange
     try:
         balance = await line.ask(line.balances)
-        open_orders = await line.ask(exchange.fetch_open_orders)
+        open_orders = await line.ask(line.open_orders)
         status = await line.ask(exchange.fetch_status) if exchange.has.get("fetchStatus") and line.has_wallet else {}
     except Exception as error:
         raise line.refused(error) or line.lost(error) from None

@@ -183,7 +183,7 @@ class Crypto:
         sent = rows[0]
         if sent.ended >= 0:
             return (CancelReported(sample, n, self._clock(), row, "the order has ended"),)
-        exchange, params = self._line.exchange, {"clientOrderId": sent.id}
+        exchange, params = self._line.exchange, {self._line.dialect.cancel_key: sent.id}
         try:
             market = self._markets.names[sent.column]
             answer = await self._line.ask(lambda: exchange.cancel_order(sent.venue_id or None, market, params))

@@ -1,6 +1,7 @@
 """Settings of the connection to a crypto exchange, and the connection itself."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -57,6 +58,11 @@ class CryptoSettings(Struct, frozen=True):
     stream: bool = True
 
 
+def _next_page(items: Sequence[dict[str, Any]]) -> str:
+    """The cursor that leads to the next page; ccxt puts it into the first item. Empty at the last page."""
+    return str((items[0].get("info") or {}).get("nextPageCursor") or "") if items else ""
+
+
 class Line:
     """The connection to the exchange that all parts of the broker share. `exchange` raises ConnectionError before it
     is open."""
@@ -92,6 +98,18 @@ class Line:
         if not balance["total"] and not self.unread_coins():
             raise MalformedAnswer(f"{NOT_DOCUMENTED}: no asset is listed")
         return balance
+
+    async def open_orders(self) -> list[dict[str, Any]]:
+        """Return every open order of the account, of all pages."""
+        orders: list[dict[str, Any]] = []
+        params: dict[str, Any] = {}
+        while True:
+            page: list[dict[str, Any]] = await self.exchange.fetch_open_orders(None, None, None, params)
+            orders += page
+            cursor = _next_page(page) if self.dialect.cursor else ""
+            if not cursor:
+                return orders
+            params = {self.dialect.cursor: cursor}
 
     def unread_coins(self) -> set[str]:
         """Return the coins with an unreadable balance in the last answer."""
@@ -181,6 +199,10 @@ class Line:
         and a page that is not full is the last. An exchange without pages answers once.
         """
         dialect, offset = self.dialect, 0
+        if dialect.cursor:
+            async for item in self._pages_by_cursor(fetch, code, since_ms, params):
+                yield item
+            return
         for _ in range(PAGES):
             page_params = {**params, **(dialect.page(offset) if dialect.page is not None else {})}
             items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, page_params))
@@ -191,6 +213,27 @@ class Line:
                 return
             if dialect.by_symbol:  # the next page begins at the last readable item
                 since_ms = max((item["timestamp"] for item in items if item["timestamp"] < LATEST_MS), default=since_ms)
+
+    async def _pages_by_cursor(
+        self, fetch: Call, code: str | None, since_ms: int, params: dict[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """As `pages`, at an exchange that lists `span_days` at a time, and names the next page in the first item."""
+        day_ms, now_ms = 86_400_000, int(time.time() * 1000)
+        span_ms, left = self.dialect.span_days * day_ms, PAGES
+        since_ms = max(since_ms, now_ms - self.dialect.kept_days * day_ms)
+        while left:
+            cursor = ""
+            while left:
+                left -= 1
+                more = {"endTime": since_ms + span_ms} | ({self.dialect.cursor: cursor} if cursor else {})
+                items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, params | more))
+                for item in items:
+                    yield item
+                if not (cursor := _next_page(items)):
+                    break
+            since_ms += span_ms
+            if since_ms > now_ms:
+                return
 
     async def trades(self, symbols: Iterable[str], since_ms: int) -> AsyncIterator[dict[str, Any]]:
         """Yield the account's executions in `symbols` (ccxt's names) since `since_ms` (ms UTC), and maybe others."""
@@ -251,7 +294,7 @@ class Line:
         dialect = self.dialect
         if not dialect.refuses_late:
             return self.settings.settle_s
-        return min(max(self.access.timeout_s, dialect.shortest_s), dialect.longest_s)
+        return dialect.latest_s(self.access.timeout_s)
 
     def deadline(self, now: int) -> dict[str, str]:
         """Return the parameters by which the venue refuses an order that is sent `now` (ns UTC) and arrives late."""

@@ -65,7 +65,7 @@ class CryptoExit:
 
     async def orders(self) -> Sequence[WorkingOrder]:
         """Return every open order of the account, whoever placed it."""
-        orders = await self._ask(self._line.exchange.fetch_open_orders)
+        orders = await self._ask(self._line.open_orders)
         return [
             WorkingOrder(
                 str(order["id"]),

@@ -72,7 +72,8 @@ async def compare(line: Line, universe: Universe, clock: Callable[[], int], *, c
                 late = _clock_mistakes(int(await line.read(exchange.fetch_time)), clock(), most_s)
             markets, wrong = match(listing, universe, continues=continues)
             mistakes += late + wrong
-            if not (late and line.dialect.window):  # by such a clock every request counts as late
+            by_signature = line.dialect.window or line.dialect.window_option
+            if not (late and by_signature):  # by such a clock every request counts as late
                 mistakes += await _permission_mistakes(line, clock() // 1_000_000, markets)
             if not mistakes:
                 mistakes += await _fee_mistakes(line, universe, markets)
@@ -118,10 +119,9 @@ def _clock_mistakes(venue_ms: int, now_ns: int, max_skew_s: float) -> list[Mista
 
 async def _permission_mistakes(line: Line, now_ms: int, markets: Markets) -> list[Mistake]:
     """Send each kind of query once, and return a mistake for each that the key is not permitted to send."""
-    exchange = line.exchange
     queries: list[tuple[str, Callable[[], Awaitable[Any]]]] = [
         ("read balances", line.balances),
-        ("read open orders", exchange.fetch_open_orders),
+        ("read open orders", line.open_orders),
         ("read trades", lambda: _read_all(line.trades(markets.names[:1], now_ms))),
         ("read the ledger", lambda: _read_all(line.ledger(now_ms - 1, now_ms))),
     ]

@@ -217,7 +217,7 @@ class OrderQueries:
         (nano-units).
         """
         client_id_of = self._line.dialect.client_id_of
-        orders = await self._line.ask(self._line.exchange.fetch_open_orders)
+        orders = await self._line.ask(self._line.open_orders)
         orders_by_id: dict[str, dict[str, Any] | None] = {sent.id: None for sent in rows}
         orders_by_id |= {client_id_of(order): order for order in orders}
         missing = [sent for sent in rows if orders_by_id[sent.id] is None]
@@ -302,10 +302,15 @@ class OrderQueries:
         An order is absent only if the exchange says that it does not have it.
         """
         orders: dict[str, dict[str, Any]] = {}
+        exchange, find = self._line.exchange, self._line.dialect.find
         for sent in rows:
-            query = partial(self._line.exchange.fetch_order, None, self._names[sent.column], {"clientOrderId": sent.id})
+            symbol = self._names[sent.column]
+            query = partial(exchange.fetch_order, None, symbol, {"clientOrderId": sent.id})
+            if find is not None:
+                query = partial(find, exchange, symbol, sent.id)
             try:
-                orders[sent.id] = await self._line.ask(query)
+                if (order := await self._line.ask(query)) is not None:
+                    orders[sent.id] = order
             except MalformedAnswer as wrong:
                 orders[sent.id] = {**UNREAD, "id": None, "info": {"error": str(wrong)}}
             except Exception as error:

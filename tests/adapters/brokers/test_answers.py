@@ -25,14 +25,16 @@ from quantd.adapters.brokers.alpaca.market import read_listing
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.liquidation import CryptoExit
 from quantd.adapters.brokers.venue_errors import VenueError
+from quantd.adapters.exchange.bybit_answers import Balance, Pair, Wallet
 from quantd.adapters.exchange.client import Access
-from quantd.adapters.exchange.dialects import BINANCE
+from quantd.adapters.exchange.dialects import BINANCE, BYBIT
 from quantd.adapters.exchange.kraken_answers import KRAKEN_ANSWERS
 from quantd.trading.events import NotFound, Unknown
 from quantd.trading.orders import OrderBasket
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
 from tests.proofs.conformance.rigs.binance import BinanceRig
+from tests.proofs.conformance.rigs.bybit import BybitRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.support.venues.foreign_answers import HTML
 
@@ -298,7 +300,7 @@ def exits(name: str) -> Act:
             account: Any = AlpacaExit(settings)
         else:
             venue = rig.venue
-            exchange = "binance" if isinstance(rig, BinanceRig) else "kraken"
+            exchange = rig.name
             access = Access(exchange, venue.key, venue.secret, url=venue.url, per_minute=0)
             account = CryptoExit(Line(CryptoSettings(access)), rig.universe.currency)
         await account.open()
@@ -356,6 +358,23 @@ def binance(request: str, act: Act) -> Any:
         for f in msgspec.structs.fields(form.result)
     ]
     return msgspec.defstruct("Answer", fields)
+
+
+def bybit(request: str, act: Act) -> Any:
+    """The type of a whole answer of Bybit, with the items of its lists."""
+    form = BYBIT.form_of(request.partition(" ")[2])
+    assert form is not None, request
+    result = form.result
+    if form.item is not None:
+        many = int(form.item is Pair or (form.item is Balance and act is not HOLDINGS))
+        rows = Annotated[list[form.item], msgspec.Meta(min_length=many)]  # type: ignore[name-defined]
+        fields = msgspec.structs.fields(result)
+        result = msgspec.defstruct(
+            "Result", [(f.encode_name, rows if f.name == form.items else f.type) for f in fields]
+        )
+    if form.result is Wallet:
+        result = msgspec.defstruct("Accounts", [("list", Annotated[list[result], msgspec.Meta(min_length=1)])])
+    return msgspec.defstruct("Answer", [("retCode", int), ("result", result), ("time", str)])
 
 
 class Venue(NamedTuple):
@@ -450,7 +469,35 @@ BINANCE_SPOT = Venue(
         )
     ],
 )
-VENUES = {"alpaca": ALPACA} | ({"kraken": KRAKEN, "binance": BINANCE_SPOT} if find_spec("ccxt") is not None else {})
+BYBIT_SPOT = Venue(
+    BybitRig,
+    [
+        (request, bybit(request, act), act)
+        for request, act in (
+            ("GET market/time", opens),
+            ("GET market/instruments-info", opens),
+            ("GET system/status", reads("account")),
+            ("GET account/wallet-balance", opens),
+            ("GET account/wallet-balance", reads("account")),
+            ("GET account/wallet-balance", sells),
+            ("GET account/wallet-balance", HOLDINGS),
+            ("GET order/realtime", opens),
+            ("GET order/realtime", reads("account")),
+            ("GET order/realtime", finds(filled=False)),
+            ("GET order/realtime", finds(filled=True)),
+            ("GET order/realtime", exits("orders")),
+            ("GET execution/list", finds(filled=True)),
+            ("GET execution/list", reads("trades")),
+            ("GET account/transaction-log", reads("flows")),
+            ("POST order/create", submits),
+            ("POST order/cancel", cancels),
+            ("POST order/cancel", exits("cancel")),
+        )
+    ],
+)
+VENUES = {"alpaca": ALPACA} | (
+    {"kraken": KRAKEN, "binance": BINANCE_SPOT, "bybit": BYBIT_SPOT} if find_spec("ccxt") is not None else {}
+)
 
 NOT_FOUND = ("not known to the venue", "no market of this venue")
 """What the adapters say of an instrument that a venue does not have."""

@@ -24,6 +24,7 @@ if find_spec("ccxt") is not None and find_spec("tests.proofs.conformance.rigs.cc
 
     RIGS["kraken"] = import_module("tests.proofs.conformance.rigs.ccxt").CcxtRig
     RIGS["binance"] = import_module("tests.proofs.conformance.rigs.binance").BinanceRig
+    RIGS["bybit"] = import_module("tests.proofs.conformance.rigs.bybit").BybitRig
 
 if find_spec("ib_async") is not None and find_spec("tests.proofs.conformance.rigs.ibkr") is not None:
     from importlib import import_module

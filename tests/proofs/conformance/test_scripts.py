@@ -8,8 +8,11 @@ import pytest
 from tests.proofs.conformance.scripts import scripts
 from tests.proofs.conformance.suite import RIGS
 
-SHORT = {"alpaca": range(100), "kraken": range(30), "binance": range(30), "ibkr": range(60)}
-LONG = {"alpaca": range(100, 300), "kraken": range(30, 60), "binance": range(30, 60), "ibkr": range(60, 300)}
+SHORT = {"alpaca": range(100), "kraken": range(30), "binance": range(30), "bybit": range(30), "ibkr": range(60)}
+LONG = {
+    "alpaca": range(100, 300), "kraken": range(30, 60), "binance": range(30, 60), "bybit": range(30, 60),
+    "ibkr": range(60, 300),
+}  # fmt: skip
 """Seeds by venue; a script at an exchange of ccxt takes a second on a busy machine."""
 
 

@@ -410,7 +410,7 @@ async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:
         ("mexc", "symbol by symbol"),
         ("gemini", "ledger|deposits"),
         ("bitstamp", "ended orders"),
-        ("bybit", "no record of bybit"),
+        ("okx", "no record of okx"),
     ],
 )
 async def test_an_exchange_that_lacks_what_our_rules_need_is_refused_before_it_is_asked(venue: str, why: str) -> None:

@@ -1,0 +1,116 @@
+"""The rig of the ccxt adapter at Bybit: Bybit's protocol on 127.0.0.1, spoken to by ccxt itself.
+
+A purchase pays no fee here: Bybit takes it from the coin, and the cases count whole lots.
+"""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Final, Literal
+
+from quantd.adapters.brokers.ccxt.broker import Crypto
+from quantd.adapters.brokers.ccxt.connection import CryptoSettings
+from quantd.adapters.exchange.client import Access
+from quantd.adapters.exchange.numbers import lots_and_odd, micro
+from quantd.trading.instruments import NANO, Universe
+from quantd.trading.orders import Kind, OrderBasket
+from quantd.trading.ports import Broker, VenueFlow
+from tests.proofs.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Row, VenueOrder
+from tests.proofs.conformance.rigs.binance import MARKETS, BinanceRig
+from tests.proofs.conformance.rigs.ccxt import LOTS, SETTLE_S
+from tests.proofs.conformance.scene import opened
+from tests.support.venues.bybit import Exchange, Order
+
+PATHS: Final[dict[On, tuple[str, ...]]] = {
+    "submit": ("POST order/create",),
+    "cancel": ("POST order/cancel",),
+    "query": ("GET order/realtime", "GET order/history", "GET execution/list"),
+    "replace": ("POST order/cancel", "POST order/create"),
+    "account": ("GET account/wallet-balance",),
+}
+NAMES: Final = {"deposit": "TRANSFER_IN", "withdrawal": "TRANSFER_OUT", "interest": "AIRDROP"}
+"""VenueFlow's kind -> the exchange's word."""
+
+
+class BybitRig(BinanceRig):
+    """See `tests.proofs.conformance.rig.Rig`."""
+
+    name = "bybit"
+    venue: Exchange  # type: ignore[assignment]
+
+    async def start(self) -> None:
+        self.venue = Exchange((replace(market) for market in MARKETS), self.now)
+        self.venue.fee_rate["Buy"] = Decimal(0)
+        self.venue.add("USDT", Decimal(CASH_MICRO) / 1_000_000)
+        await self.venue.start()
+        self.broker: Broker = self.adapter()
+        await opened(self.broker)
+
+    def adapter(
+        self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
+    ) -> Broker:
+        access = Access(
+            "bybit", key or self.venue.key, self.venue.secret, url=self.venue.url,
+            timeout_s=timeout_s or self.timeout_s, per_minute=per_minute, orders_per_minute=per_minute,
+        )  # fmt: skip
+        settings = CryptoSettings(
+            access, settle_s=SETTLE_S, patience_s=1.5, poll_s=self._poll_s, retry_first_s=0.05, retry_most_s=0.2
+        )
+        return Crypto(settings, universe or self.universe, self.run, self.now)
+
+    def basket(self, *rows: Row, sample: int = 0) -> OrderBasket:
+        if any(row.kind == Kind.STOP for row in rows):
+            raise NotOffered("the daemon holds stop orders at this exchange")
+        return super().basket(*rows, sample=sample)
+
+    async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
+        if how != "cancelled":
+            raise NotOffered(f"no order that this exchange has taken is {how}")
+        self.venue.close(self._order(basket, row), "Cancelled")  # type: ignore[arg-type]
+
+    async def foreign_order(self, column: int, lots: int, limit_nano: int) -> str:
+        fields = {
+            "category": "spot", "symbol": self._market(column).name, "side": "Buy" if lots > 0 else "Sell",
+            "orderType": "Limit", "qty": f"{self._size(column, abs(lots)):f}",
+            "price": f"{Decimal(limit_nano) / NANO:f}",
+        }  # fmt: skip
+        order: Order = self.venue.new(fields)
+        self.venue.orders[order.id] = order
+        return order.id
+
+    async def flow(self, kind: str, amount_micro: int, column: int = -1) -> None:
+        if kind == "dividend":
+            raise NotOffered("a coin pays no dividend")
+        if kind not in NAMES:
+            raise NotOffered(f"this exchange lists no {kind} apart from trades")
+        amount = Decimal(amount_micro) / 1_000_000
+        self.venue.add("USDT", amount)
+        self.venue.enter(NAMES[kind], "USDT", amount)
+
+    async def misbehave(self, fault: Fault, on: On, times: int = 1) -> None:
+        self.venue.misbehave(fault, PATHS[on], times)
+
+    def has(self, basket: OrderBasket, row: int) -> list[VenueOrder]:
+        column = basket.sym[row]
+        return [
+            VenueOrder(
+                client_id=order.client,
+                lots=lots_and_odd(order.qty, LOTS[column])[0] * (1 if order.buys else -1),
+                filled=lots_and_odd(order.filled, LOTS[column])[0],
+                limit_nano=int(order.price * NANO),
+                stop_nano=0,
+                in_force=order.tif.lower(),
+                open=order.open,
+            )
+            for order in self.venue.by_client(self._id(basket, row))
+        ]
+
+    def requests(self, on: On) -> int:
+        return sum(1 for name in self.venue.calls if name in PATHS[on])
+
+    def flows(self) -> list[VenueFlow]:
+        words = {word: kind for kind, word in NAMES.items()}
+        return [
+            VenueFlow(one.id, one.at, words[one.kind], micro(one.change))
+            for one in self.venue.log
+            if one.kind in words
+        ]  # fmt: skip
