@@ -1,7 +1,7 @@
 """A day of trading at a wire-level venue with everything that can go away going away.
 
     python -m tests.proofs.live_day [--venue alpaca] [--minutes 60] [--scale 60] [--times 10]
-        [--kill venue,path,stream,feed,store,bus]
+        [--kill venue,path,stream,feed,store,bus,daemon]
 
 The whole daemon runs in this process on a clock that is `scale` times as quick: bars of a minute over HTTP, orders to a
 venue that fills what is marketable, its updates over a WebSocket. At the end our books must be the venue's to the last
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,8 +53,10 @@ SYMBOLS = {"BTC/USD": 90_000.0, "ETH/USD": 3_000.0, "SOL/USD": 180.0}
 BACK = 90
 """Minutes of history at the vendor when the day begins."""
 
-VENUES: Final = ("alpaca", "kraken", "binance")
+VENUES: Final = ("alpaca", "kraken", "binance", "bybit")
 KINDS = ("venue", "path", "stream", "feed")
+DAEMON = "daemon"
+"""SIGKILL of the daemon, which then is a process of its own."""
 SERVICES = ("store", "bus")
 """These need PostgreSQL and mosquitto on the machine."""
 
@@ -122,10 +124,10 @@ class Clock:
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
-        self._base, self._began = time.time_ns(), time.monotonic_ns()
+        self.base, self.began = time.time_ns(), time.monotonic_ns()
 
     def __call__(self) -> int:
-        return self._base + int((time.monotonic_ns() - self._began) * self.scale)
+        return self.base + int((time.monotonic_ns() - self.began) * self.scale)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / self.scale)
@@ -217,6 +219,10 @@ class Day:
     wrong: list[str] = field(default_factory=list)
 
 
+async def _nothing_to_kill() -> None:
+    raise AssertionError("the daemon is no process of its own")
+
+
 class World:
     """Vendor, venue and the cable between, on one clock."""
 
@@ -234,6 +240,7 @@ class World:
         self.cut: Counter[str] = Counter()
         self.bars = 0
         self.crash_store: Callable[[], None] | None = None
+        self.kill: Callable[[], Awaitable[None]] = _nothing_to_kill
         self.mosquitto: Mosquitto | None = None
         self.subscriber: Subscriber | None = None
 
@@ -373,6 +380,8 @@ class World:
                     await self.cable.up()
                 case "stream":
                     await self.cut_stream()
+                case "daemon":
+                    await self.kill()
                 case "store":
                     assert self.crash_store is not None
                     await asyncio.to_thread(self.crash_store)
@@ -420,22 +429,37 @@ def write_config(folder: Path, store: str, bus: str) -> Path:
 
 
 async def day(
-    folder: Path, *, minutes: float, scale: float, kinds: list[str], times: int, seed: int, venue: str = "alpaca"
+    folder: Path,
+    *,
+    minutes: float,
+    scale: float,
+    kinds: list[str],
+    times: int,
+    seed: int,
+    venue: str = "alpaca",
+    look: Callable[[Any], Awaitable[None]] | None = None,
 ) -> Day:
-    """One day; the daemon is told to stop at its end."""
+    """One day; the daemon is told to stop at its end. `look` runs beside a daemon that is a process of its own."""
     world = world_at(venue, folder, scale, seed)
     await world.start()
     path = write_config(folder, *await asyncio.to_thread(world.services, kinds))
     config = load(path, known_names())
-    resumes = asyncio.create_task(rearm(config.at(config.quantd.state)))
+    state = config.at(config.quantd.state)
+    resumes = asyncio.create_task(rearm(state))
     moving = asyncio.create_task(world.market())
-    daemon = asyncio.create_task(
-        serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock), name="daemon"
-    )
+    child = None
+    if DAEMON in kinds or look is not None:
+        child = import_module("tests.proofs.live_child").Child(world, folder, state, venue)
+        world.kill = child.kill
+        running: Coroutine[Any, Any, Summary] = child.lives()
+    else:
+        running = serve(config, Options(config=path, quiet=True), find=world.find, now=world.clock)
+    daemon = asyncio.create_task(running, name="daemon")
+    looking = asyncio.create_task(look(child)) if look is not None else None
     pause_s = minutes * 60 / scale / max(1, len(kinds) * times)
 
     async def cut() -> None:
-        await serves(config.at(config.quantd.state))
+        await serves(state)
         await world.trouble(kinds, times, (0.05, 0.8), pause_s)
 
     cutting = asyncio.create_task(cut())
@@ -444,16 +468,18 @@ async def day(
         await asyncio.wait({daemon, cutting}, return_when=asyncio.FIRST_COMPLETED)
         moving.cancel()
         if not daemon.done():
-            await still(world, config.at(config.quantd.state))
-            os.kill(os.getpid(), signal.SIGTERM)
+            await still(world, state)
+            child.stop() if child else os.kill(os.getpid(), signal.SIGTERM)
         summary = await daemon
         outcome = Day(summary, world.account(), world.cut)
         outcome.wrong = differences_of(summary, outcome.account)
         if world.subscriber is not None:
             outcome.wrong += await asyncio.to_thread(undelivered, world.subscriber, summary)
     finally:
-        for task in (moving, cutting, resumes):
+        for task in (moving, cutting, resumes, *([looking] if looking else [])):
             task.cancel()
+        if child is not None:
+            await child.gone()
         await world.stop()
         if world.subscriber is not None:
             world.subscriber.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.proofs.live_day import KINDS, VENUES, day
+from tests.proofs.live_day import DAEMON, KINDS, VENUES, day
 
 
 @pytest.mark.long
@@ -17,3 +17,14 @@ async def test_venue_path_stream_and_feed_go_away_and_the_books_are_the_venues(t
     assert outcome.wrong == []
     assert set(outcome.cut) == set(KINDS)
     assert outcome.summary.fills > 10, "it traded"
+
+
+@pytest.mark.long
+async def test_a_daemon_that_is_killed_goes_on_with_the_books_of_the_venue(tmp_path: Path) -> None:
+    pytest.importorskip("ccxt")
+    outcome = await day(
+        tmp_path, minutes=20, scale=60, kinds=[DAEMON, "path"], times=2, seed=2, venue="binance"
+    )  # fmt: skip
+    assert outcome.wrong == []
+    assert outcome.cut == {DAEMON: 2, "path": 2}
+    assert outcome.summary.fills

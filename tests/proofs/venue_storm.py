@@ -13,7 +13,8 @@ import random
 import signal
 import tempfile
 from collections import Counter
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -194,18 +195,19 @@ async def rounds(programs: list[Program], draw: random.Random, until: asyncio.Ev
     await asyncio.gather(*leaving.values())
 
 
-async def storm(folder: Path, venue: str, orders: int, seed: int, within_s: float = 900.0) -> Storm:
-    """Let both programs order until so many orders have arrived at the venue."""
+@asynccontextmanager
+async def behind(folder: Path, venue: str, seed: int) -> AsyncIterator[tuple[World, list[Program], Storm]]:
+    """A daemon at a venue's server and two programs behind its gateway; at the end their orders are cancelled, and the
+    books are compared with the venue's."""
     world, found = world_at(venue, folder, SCALE, seed), Storm()
     await world.start()
-    world.watch(Evaluator(world, found))
     gateway, path = free_port(), folder / "config.toml"
     path.write_text(config(gateway))
     loaded = load(path, known_names())
     state = loaded.at(loaded.quantd.state)
     moving, person = asyncio.create_task(world.market()), asyncio.create_task(rearm(state))
     daemon = asyncio.create_task(serve(loaded, Options(config=path, quiet=True), find=world.find, now=world.clock))
-    over, trading, programs = asyncio.Event(), None, list[Program]()
+    programs = list[Program]()
     try:
         await serves(state)
         secrets = [created(state, book, "propose", agent=book)[1] for book in BOOKS]
@@ -213,13 +215,7 @@ async def storm(folder: Path, venue: str, orders: int, seed: int, within_s: floa
         programs = [Program(book, key, url, world, found) for book, key in zip(BOOKS, secrets, strict=True)]
         for program in programs:
             await program.admitted()
-        trading = asyncio.create_task(rounds(programs, random.Random(seed), over))
-        for _ in range(int(within_s * 5)):
-            if found.arrived >= orders or trading.done():
-                break
-            await asyncio.sleep(0.2)
-        over.set()
-        await trading
+        yield world, programs, found
         for program in programs:
             await program.ask("DELETE", "/v2/orders")
         await still(world, state)
@@ -227,12 +223,26 @@ async def storm(folder: Path, venue: str, orders: int, seed: int, within_s: floa
         os.kill(os.getpid(), signal.SIGTERM)
         found.wrong = differences_of(await daemon, world.account())
     finally:
-        for task in (moving, person, daemon, *([trading] if trading else [])):
+        for task in (moving, person, daemon):
             task.cancel()
         await asyncio.gather(moving, person, daemon, return_exceptions=True)
         for program in programs:
             await program.http.close()
         await world.stop()
+
+
+async def storm(folder: Path, venue: str, orders: int, seed: int, within_s: float = 900.0) -> Storm:
+    """Let both programs order until so many orders have arrived at the venue."""
+    over = asyncio.Event()
+    async with behind(folder, venue, seed) as (world, programs, found):
+        world.watch(Evaluator(world, found))
+        trading = asyncio.create_task(rounds(programs, random.Random(seed), over))
+        for _ in range(int(within_s * 5)):
+            if found.arrived >= orders or trading.done():
+                break
+            await asyncio.sleep(0.2)
+        over.set()
+        await trading
     return found
 
 
