@@ -162,6 +162,14 @@ class Tickets:
                     self._unsent.append(leg)
                 if not any(isinstance(effect, OrdersHeld) for effect in effects):
                     yield Update("pending_new", ticket, event.ts)
+        elif isinstance(event, ProposalReviewed) and event.approve:
+            # "refused" is the gate, after which nothing waits; after "conflict" the proposal waits on
+            reasons = [effect.text for effect in effects if isinstance(effect, Refused) and effect.code == "refused"]
+            for ticket in self._waiting(f"{event.agent}/{event.id}") if reasons else ():
+                for leg in (ticket, *ticket.legs):
+                    self._unsent.remove(leg)
+                    leg.end("rejected", event.ts, reasons[0])
+                    yield Update("rejected", leg, event.ts)
         elif isinstance(event, Reports) and int(Cause.ACCEPTED) in event.cause:
             accepted = self._sent.get((event.sample, event.n))
             if accepted is not None and accepted.status in WAITING:

@@ -1,12 +1,14 @@
 """The status of an order that the engine holds, folded from the steps of a run of minute bars."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from quantd.server.gateway.tickets import THROUGH, WITHDRAWN, Tickets
 from quantd.trading.effects import Effect
 from quantd.trading.events import Event, Operator, ProposalReviewed, Proposed
+from tests.server.gateway.gateway_bot import TRADING, bot_of
 from tests.support.night import LAST, Night, buy
 
 CLIENT = "mine"
@@ -64,3 +66,22 @@ def test_the_same_client_id_of_two_agents_is_two_tickets() -> None:
     assert own is not None
     assert other is not None
     assert (own.id != other.id, own.cause, other.cause) == (True, "a0/mine", "a1/mine")
+
+
+async def test_an_approved_order_that_the_limits_refuse_is_rejected_with_the_reason(tmp_path: Path) -> None:
+    text = TRADING.replace('policy = "external"', 'policy = "external"\napproval = "person"')
+    async with bot_of(tmp_path, text.replace("max_position_weight = 0.25", "max_position_weight = 1.0")) as bot:
+        state = bot.world.service.shell.state
+        lots = int(0.4 * state.equity_of(2) / 1e6 / bot.mark)  # two of them are above the limit of 0.5
+        first, second = [await bot.buy(lots, client_order_id=name) for name in ("first", "second")]
+        for order in (first, second):
+            review = ProposalReviewed(state.now, "guest", order.client_order_id, True, "yes", "ann")
+            await bot.world.service.inbox.command(review)
+        told = await bot.call(bot.client.get_order_by_id, second.id)
+        ticket = bot.gateway.tickets.by_id[str(second.id)]
+        assert (told.status, bool(told.failed_at)) == ("rejected", True)
+        assert "max_position_weight" in ticket.note
+        await bot.world.go(2)
+        assert (await bot.call(bot.client.get_order_by_id, first.id)).status == "filled"
+        await bot.gateway.rebuild()
+        assert bot.gateway.tickets.by_id[str(second.id)].status == "rejected", "the same after a restart"
