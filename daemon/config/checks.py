@@ -66,7 +66,7 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
     rules = (
         _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
         _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
-        _stops_at_venue, _study, _store,
+        _stops_at_venue, _study, _store, _gateway,
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 
@@ -310,6 +310,16 @@ def _store(document: Table, registry: Known, source: Source) -> Iterator[Mistake
     text = f"= {shown(replicas)}, but each replica would trade from its own SQLite file, without knowing of the others"
     remedy = 'write [store] url = "postgresql://user@host/database", or start one instance with replicas = 1'
     yield from mistakes_of(source, (unshared, ("store", "replicas"), text, remedy))
+
+
+def _gateway(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistake of a replay whose programs would read the vendor's data, which are of its future."""
+    if table_of(document, "gateway").get("data") == "pass" and table_of(document, "feed").get("kind") in (
+        None,
+        "replay",
+    ):
+        text = '= "pass" reads prices of today, and a replay stands in the past: a program would see the future'
+        yield source.mistake(("gateway", "data"), text, 'write data = "feed", or a [feed] kind of live prices')
 
 
 def _bus(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

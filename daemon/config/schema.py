@@ -451,11 +451,12 @@ class Api(Section):
 
 
 class GatewayTable(Section):
-    """A listener for trading programs, at 127.0.0.1: its API, its port, and the source of its market data."""
+    """A listener for trading programs, at 127.0.0.1: its API, its port, and the source of its market data: the bars of
+    the run, or with "pass" the vendor's own data under quantd's key."""
 
     kind: Literal["alpaca"] = "alpaca"
     port: Port = 8010
-    data: Literal["feed"] = "feed"
+    data: Literal["feed", "pass"] = "feed"
 
 
 class Models(Section):

@@ -37,6 +37,7 @@ from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.refusals import figures, largest
 from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
+from quantd.server.gateway.vendor_data import VendorData
 from quantd.server.gateway.vendor_form import (
     ENDED,
     Answer,
@@ -88,9 +89,10 @@ QUEUED: Final = 10_000
 class Gateway:
     """The routes over one running service."""
 
-    def __init__(self, run: RunReader, keyring: Keyring) -> None:
+    def __init__(self, run: RunReader, keyring: Keyring, vendor: VendorData | None = None) -> None:
+        """`vendor` passes reads of market data on; None serves the bars of the run."""
         self._run, self._service, self._keyring, self._store = run, run.service, keyring, run.where
-        self._feed = Feed(run)
+        self._feed, self._vendor = Feed(run), vendor
         self.tickets = Tickets(run.service.run)
         self._streams: set[tuple[str, asyncio.Queue[Update]]] = set()
         self._open = OpenRequests()
@@ -125,7 +127,8 @@ class Gateway:
         add.add_get("/v2/orders/{id}", self._by_id)
         add.add_delete("/v2/orders/{id}", self._cancel)
         add.add_patch("/v2/orders/{id}", self._replace)
-        self._feed.add_to(add)
+        add.add_get("/v2/calendar", self._feed.calendar)
+        (self._vendor or self._feed).add_to(add)
         return app
 
     async def rebuild(self) -> None:

@@ -58,7 +58,6 @@ class Feed:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the routes, for several symbols and for one."""
-        router.add_get("/v2/calendar", self._calendar)
         router.add_get("/v2/stocks/bars", self._bars)
         router.add_get("/v2/stocks/snapshots", self._snapshots)
         router.add_get("/v2/stocks/{what:bars|quotes|trades}/latest", self._latest)
@@ -66,7 +65,7 @@ class Feed:
         router.add_get("/v2/stocks/{symbol}/snapshot", self._snapshots)
         router.add_get("/v2/stocks/{symbol}/{what:bars|quotes|trades}/latest", self._latest)
 
-    async def _calendar(self, request: web.Request) -> web.Response:
+    async def calendar(self, request: web.Request) -> web.Response:
         """The sessions of the account's calendar, with their times on the exchange's clock."""
         asked = given(request, frozenset({"start", "end", "date_type"}))
         if asked.get("date_type", "TRADING") != "TRADING":

@@ -9,6 +9,7 @@ from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.run_reader import RunReader
 from quantd.server.api.server import ApiUnavailable
 from quantd.server.gateway.alpaca import Gateway
+from quantd.server.gateway.vendor_data import vendor_data
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
@@ -18,7 +19,8 @@ def opened(context: EdgeContext) -> OpenEdge | None:
         return None
     service, port = context.service, table.port
     keyring = Keyring(context.folder, context.config.api.tokens, service.alert, notes=False)
-    gateway = Gateway(RunReader(service, context.parts, context.config, context.folder), keyring)
+    vendor = vendor_data(context.config)
+    gateway = Gateway(RunReader(service, context.parts, context.config, context.folder), keyring, vendor)
     runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
 
     async def start() -> None:
@@ -30,7 +32,12 @@ def opened(context: EdgeContext) -> OpenEdge | None:
             text = f"[gateway] port = {port}: the gateway cannot listen there ({why.strerror}); set another port"
             raise ApiUnavailable(text) from None
 
-    return OpenEdge(start=start, close=runner.cleanup)
+    async def close() -> None:
+        await runner.cleanup()
+        if vendor is not None:
+            await vendor.close()
+
+    return OpenEdge(start=start, close=close)
 
 
 GATEWAY: Final = Edge("gateway", 31, opened)

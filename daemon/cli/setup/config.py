@@ -23,6 +23,11 @@ GOALS: Final = "quantd.research.reports.report_goals:check_goals"
 
 QUOTES: Final = "[gateway] the bars are daily: bid, ask and last price of a program are the close of the newest day"
 
+NO_KEY: Final = (
+    '[gateway] data = "pass", without a key of Alpaca: programs get the bars of the run. Set QUANTD_ALPACA_KEY and '
+    "QUANTD_ALPACA_SECRET"
+)
+
 Reload = Annotated[
     bool, typer.Option("--reload", help="Have the daemon read the file; exit code 1 with each key not in force.")
 ]
@@ -78,7 +83,7 @@ def check(
            for agent, names in left_out(settings.seats, policies)]  # fmt: skip
     unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
     small = [*small_shares(settings), *small_lots(parts)]
-    notes = [] if settings.gateway is None or parts.interval_ns < DAY_NS else [QUOTES]
+    notes = _notes(settings, parts.interval_ns)
     held, worst = most_held(parts), at_worst(parts)
     document = {
         "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
@@ -88,6 +93,18 @@ def check(
         as_json, document, f"{config}: {counts}", trading, *held, *worst, *unused, *unreadable_folders, *small, *notes
     )
     return DONE
+
+
+def _notes(settings: "Config", interval_ns: int) -> list[str]:
+    """What a program behind the gateway gets as prices, where it is not what it may expect."""
+    from quantd.daemon.config import secret
+
+    table = settings.gateway
+    if table is None:
+        return []
+    lacks_key = table.data == "pass" and not (secret("alpaca_key") and secret("alpaca_secret"))
+    of_run = lacks_key or table.data == "feed"
+    return [NO_KEY] * lacks_key + [QUOTES] * (of_run and interval_ns >= DAY_NS)
 
 
 def _print_mistakes(mistakes: Iterable["Mistake"]) -> None:

@@ -281,7 +281,7 @@ ROWS = {
     "api.halt_port": ("0", 0),
     "gateway.kind": ("ccxt", REFUSED),
     "gateway.port": ("8011", 8011),
-    "gateway.data": ("pass", REFUSED),
+    "gateway.data": ("pass", "pass", *FEED),
     "api.tls.certificate": ("c.pem", "c.pem"),
     "api.tls.key": ("k.pem", "k.pem"),
     "api.tokens": ("tokens", "tokens"),

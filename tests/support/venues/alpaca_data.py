@@ -51,6 +51,7 @@ class AlpacaData:
     def app(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v2/stocks/bars", self._stocks)
+        app.router.add_get("/v2/stocks/{what:bars|quotes|trades}/latest", self._newest)
         app.router.add_get("/v1beta3/crypto/us/bars", self._pairs)
         app.router.add_get("/v1/corporate-actions", self._actions)
         app.router.add_get("/v2/iex", self._stream)
@@ -79,6 +80,22 @@ class AlpacaData:
             message = "subscription does not permit querying recent SIP data"
             return web.json_response({"message": message}, status=403)
         return self._refusal(request) or self._bars(request, self.bars)
+
+    async def _newest(self, request: web.Request) -> web.Response:
+        """The newest bar of each symbol; its close as a quote or a trade."""
+        if refused := self._refusal(request):
+            return refused
+        rows: dict[str, object] = {}
+        for symbol in request.query["symbols"].split(","):
+            t, o, h, low, c, v = self.bars[symbol][-1]
+            rows[symbol] = {
+                "bars": {"t": t, "o": float(o), "h": float(h), "l": float(low), "c": float(c), "v": float(v), "n": 3,
+                         "vw": float(c)},
+                "quotes": {"t": t, "bp": float(c), "bs": 2, "bx": "V", "ap": float(c), "as": 3, "ax": "V", "c": ["R"],
+                           "z": "B"},
+                "trades": {"t": t, "p": float(c), "s": 7, "x": "V", "i": 1, "c": ["@"], "z": "B"},
+            }[request.match_info["what"]]  # fmt: skip
+        return web.json_response({request.match_info["what"]: rows})
 
     async def _pairs(self, request: web.Request) -> web.Response:
         return self._refusal(request, keyless=True) or self._bars(request, self.crypto)
