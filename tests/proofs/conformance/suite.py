@@ -48,9 +48,9 @@ def written() -> dict[str, dict[str, str]]:
 PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
 HEAD: Final = """# What every venue's adapter does alike
 
-The table has each case of the conformance suite at each venue. A number leads to the reason why a venue cannot have the
-case, and an empty cell belongs to a case about another venue. Every other cell passed, at the venue's server on one
-machine:
+Each case of the conformance suite passed at the server of every venue, on one machine: {venues}.
+Where a venue in brackets has a number, it cannot have the case, and the number leads to the reason. A case with `only`
+is about one venue:
 
     python -m tests.proofs.conformance --table
 
@@ -59,20 +59,18 @@ The command plays all cases, prints them, and writes this page if none failed.
 
 
 def page(lacks: dict[str, dict[str, str]]) -> str:
-    """The page of the table: cases by group, and the reasons below. `lacks` maps venue and case to a reason."""
+    """The page of the cases by group, and the reasons below. `lacks` maps venue and case to a reason."""
     venues = [venue for venue in RIGS if venue in lacks]
     reasons = sorted({reason for table in lacks.values() for reason in table.values()})
     number = {reason: k for k, reason in enumerate(reasons, 1)}
-    lines = [HEAD]
+    lines = [HEAD.format(venues=", ".join(venues))]
     for group in dict.fromkeys(case.group for case in CASES.values()):
-        lines += [f"## {group.capitalize()}", "", f"| case | {' | '.join(venues)} |", "|---" * (len(venues) + 1) + "|"]
+        lines += [f"## {group.capitalize()}", ""]
         for name in (name for name, case in CASES.items() if case.group == group):
             only = CASES[name].venue
-            cells = [
-                "" if only not in ("", venue) else str(number[lacks[venue][name]]) if name in lacks[venue] else "passed"
-                for venue in venues
-            ]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+            notes = [f"{only} only"] if only else []
+            notes += [f"{venue} {number[lacks[venue][name]]}" for venue in venues if name in lacks[venue]]
+            lines.append(f"- {name} ({', '.join(notes)})" if notes else f"- {name}")
         lines.append("")
     lines += ["## Reasons", "", *(f"{k}. {reason}" for reason, k in number.items())]
     return "\n".join(lines) + "\n"
