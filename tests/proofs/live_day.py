@@ -53,7 +53,7 @@ SYMBOLS = {"BTC/USD": 90_000.0, "ETH/USD": 3_000.0, "SOL/USD": 180.0}
 BACK = 90
 """Minutes of history at the vendor when the day begins."""
 
-VENUES: Final = ("alpaca", "kraken", "binance", "bybit")
+VENUES: Final = ("alpaca", "kraken", "binance", "bybit", "ibkr")
 KINDS = ("venue", "path", "stream", "feed")
 DAEMON = "daemon"
 """SIGKILL of the daemon, which then is a process of its own."""
@@ -418,6 +418,8 @@ def world_at(venue: str, folder: Path, scale: float, seed: int) -> World:
     """The world of a venue by its name."""
     if venue == "alpaca":
         return World(folder, scale, seed)
+    if venue == "ibkr":
+        return cast(World, import_module("tests.proofs.live_gateway").GatewayWorld(folder, scale, seed))
     return cast(World, import_module("tests.proofs.live_exchange").ExchangeWorld(venue, folder, scale, seed))
 
 

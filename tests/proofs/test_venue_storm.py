@@ -15,7 +15,7 @@ async def test_two_books_in_opposite_directions_never_trade_with_each_other_nor_
     tmp_path: Path, venue: str
 ) -> None:
     if venue != "alpaca":
-        pytest.importorskip("ccxt")
+        pytest.importorskip("ib_async" if venue == "ibkr" else "ccxt")
     found = await storm(tmp_path, venue, 60, seed=1)
     assert found.faults == []
     assert found.arrived >= 60

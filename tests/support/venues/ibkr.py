@@ -131,6 +131,7 @@ class Gateway:
         self.refuse_cancels: set[str] = set()
         self.auto = False
         """Marketable orders fill at once, at the price of the instrument."""
+        self.on_arrival: Callable[[Placed], None] | None = None
         self.next_id, self.skew_ns = 1, 0
         self.held: list[tuple[int, bytes]] | None = None
         self.doubled = self.silent = False
@@ -454,6 +455,8 @@ class Gateway:
             self._send(session, frame(4, 2, order_id, code, words, ""))
             return
         self.orders.append(order)
+        if self.on_arrival is not None:
+            self.on_arrival(order)
         if self.answer_place is not None:
             for message in self.answer_place(order):
                 self._send(session, frame(*message))
@@ -461,9 +464,19 @@ class Gateway:
         order.status = "PreSubmitted" if order.kind == "STP LMT" else "Submitted"
         self._send(session, self._open_order(order))
         self._send(session, self._status(order))
-        marketable = order.kind == "MKT" or (limit >= listed.price if order.buy else limit <= listed.price)
-        if self.auto and order.kind in ("MKT", "LMT") and marketable:
+        if self.auto and self._is_marketable(order):
             self.fill(order, qty, listed.price)
+
+    def _is_marketable(self, order: Placed) -> bool:
+        price, limit = order.listed.price, order.limit
+        return order.kind == "MKT" or (order.kind == "LMT" and (limit >= price if order.buy else limit <= price))
+
+    def price(self, symbol: str, price: str) -> None:
+        """The price of an instrument changes; what is marketable by then fills."""
+        self.listed[symbol].price = Decimal(price)
+        for order in self.orders:
+            if self.auto and order.listed.symbol == symbol and order.open and self._is_marketable(order):
+                self.fill(order, order.qty - order.filled, order.listed.price)
 
     def _refusal(self, order: Placed) -> tuple[int, str]:
         """The code and the text with which an order is refused; 0 where it is accepted."""

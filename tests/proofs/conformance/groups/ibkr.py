@@ -287,16 +287,42 @@ async def a_list_of_orders_without_end_is_never_an_absent_order(s: Scene) -> Non
 
 @case("executions", "ibkr")
 async def an_unreadable_message_in_a_list_is_never_an_absent_order(s: Scene) -> None:
+    gateway = venue(s)
+    healthy = gateway._open_order, gateway._status
+    gateway._open_order = gateway._status = lambda order: frame(5, "x")
     await s.rig.misbehave("time-out after", "submit")
-    await s.rig.stream("silent")
     basket = await s.send(Row(s.column("plain"), 10))
     await s.rig.settle()
-    gateway = venue(s)
-    healthy, gateway._open_order = gateway._open_order, lambda order: b"\0\0\0\x045\0x\0"
     await s.query(basket)
     assert s.known(basket) == OrderState.UNKNOWN
-    gateway._open_order = healthy
+    assert "could not be read" in s.books.unknown()[-1].reason
+    gateway._open_order, gateway._status = healthy
     await s.query(basket)
+    assert s.known(basket) == OrderState.WORKING
+
+
+@case("executions", "ibkr")
+async def the_late_end_of_a_list_is_not_the_end_of_the_next_one(s: Scene) -> None:
+    gateway = venue(s)
+    (slow,), whole = gateway.sessions, gateway._open_orders
+
+    def late(session: Any, fields: list[str]) -> None:
+        if session is slow:  # the end of the list that was given up, and then what was asked
+            gateway._send(session, frame(53, 1))
+            asyncio.get_running_loop().call_later(0.05, whole, session, fields)
+        else:
+            whole(session, fields)
+
+    gateway.silent_lists = {"16"}
+    await s.rig.misbehave("time-out after", "submit")
+    basket = await s.send(Row(s.column("plain"), 10))
+    await s.rig.settle()
+    await s.query(basket)
+    assert s.known(basket) == OrderState.UNKNOWN
+    gateway._open_orders, gateway.silent_lists = late, set()
+    await s.query(basket)
+    assert not s.books.not_found()
+    await s.answer()
     assert s.known(basket) == OrderState.WORKING
 
 

@@ -182,3 +182,36 @@ async def test_the_account_behind_a_gateway_is_checked(tmp_path: Path) -> None:
     assert code != 0
     assert "the gateway at 127.0.0.1" in checks[-1][2]
     assert gateway.orders == []
+
+
+@pytest.mark.long
+async def test_a_run_of_its_own_trades_through_a_gateway_and_its_books_are_equal(tmp_path: Path) -> None:
+    """The daemon with its own configuration, in mode paper. The bars are of a pair, because they never pause."""
+    pytest.importorskip("ib_async")
+    gateway, data = await Gateway(cash="25000").start(), AlpacaData()
+    gateway.add("BTC/USD", f"{PRICE:.2f}")
+    gateway.auto = True
+    gateway.misbehave("answer lost", "submit")  # the first order: it is there, and nobody hears of it
+    data.crypto["BTC/USD"] = minutes(PRICE, 3200, 30)
+    runner = web.AppRunner(data.app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    feed = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    options = ("--set", f"broker.url={gateway.url}", "--set", "feed.kind=alpaca", "--set", f"feed.url={feed}", "--json")
+    keys = KEYS | {"QUANTD_IBKR_ACCOUNT": gateway.account}
+    code, checks = await doctor(tmp_path, *options, "--symbol", "BTC/USD", "--order", "--fill", name="ibkr", keys=keys)
+    await gateway.stop()
+    await runner.cleanup()
+    assert code == 0, checks
+    assert [name for name, ok, _ in checks if ok][6:] == [
+        "order",
+        "list",
+        "cancel",
+        "stream",
+        "buy",
+        "sell",
+        "books",
+    ], checks
+    assert len({order.ref for order in gateway.orders}) == len(gateway.orders)
+    assert sorted(order.status for order in gateway.orders) == ["Cancelled", "Filled", "Filled"]
+    assert gateway.positions == {"BTC/USD": 0}
