@@ -17,7 +17,6 @@ from torch import Tensor
 from quantd.training.learners.algorithms.on_policy import OnPolicy
 from quantd.training.learners.optimisers import Adam
 from quantd.training.market.vector_env import VectorEnv
-from quantd.training.networks.actor_critic import slope
 
 Teacher = Callable[[Tensor], Tensor]
 """Maps observations float[B, D] to actions: weights or positions float[B, A], or allocations int64[B]."""
@@ -75,6 +74,8 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
     optimiser = Adam(network.vector, plan.learning_rate, plan.adam_epsilon, plan.max_grad_norm)
     cuts = tuple(range(plan.minibatch, rows, plan.minibatch))
     started = torch.ones((1, rows), dtype=torch.bool, device=observation.device)
+    # only the actor learns: spread and critic get zero gradients
+    zero_spread = torch.zeros_like(network.spread)
     epoch_losses = []
     for _ in range(plan.epochs):
         order = torch.randperm(rows, generator=learner.random, device=observation.device)
@@ -82,8 +83,11 @@ def clone(learner: OnPolicy, observation: Tensor, target: Tensor, plan: CloningP
         for picked in order.tensor_split(cuts):
             batch = observation.index_select(0, picked).to(network.vector).unsqueeze(0)
             heads = network.run(batch, started[:, : len(picked)], network.begin(len(picked)), keep=True)
-            loss = loss_of(heads.actor[0], target.index_select(0, picked))
-            optimiser.step(slope(network, loss))
+            actor = heads.actor[0].requires_grad_()
+            loss = loss_of(actor, target.index_select(0, picked))
+            (d_actor,) = torch.autograd.grad(loss, actor)
+            network.pull(d_actor, zero_spread, torch.zeros_like(heads.value))
+            optimiser.step(network.gradient)
             losses.append(loss.detach() * len(picked))
         epoch_losses.append(float(torch.stack(losses).sum()) / rows)
     return epoch_losses

@@ -1,4 +1,4 @@
-"""Action distributions: conversion of network outputs to allocations, log-probabilities and entropies.
+"""Action distributions: conversion of network outputs to allocations, log-probabilities and their gradients.
 
 Densities of continuous actions refer to the coordinates in which actions are sampled. The coordinates are log ratios to
 the last weight for the softmax-Gaussian (logistic normal of Aitchison & Shen 1980), the inverse hyperbolic tangent for
@@ -12,6 +12,7 @@ numerical integrals, and draws with densities.
 """
 
 import math
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 import torch
@@ -26,14 +27,20 @@ LEAST = 1e-6
 
 LOG_2PI = math.log(2.0 * math.pi)
 
+Pull = Callable[[Tensor, float], tuple[Tensor, Tensor]]
+"""(gradient by log_prob float[R], gradient by each row's entropy) -> (gradient by actor, gradient by spread)."""
+
 
 class Evaluation(NamedTuple):
-    """Log-probability and entropy of R actions under R outputs of an actor."""
+    """Log-probability and entropy of R actions under R outputs of an actor, with the derivatives of both."""
 
     log_prob: Tensor
     """float[R], nats."""
     entropy: Tensor
     """float[R], nats."""
+    pull: Pull
+    """Maps the gradient of a loss by log_prob, float[R], and by the entropy of a row, a number, to the gradients by the
+    P outputs of the actor, float[R, P], and by the S numbers of spread, float[S]."""
 
 
 class Discrete:
@@ -74,10 +81,19 @@ class Discrete:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-probability and entropy of `coordinates` int64[R, 1] under the logits float[R, A].
 
-        `spread` is not used. Axes: R rows, A allocations.
+        `pull` of the result takes a loss's gradients with respect to log-probability and entropy, and returns those
+        with respect to the logits and `spread` (empty here). Axes: R rows, A allocations.
         """
         logs = torch.log_softmax(actor, -1)
-        return Evaluation(logs.gather(-1, coordinates).squeeze(-1), -(logs.exp() * logs).sum(-1))
+        chances = logs.exp()
+        entropy = -(chances * logs).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            # d log p_a / d z = [a] - p;  dH / dz = -p (log p + H)
+            slope = (logs + entropy.unsqueeze(-1)).mul_(d_entropy).add_(d_log_prob.unsqueeze(-1)).mul_(chances).neg_()
+            return slope.scatter_add_(-1, coordinates, d_log_prob.unsqueeze(-1)), spread
+
+        return Evaluation(logs.gather(-1, coordinates).squeeze(-1), entropy, pull)
 
 
 class Gaussian:
@@ -128,12 +144,23 @@ class Gaussian:
         """Return log-density and entropy of `coordinates` float[R, K] under the Gaussian.
 
         Density and entropy refer to the coordinates before the transformation by softmax or tanh. `actor` is the mean
-        float[R, K], `spread` the log standard deviation float[K]. Axes: R rows, K coordinates of an action.
+        float[R, K], `spread` the log standard deviation float[K]. `pull` of the result takes a loss's gradients with
+        respect to log-density and entropy, and returns those with respect to `actor` and `spread`. Axes: R rows, K
+        coordinates of an action.
         """
-        z = (coordinates - actor) * torch.exp(-spread)
+        sharpness = torch.exp(-spread)
+        z = (coordinates - actor).mul_(sharpness)
+        squares = z * z
         width = spread.sum()
-        log_prob = -0.5 * (z * z).sum(-1) - (width + 0.5 * LOG_2PI * self.outputs)
-        return Evaluation(log_prob, (width + 0.5 * (1.0 + LOG_2PI) * self.outputs).expand(log_prob.shape))
+        log_prob = squares.sum(-1).mul_(-0.5).sub_(width + 0.5 * LOG_2PI * self.outputs)
+        entropy = (width + 0.5 * (1.0 + LOG_2PI) * self.outputs).expand(log_prob.shape)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_row = d_log_prob.unsqueeze(-1)
+            d_spread = (squares - 1.0).mul_(by_row).sum(0).add_(d_entropy * len(log_prob))
+            return z.mul_(by_row).mul_(sharpness), d_spread
+
+        return Evaluation(log_prob, entropy, pull)
 
 
 class Dirichlet:
@@ -173,14 +200,24 @@ class Dirichlet:
     def judge(self, actor: Tensor, spread: Tensor, coordinates: Tensor) -> Evaluation:
         """Return log-density and entropy of the weights whose logarithms are `coordinates` float[R, A].
 
-        The distribution is Dirichlet's, and `spread` is not used. Axes: R rows, A weights.
+        The distribution is Dirichlet's. `pull` of the result takes a loss's gradients with respect to log-density and
+        entropy, and returns those with respect to `actor` and `spread` (empty here). Axes: R rows, A weights.
         """
         alpha = _concentration(actor)
         total = alpha.sum(-1)
+        digamma, digamma_total = torch.digamma(alpha), torch.digamma(total)
         log_beta = torch.lgamma(alpha).sum(-1) - torch.lgamma(total)
         log_prob = ((alpha - 1.0) * coordinates).sum(-1) - log_beta
-        excess = ((alpha - 1.0) * torch.digamma(alpha)).sum(-1)
-        return Evaluation(log_prob, log_beta + (total - self.outputs) * torch.digamma(total) - excess)
+        entropy = log_beta + (total - self.outputs) * digamma_total - ((alpha - 1.0) * digamma).sum(-1)
+
+        def pull(d_log_prob: Tensor, d_entropy: float) -> tuple[Tensor, Tensor]:
+            by_log_prob = coordinates - digamma + digamma_total.unsqueeze(-1)
+            curve = (total - self.outputs) * torch.polygamma(1, total)
+            by_entropy = curve.unsqueeze(-1) - (alpha - 1.0) * torch.polygamma(1, alpha)
+            slope = by_log_prob * d_log_prob.unsqueeze(-1) + by_entropy * d_entropy
+            return slope * torch.sigmoid(actor), spread  # sigmoid is the derivative of softplus in `_concentration`
+
+        return Evaluation(log_prob, entropy, pull)
 
 
 Family = Discrete | Gaussian | Dirichlet

@@ -10,7 +10,8 @@ of the next episode: so the last observation of a cut episode is stored, with th
 ended episode would reach the next episode: so the carry is cleared. An environment may overwrite its observation: so
 the rollout copies it.
 
-What the order guarantees. The carry of a cut episode is stored first and cleared after that.
+What the order guarantees. The carry of a cut episode is stored first and cleared after that. The network runs the last
+observations first and the rows after them, because the network's `pull` differentiates its last recorded run.
 
 Source of the advantages: Schulman et al. 2016, equation 16.
 """
@@ -67,16 +68,21 @@ class Rollout:
         """Episodes that a time limit ended: step, indices of their environments, last observations, carry for these."""
         self.returns = torch.zeros(0, device=device)
         """float32[E]: total rewards of the episodes that ended in these rows."""
+        self._recorded = False
 
     def collect(
-        self, network: ActorCritic, family: Family, now: Now, random: torch.Generator
+        self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
     ) -> Generator[Tensor, Step, Now]:
         """Fill every row of the rollout from the state `now`, with one device transfer per step.
 
         Returns the environments' state afterwards. The function is a generator: it yields actions, and is sent the
         steps that follow from the actions.
+
+        With `keep`, a network that can do so records its passes. The passes then serve `value` and the gradient, until
+        the weights change.
         """
         observation, started, carry, earned = now
+        self._recorded = keep and network.records
         self.carry = carry
         self.started[0] = started
         self._cut.clear()
@@ -84,7 +90,10 @@ class Rollout:
         # the four are views of the tensors of this rollout at step t, filled here
         for t, (observation_row, action_row, reward_row, done_row) in enumerate(self._rows):
             observation_row.copy_(observation)
-            actor, carry = network.act(observation_row, carry)
+            if self._recorded:
+                actor = network.record(observation_row, t, self.length)
+            else:
+                actor, carry = network.act(observation_row, carry)
             action_row.copy_(family.sample(actor, spread, random))
             step = yield action_row
             observation = step.observation
@@ -108,15 +117,18 @@ class Rollout:
     ) -> tuple[Tensor, Tensor, Heads]:
         """Return (advantages float32[T, B], critic targets float32[T, B], the network's outputs for the rows).
 
-        With `keep`, the outputs have their autograd graph. `trace` is lambda of the advantage estimates. Axes: T steps,
-        B environments.
+        With `keep`, the network records this run, so that its `pull` can compute gradients. `trace` is lambda of the
+        advantage estimates. Axes: T steps, B environments.
         """
+        # the last observations are first, because `keep` applies to the last run
         last = self._last_values(network, now)
-        heads = network.run(self.observation, self.started, self.carry, keep=keep)
-        value = heads.value.detach()
-        following = torch.cat([value[1:], last.unsqueeze(0)]).where(~self.done, self.cut_value)
-        advantage = advantages(self.reward, value, following, self.done, gamma, trace)
-        return advantage, advantage + value, heads
+        if self._recorded:
+            heads = network.recorded(self.observation)
+        else:
+            heads = network.run(self.observation, self.started, self.carry, keep=keep)
+        following = torch.cat([heads.value[1:], last.unsqueeze(0)]).where(~self.done, self.cut_value)
+        advantage = advantages(self.reward, heads.value, following, self.done, gamma, trace)
+        return advantage, advantage + heads.value, heads
 
     def _last_values(self, network: ActorCritic, now: Now) -> Tensor:
         """Return the values float[B] of the observations after the rollout.

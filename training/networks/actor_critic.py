@@ -9,7 +9,7 @@ depend on earlier draws: so layers draw from the generator of their seed alone.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +29,9 @@ class Heads(NamedTuple):
 class ActorCritic(nn.Module):
     """A policy and a value in one network. `carry` float[B, C] is its recurrent state; C is 0 without recurrence.
 
-    A subclass adds `forward`, which maps observations float[.., D] to Heads, and `write`, and calls `_flatten` when its
-    parameters exist. A recurrent one also has `begin`, `act` and `run` of its own.
+    A subclass adds `write`, `act` and `run`, and calls `_flatten` when its parameters exist. The gradient is by
+    autograd, over the outputs that `run` passed to `_keep`, unless the subclass overrides `pull`. In this base class
+    these methods raise NotImplementedError.
     """
 
     recurrent: ClassVar[bool] = False
@@ -38,11 +39,10 @@ class ActorCritic(nn.Module):
     vector: Tensor
     """float[M]: every parameter; writes to it change the network."""
     gradient: Tensor
-    """float[M]: the result of the last `slope`."""
-    leaves: list[Tensor]
-    """All parameters."""
+    """float[M]: the result of the last `pull`."""
     spread: nn.Parameter
     """float[S]: distribution parameters that do not depend on the observation."""
+    _heads: Heads | None = None
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the actor to an ONNX graph, with the node `given` as its input. Returns the name of its output.
@@ -56,55 +56,69 @@ class ActorCritic(nn.Module):
         """Return the initial recurrent state (carry) float[B, C] of B new episodes."""
         return self.vector.new_zeros((batch, 0))
 
-    @torch.no_grad()
     def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
         """Map observations float[B, D] to actor outputs float[B, P] and the next recurrent state, without autograd.
 
-        Axes: B environments, D entries of an observation, P outputs of the actor.
+        Raises NotImplementedError in this base class. Axes: B environments, D entries of an observation, P outputs of
+        the actor.
         """
-        return self(observation).actor, carry
+        raise NotImplementedError
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         """Run on observations float[T, B, D]; `started` bool[T, B] is True for the first observation of an episode.
 
-        Only with `keep` do the outputs have their autograd graph. Axes: T steps, B environments, D entries of an
-        observation.
+        Only a run with `keep` may be followed by `pull`, which computes gradients.
+
+        Raises NotImplementedError in this base class. Axes: T steps, B environments, D entries of an observation.
         """
-        with torch.set_grad_enabled(keep):
-            heads: Heads = self(observation)
-        return heads
-
-    def _flatten(self) -> None:
-        self.leaves = list(self.parameters())
-        self.vector, self.gradient = flatten(self.leaves)
-
-
-class Flat(Protocol):
-    """A network whose parameters, the `leaves`, have their gradients in one vector."""
-
-    gradient: Tensor
+        raise NotImplementedError
 
     @property
-    def leaves(self) -> list[Tensor]: ...
+    def records(self) -> bool:
+        """Whether `record` may replace `run`: the passes that choose actions then store the activations that a gradient
+        needs.
+        """
+        return False
 
+    def record(self, observation: Tensor, step: int, steps: int) -> Tensor:
+        """Map the observations float[B, D] of step `step` of `steps` to actor outputs float[B, P], and store the
+        activations. Steps come in order, from 0.
 
-def slope(network: Flat, loss: Tensor) -> Tensor:
-    """Return the gradient float[M] of a loss by the M parameters of one network, which is also its `gradient`.
+        Raises NotImplementedError unless the network `records`. Axes: B environments, D entries of an observation, P
+        outputs of the actor.
+        """
+        raise NotImplementedError
 
-    Other networks that the loss went through keep theirs.
-    """
-    network.gradient.zero_()
-    loss.backward(inputs=network.leaves)  # type: ignore[no-untyped-call]
-    return network.gradient
+    def recorded(self, observation: Tensor) -> Heads:
+        """Return the outputs for `observation` float[T, B, D], the observations of all recorded steps, in order.
 
+        `pull` may follow, to compute gradients. The next call of `record` overwrites the outputs. Raises
+        NotImplementedError unless the network `records`. Axes: T steps, B environments, D entries of an observation.
+        """
+        raise NotImplementedError
 
-def rounded(x: Tensor, linear_layer: nn.Linear) -> Tensor:
-    """Map rows float32[R, I] to float32[R, O] by a layer whose product has factors rounded to bfloat16; the bias is
-    added in float32.
+    def pull(self, d_actor: Tensor, d_spread: Tensor, d_value: Tensor) -> None:
+        """Compute the gradient of a loss with respect to all parameters and write it into `gradient`. The arguments are
+        the derivatives with respect to the actor's outputs, the spread and the value of the last `run` with `keep`.
+        """
+        assert self._heads is not None
+        heads, self._heads = self._heads, None
+        self.gradient.zero_()
+        slopes = [d_actor.view_as(heads.actor), d_value.view_as(heads.value)]
+        torch.autograd.backward(heads, slopes, inputs=self._leaves)
+        if d_spread.numel():
+            slope_of(self.spread).copy_(d_spread)
 
-    Axes: I inputs, O outputs.
-    """
-    return torch.mm(x.bfloat16(), linear_layer.weight.t().bfloat16()).float() + linear_layer.bias
+    def _flatten(self) -> None:
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._leaves = [parameter for parameter in self.parameters() if parameter is not self.spread]
+
+    def _keep(self, heads: Heads) -> Heads:
+        """Store outputs with their autograd graph, from which `pull` computes gradients. Return the outputs without the
+        graph.
+        """
+        self._heads = heads
+        return Heads(heads.actor.detach(), heads.value.detach())
 
 
 def flatten(parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -103,5 +103,5 @@ class Lstm(ActorCritic):
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         with torch.set_grad_enabled(keep):
-            heads: Heads = self(observation, started, carry)
-        return heads
+            heads = self(observation, started, carry)
+        return self._keep(heads) if keep else heads

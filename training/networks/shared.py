@@ -148,6 +148,15 @@ class Shared(ActorCritic):
         mean = x.mean(-2)
         return Heads(scores(x, mean, self.score, self.cash), self.critic(mean).squeeze(-1))
 
+    @torch.no_grad()
+    def act(self, observation: Tensor, carry: Tensor) -> tuple[Tensor, Tensor]:
+        return self(observation).actor, carry
+
+    def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
+        with torch.set_grad_enabled(keep):
+            heads: Heads = self(observation)
+        return self._keep(heads) if keep else heads
+
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the nodes that map an observation float[1, D] to the actor's outputs float[1, P] to an ONNX graph.
 

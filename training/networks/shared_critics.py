@@ -4,13 +4,15 @@ The networks encode assets like the networks of `quantd.training.networks.shared
 asset in the action beside the asset's entries, and takes the mean over assets. So the sessions of all assets teach the
 same parameters, and no result depends on the order of the assets.
 
-What can go wrong. An allocation over several assets has no score of one asset: so the number of allocations is checked.
+What can go wrong. A gradient by actions would overwrite the critics' stored gradient: so autograd is asked for the
+gradient by the actions alone. A target network would keep a graph that nothing uses: so no graph is made where no
+parameter learns. An allocation over several assets has no score of one asset: so the number of allocations is checked.
 """
 
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,26 @@ from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.q_network import Noise
 from quantd.training.networks.shared import Body, scores, write_scores
 from quantd.training.networks.sizes import Layout
+
+
+class Acted(NamedTuple):
+    """Outputs float[R, N] of an actor with their autograd graph.
+
+    Axes: R observations, N assets.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+
+class Judged(NamedTuple):
+    """Values float[2, R] of actions float[R, A], with their autograd graph.
+
+    Axes: R observations, A entries of an action.
+    """
+
+    values: Tensor
+    action: Tensor
 
 
 class SharedActor(nn.Module):
@@ -46,16 +68,30 @@ class SharedActor(nn.Module):
         self.body = Body(observation_size, layout, hidden, random)
         self.mean, self.spread = (layer(hidden[-1], 1, 0.01, random) for _ in range(2))
         nn.init.constant_(self.mean.bias, invested)
-        self.leaves: Final[list[Tensor]] = list(self.parameters())
-        self.vector, self.gradient = flatten(self.leaves)
+        self.vector, self.gradient = flatten(list(self.parameters()))
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log standard deviation, float32[R, N] each, one coordinate per asset.
 
         Axes: R observations, N assets.
         """
-        x = self.body(observation)
-        return self.mean(x).squeeze(-1), bounded(self.spread(x).squeeze(-1))
+        mean, spread = self._heads(observation)
+        return mean, bounded(spread)
+
+    def run(self, observation: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """Return (mean, log standard deviation before `bounded` limits it, stored values), which `pull` needs for the
+        gradient.
+        """
+        with torch.enable_grad():
+            kept = self._heads(observation)
+        return kept.mean.detach(), kept.spread.detach(), kept
+
+    def pull(self, d_mean: Tensor, d_spread: Tensor, kept: Any) -> None:
+        """Compute a loss's gradient with respect to all parameters, from the gradients with respect to mean (`d_mean`)
+        and log standard deviation (`d_spread`).
+        """
+        self.gradient.zero_()
+        torch.autograd.backward(kept, (d_mean, d_spread))
 
     def write(self, graph: Graph, given: str, prefix: str = "") -> str:
         """Add the nodes that compute the mean float[1, N] from an observation. Returns the name of the mean in `graph`.
@@ -63,6 +99,10 @@ class SharedActor(nn.Module):
         `given` is the name of the observation, float[1, D]. Axes: N assets, D entries of an observation.
         """
         return write_scores(graph, self.body.write(graph, given, prefix), self.mean, None, prefix)
+
+    def _heads(self, observation: Tensor) -> Acted:
+        x = self.body(observation)
+        return Acted(self.mean(x).squeeze(-1), self.spread(x).squeeze(-1))
 
 
 class SharedCritics(nn.Module):
@@ -87,8 +127,8 @@ class SharedCritics(nn.Module):
         # 1.0 is the gain of the initial weights
         self.heads = nn.ModuleList(layer(hidden[-1], 1, 1.0, random) for _ in range(2))
         self.assets: Final = layout.assets
-        self.leaves: Final[list[Tensor]] = list(self.parameters())
-        self.vector, self.gradient = flatten(self.leaves)
+        self.vector, self.gradient = flatten(list(self.parameters()))
+        self._leaves: Final = list(self.parameters())
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         """Return the values float32[2, R] by both critics of R observations and actions."""
@@ -98,6 +138,29 @@ class SharedCritics(nn.Module):
             for body, head in zip(self.pair, self.heads, strict=True)
         ]
         return torch.stack(values)
+
+    def run(self, observation: Tensor, action: Tensor) -> tuple[Tensor, Any]:
+        """Return the values float32[2, R], and stored values, from which `pull` and `by_action` compute gradients."""
+        learns = self._leaves[0].requires_grad
+        action = action.detach().requires_grad_(learns)
+        with torch.set_grad_enabled(learns):
+            values = self(observation, action)
+        return values.detach(), Judged(values, action)
+
+    def pull(self, d: Tensor, kept: Any) -> None:
+        """Compute a loss's gradient with respect to all parameters, from the gradients `d` float32[2, R] with respect
+        to the values.
+        """
+        self.gradient.zero_()
+        torch.autograd.backward(kept.values, d, inputs=self._leaves)
+
+    def by_action(self, d: Tensor, kept: Any, size: int) -> Tensor:
+        """Return the gradients float32[R, size] of a loss with respect to the last `size` entries of the actions.
+
+        `d` float32[2, R] are the gradients of the loss with respect to the values. The stored gradient is unchanged.
+        """
+        (slope,) = torch.autograd.grad(kept.values, kept.action, d)
+        return slope[:, -size:]
 
 
 RESTING: Final = 0.1

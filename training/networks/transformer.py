@@ -214,7 +214,8 @@ class Transformer(ActorCritic):
 
     def run(self, observation: Tensor, started: Tensor, carry: Tensor, *, keep: bool = False) -> Heads:
         if keep:
-            return super().run(observation, started, carry, keep=True)
+            with torch.enable_grad():
+                return self._keep(self(observation))
         with torch.no_grad():
             heads = self._in_parts(observation.reshape(-1, observation.shape[-1]))
         shape = observation.shape[:-1]

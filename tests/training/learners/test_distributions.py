@@ -1,4 +1,4 @@
-"""Actions' distributions against torch.distributions and integrals."""
+"""Actions' distributions against torch.distributions and integrals; every slope against autograd."""
 
 import math
 
@@ -48,6 +48,24 @@ def test_log_probability_and_entropy_are_those_of_torch(distribution: Family, se
 
 
 @pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
+@settings(max_examples=examples(25), deadline=None)
+@given(seed=SEEDS)
+def test_slopes_are_those_of_autograd(distribution: Family, seed: int) -> None:
+    actor, spread, random = outputs(distribution, seed)
+    coordinates = distribution.coordinates(distribution.sample(actor, spread, random))
+    by_log_prob = torch.randn(len(actor), generator=random, dtype=torch.float64)
+    d_actor, d_spread = distribution.judge(actor, spread, coordinates).pull(by_log_prob, 0.7)
+    actor.requires_grad_()
+    spread.requires_grad_()
+    judged = distribution.judge(actor, spread, coordinates)
+    loss = (judged.log_prob * by_log_prob).sum() + 0.7 * judged.entropy.sum()
+    expected_slopes = torch.autograd.grad(loss, [actor, spread], allow_unused=True)
+    torch.testing.assert_close(d_actor, expected_slopes[0])
+    if distribution.spread:
+        torch.testing.assert_close(d_spread, expected_slopes[1])
+
+
+@pytest.mark.parametrize("distribution", FAMILIES, ids=NAMES)
 def test_actions_are_drawn_as_often_as_judged(distribution: Family) -> None:
     actor, spread, random = outputs(distribution, 3, rows=1)
     drawn = distribution.sample(actor.expand(40_000, -1).contiguous(), spread, random)
@@ -75,10 +93,9 @@ def test_actions_are_allowed_and_finite_however_extreme_the_outputs(distribution
             assert (action >= 0.0).all()
             torch.testing.assert_close(action.sum(-1), torch.ones(50))
     action = distribution.sample(actor, spread, random)
-    judged = distribution.judge(actor.requires_grad_(), spread, distribution.coordinates(action))
+    judged = distribution.judge(actor, spread, distribution.coordinates(action))
     assert judged.log_prob.isfinite().all()
-    (slope,) = torch.autograd.grad((judged.log_prob + 0.1 * judged.entropy).sum(), actor)
-    assert slope.isfinite().all()
+    assert all(slope.isfinite().all() for slope in judged.pull(torch.ones(50), 0.1))
 
 
 def test_drawn_weights_keep_off_the_edge() -> None:

@@ -1,4 +1,4 @@
-"""PPO and A2C: losses_of are autograd's, problems with a known best are solved, a seed makes a training, resumed
+"""PPO and A2C: slopes are autograd's, problems with a known best are solved, a seed makes a training, resumed
 or not."""
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quantd.training.learners.a2c import A2cPlan
-from quantd.training.learners.algorithms.proximal_policy import Batch, Ppo, losses_of
+from quantd.training.learners.algorithms.proximal_policy import Batch, Ppo, slopes
 from quantd.training.learners.algorithms.synchronous_actor_critic import A2c
 from quantd.training.learners.distributions import Discrete
 from quantd.training.learners.network_plan import NetworkPlan
@@ -97,22 +97,31 @@ def test_a_recurrent_policy_remembers_what_a_feed_forward_one_cannot() -> None:
 @pytest.mark.requirement("R-068")
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), clip=st.sampled_from([0.05, 0.2, 0.5]))
-def test_ppos_loss_is_the_published_one(seed: int, clip: float) -> None:
+def test_ppos_slopes_are_autograds_of_the_published_loss(seed: int, clip: float) -> None:
     random = torch.Generator().manual_seed(seed)
     rows, plan = 12, PpoPlan(clip=clip, entropy_weight=0.03, value_weight=0.7)
-    actor, value = torch.randn((rows, 3), generator=random).double(), torch.randn(rows, generator=random).double()
+    actor = torch.randn((rows, 3), generator=random, dtype=torch.float64, requires_grad=True)
+    value = torch.randn(rows, generator=random, dtype=torch.float64, requires_grad=True)
     actions, none = Discrete(3), torch.zeros(0, dtype=torch.float64)
     coordinates = torch.randint(3, (rows, 1), generator=random)
     judged = actions.judge(actor, none, coordinates)
-    old = judged.log_prob + 0.3 * torch.randn(rows, generator=random, dtype=torch.float64)
+    old = judged.log_prob.detach() + 0.3 * torch.randn(rows, generator=random, dtype=torch.float64)
     advantage, target = torch.randn((2, rows), generator=random, dtype=torch.float64)
-    loss, parts = losses_of(judged, value, Batch(none, none, none, coordinates, old, advantage, target), plan)
+    batch = Batch(none, none, none, coordinates, old, advantage, target)
+
     scaled = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
     ratio = (judged.log_prob - old).exp()
     surrogate = torch.minimum(ratio * scaled, ratio.clamp(1 - clip, 1 + clip) * scaled).mean()
-    squared, entropy = ((value - target) ** 2).mean(), judged.entropy.mean()
-    assert float(loss) == pytest.approx(float(-surrogate + 0.7 * squared - 0.03 * entropy))
-    assert parts[:3].tolist() == pytest.approx([-float(surrogate), float(squared), float(entropy)])
+    loss = -surrogate + 0.7 * ((value - target) ** 2).mean() - 0.03 * judged.entropy.mean()
+    d_actor, d_value = torch.autograd.grad(loss, [actor, value])
+
+    with torch.no_grad():
+        slope = slopes(actions.judge(actor, none, coordinates), value.detach(), batch, plan, tell=True)
+        torch.testing.assert_close(
+            actions.judge(actor, none, coordinates).pull(slope.log_prob, slope.entropy)[0], d_actor
+        )
+    torch.testing.assert_close(slope.value, d_value)
+    assert float(slope.losses[0]) == pytest.approx(float(-surrogate.detach()))
 
 
 SMALL: dict[str, PpoPlan | A2cPlan] = {
@@ -176,15 +185,14 @@ def test_a_training_that_diverges_says_after_how_many_steps(plan: PpoPlan | A2cP
 
 def test_a_policy_moves_at_most_by_its_step_and_not_at_all_where_the_ratio_is_beyond_the_clip() -> None:
     actions, none = Discrete(2), torch.zeros(0)
-    actor, coordinates = torch.zeros((2, 2), requires_grad=True), torch.tensor([[0], [0]])
+    actor, coordinates = torch.zeros((2, 2)), torch.tensor([[0], [0]])
     judged = actions.judge(actor, none, coordinates)
     # the first row's chance has doubled since, the second's has not changed
-    old = judged.log_prob.detach() - torch.tensor([0.6931, 0.0])
+    old = judged.log_prob - torch.tensor([0.6931, 0.0])
     batch = Batch(none, none, none, coordinates, old, torch.tensor([1.0, -1.0]), torch.zeros(2))
-    loss, _ = losses_of(judged, torch.zeros(2), batch, PpoPlan(entropy_weight=0.0))
-    (by_logits,) = torch.autograd.grad(loss, actor)
-    assert by_logits[0].tolist() == [0.0, 0.0]
-    assert float(by_logits[1, 0]) > 0.0
+    slope = slopes(judged, torch.zeros(2), batch, PpoPlan(), tell=False)
+    assert float(slope.log_prob[0]) == 0.0
+    assert float(slope.log_prob[1]) > 0.0
 
 
 @pytest.mark.requirement("R-081")

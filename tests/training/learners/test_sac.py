@@ -16,7 +16,7 @@ from quantd.training.learners.distributions import uniform
 from quantd.training.learners.record import Report
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
-from quantd.training.networks.gaussian import GaussianActor, TwinCritics
+from quantd.training.networks.gaussian import GaussianActor, TwinCritics, bounded
 from tests.support.artifacts import session_of
 from tests.support.examples import examples
 from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
@@ -147,6 +147,54 @@ def values_of(critics: TwinCritics, observation: Tensor, action: Tensor) -> Tens
             x = torch.relu(rounded if critics.rounded else layer(x))
         values.append(value(x).squeeze(-1))
     return torch.stack(values)
+
+
+@pytest.mark.parametrize(("bfloat16", "near"), [(False, 1e-5), (True, 3e-2)])
+def test_slopes_are_those_of_autograd(bfloat16: bool, near: float) -> None:
+    random = torch.Generator().manual_seed(5)
+    actor = GaussianActor(9, 3, random, hidden=(16, 12), bfloat16=bfloat16)
+    critics = TwinCritics(9, 4, random, hidden=(16, 12), bfloat16=bfloat16)
+    observations, actions = torch.randn(40, 9, generator=random), torch.rand(40, 4, generator=random)
+    d_mean, d_spread, d_value = (torch.randn(size, generator=random) for size in ((40, 3), (40, 3), (2, 40)))
+
+    def close(tensor: Tensor, expected: Tensor) -> None:
+        assert float((tensor - expected).detach().norm()) <= near * float(expected.detach().norm())
+
+    mean, spread, kept = actor.run(observations)
+    outputs = actor(observations)
+    close(mean, outputs[0])
+    close(bounded(spread), outputs[1])
+    slope = spread.clone().requires_grad_()
+    (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
+    actor.pull(d_mean, through, kept)
+    expected = torch.autograd.grad(outputs, list(actor.parameters()), (d_mean, d_spread))
+    close(actor.gradient, torch.cat([gradient.reshape(-1) for gradient in expected]))
+
+    action_leaf = actions.clone().requires_grad_()
+    values, tapes = critics.run(observations, actions)
+    worth = values_of(critics, observations, action_leaf)
+    close(values, worth)
+    critics.gradient.fill_(7.0)
+    by_action = critics.by_action(d_value, tapes, 4)
+    assert bool((critics.gradient == 7.0).all())
+    critics.pull(d_value, tapes)
+    *by_leaf, slope_by_action = torch.autograd.grad(worth, [*critics.parameters(), action_leaf], d_value)
+    close(critics.gradient, torch.cat([gradient.reshape(-1) for gradient in by_leaf]))
+    close(by_action, slope_by_action)
+
+
+@pytest.mark.parametrize("kind", ["box", "simplex"])
+def test_the_written_out_gradient_of_a_draw_is_autograds(kind: Kind) -> None:
+    random = torch.Generator().manual_seed(2)
+    squash = Squash(kind, 4)
+    mean, log_spread, noise = (torch.randn((7, squash.family.outputs), generator=random) for _ in range(3))
+    by_action = torch.randn((7, 4), generator=random)
+    mean.requires_grad_(), log_spread.requires_grad_()
+    action, log_prob = squash.draw(mean, log_spread, noise)
+    expected_slopes = torch.autograd.grad((action * by_action).sum() + 0.3 * log_prob.sum(), (mean, log_spread))
+    shift = noise * log_spread.detach().exp()
+    slopes = squash.pull(action.detach(), by_action, torch.tensor([0.3]), shift)
+    torch.testing.assert_close(slopes, expected_slopes, rtol=1e-4, atol=1e-5)
 
 
 def test_one_update_moves_everything_by_its_equation() -> None:

@@ -1,15 +1,19 @@
-"""MLP and LSTM: products in bfloat16, memory, graphs that are the same functions, a seed that makes a network."""
+"""MLP and LSTM: gradients are autograd's, graphs are the same functions, a seed makes a network."""
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quantd.training.learners.distributions import family
 from quantd.training.market.terms import Kind
-from quantd.training.networks.actor_critic import slope
+from quantd.training.networks import mlp
+from quantd.training.networks.actor_critic import Heads
 from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
 from tests.support.artifacts import session_of
+from tests.support.examples import examples
 
 KINDS: list[tuple[Kind, str]] = [
     ("discrete", "softmax_gaussian"),
@@ -36,6 +40,47 @@ def test_the_default_is_a_shared_trunk_of_256_with_two_heads() -> None:
     assert [norm.normalized_shape for _, norm in network.blocks] == [(256,), (256,)]
     assert (network.actor.in_features, network.actor.out_features) == (256, 6)
     assert (network.critic.in_features, network.critic.out_features) == (256, 1)
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    rows=st.sampled_from([1, 2, 9, mlp.PART, mlp.PART + 1, 3 * mlp.PART - 1]),
+    hidden=st.sampled_from([(8,), (8, 16), (5, 5, 5)]),
+)
+def test_the_mlps_written_out_gradient_is_autograds(seed: int, rows: int, hidden: tuple[int, ...]) -> None:
+    network = disturbed(Mlp(4, 3, 2, random_of(seed), hidden=hidden), seed)
+    random = random_of(seed + 1)
+    observations, d_actor = torch.randn((rows, 4), generator=random), torch.randn((rows, 3), generator=random)
+    d_value, d_spread = torch.randn(rows, generator=random), torch.randn(2, generator=random)
+    trunk = network.trunk(observations)  # with torch's tanh
+    heads = Heads(network.actor(trunk), network.critic(trunk).squeeze(-1))
+    ((heads.actor * d_actor).sum() + (heads.value * d_value).sum() + (network.spread * d_spread).sum()).backward()
+    expected_gradient = network.gradient.clone()
+    network.gradient.fill_(7.0)
+    ran = network.run(observations, torch.zeros(rows), network.begin(rows), keep=True)
+    network.pull(d_actor, d_spread, d_value)
+    torch.testing.assert_close(ran.actor, heads.actor.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(network.gradient, expected_gradient, rtol=1e-4, atol=2e-5 * rows**0.5)
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(5, 8), (3, mlp.PART), (20, 32)])
+def test_passes_recorded_step_by_step_give_the_outputs_and_the_gradient_of_one_run(steps: int, batch: int) -> None:
+    network = disturbed(Mlp(4, 3, 2, random_of(1), hidden=(8, 16)), 1)
+    observations = torch.randn((steps, batch, 4), generator=random_of(2))
+    slopes = tuple(torch.randn(shape, generator=random_of(3)) for shape in ((steps, batch, 3), (2,), (steps, batch)))
+    assert network.records
+    ran = network.run(observations, torch.zeros(steps, batch), network.begin(batch), keep=True)
+    network.pull(*slopes)
+    expected_gradient = network.gradient.clone()
+    network.record(observations[0], 0, steps)
+    acted = [network.record(row, number, steps) for number, row in enumerate(observations)]
+    recording = network.recorded(observations)
+    network.pull(*slopes)
+    torch.testing.assert_close(torch.stack(acted), ran.actor)
+    torch.testing.assert_close(recording.actor, ran.actor)
+    torch.testing.assert_close(recording.value, ran.value)
+    torch.testing.assert_close(network.gradient, expected_gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_further() -> None:
@@ -106,11 +151,8 @@ def test_bfloat16_products_come_near_the_gradient_of_float32() -> None:
     plain, rounded = (Mlp(8, 3, 0, random_of(1), bfloat16=on) for on in (False, True))
     observations, d_actor = torch.randn((64, 8), generator=random_of(2)), torch.randn((64, 3), generator=random_of(3))
     for network in (plain, rounded):
-        network.gradient.fill_(7.0)
-        heads = network.run(observations, torch.zeros(64), network.begin(64), keep=True)
-        loss = (heads.actor * d_actor).sum() + heads.value.sum()
-        expected = torch.autograd.grad(loss, network.leaves, retain_graph=True, allow_unused=True)
-        torch.testing.assert_close(slope(network, loss)[-4:], torch.cat([leaf.reshape(-1) for leaf in expected[-2:]]))
+        network.run(observations, torch.zeros(64), network.begin(64), keep=True)
+        network.pull(d_actor, torch.zeros(0), torch.ones(64))
     assert not torch.equal(plain.gradient, rounded.gradient)
     distance = (plain.gradient - rounded.gradient).norm() / plain.gradient.norm()
     assert float(distance) < 0.02

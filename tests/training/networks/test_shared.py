@@ -83,6 +83,27 @@ def test_the_plan_says_where_the_weights_are() -> None:
     assert without.weights is None
 
 
+@pytest.mark.parametrize("kind", ["simplex", "box"])
+@pytest.mark.parametrize("layout", [LAYOUT, GAINS], ids=["one for all", "gains"])
+def test_the_gradient_is_autograds_and_acting_gives_the_same(layout: Layout, kind: Kind) -> None:
+    network = network_of(3, kind, layout=layout)
+    seen = torch.randn((5, 40, SIZE), generator=random_of(4))
+    heads = network(seen)
+    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
+    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
+    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
+    expected = torch.autograd.grad(heads, leaves, [d_actor, d_value])
+    network.gradient.fill_(7.0)
+    started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
+    ran = network.run(seen, started, carry, keep=True)
+    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
+    for leaf, slope in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.spread.grad, d_spread)
+    acted, _ = network.act(seen[0], carry)
+    torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("kind", "simplex"), [("simplex", "softmax_gaussian"), ("simplex", "dirichlet"), ("box", "softmax_gaussian")]
 )

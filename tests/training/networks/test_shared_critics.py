@@ -18,6 +18,7 @@ from quantd.training.learners.sac import SacPlan
 from quantd.training.market.tensors import grid
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
+from quantd.training.networks.gaussian import bounded
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.shared_critics import SharedActor, SharedCritics, SharedQ
 from quantd.training.networks.sizes import Layout
@@ -72,6 +73,40 @@ def test_a_permutation_of_the_assets_permutes_coordinates_and_scores_and_leaves_
     judge = critics(4)
     near(judge(other, action[:, [*ORDER, 3]]), judge(seen, action))
     assert (judge(other, action) - judge(seen, action)).abs().max() > 1e-3, "a weight belongs to its asset"
+
+
+def test_the_actors_gradient_is_autograds() -> None:
+    network, seen = actor(), torch.randn((40, SIZE), generator=random_of(4))
+    d_mean, d_spread = torch.randn((2, 40, ASSETS), generator=random_of(5))
+    mean, spread, kept = network.run(seen)
+    by_forward = network(seen)
+    near(mean, by_forward[0])
+    near(bounded(spread), by_forward[1])
+    slope = spread.clone().requires_grad_()
+    (through,) = torch.autograd.grad(bounded(slope), slope, d_spread)
+    network.gradient.fill_(7.0)
+    network.pull(d_mean, through, kept)
+    near(network.gradient, flat(torch.autograd.grad(by_forward, list(network.parameters()), (d_mean, d_spread))))
+
+
+@pytest.mark.parametrize("actions", [ASSETS, ASSETS + 1], ids=["box", "simplex"])
+def test_the_critics_gradients_are_autograds_and_the_one_by_actions_leaves_the_stored_one(actions: int) -> None:
+    network, seen = critics(actions), torch.randn((40, SIZE), generator=random_of(4))
+    action, d = torch.rand((40, actions), generator=random_of(5)), torch.randn((2, 40), generator=random_of(6))
+    asked = action.clone().requires_grad_()
+    expected = network(seen, asked)
+    *by_leaf, by_action = torch.autograd.grad(expected, [*network.parameters(), asked], d)
+    values, kept = network.run(seen, action)
+    near(values, expected)
+    network.gradient.fill_(7.0)
+    near(network.by_action(d, kept, actions), by_action)
+    assert bool((network.gradient == 7.0).all())
+    assert (by_action[:, :ASSETS].abs() > 0.0).all()
+    values, kept = network.run(seen, action)
+    network.pull(d, kept)
+    near(network.gradient, flat(tuple(by_leaf)))
+    frozen = critics(actions).requires_grad_(False)
+    near(frozen.run(seen, action)[0], expected)
 
 
 @pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1, ASSETS + 2], ids=["no cash", "cash", "equal weight"])

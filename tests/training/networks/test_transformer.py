@@ -15,7 +15,6 @@ from quantd.training.learners.distributions import family
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
-from quantd.training.networks.actor_critic import Heads
 from quantd.training.networks.layer_stack import Linear, Perceptron
 from quantd.training.networks.sizes import Layout, Sizes
 from quantd.training.networks.transformer import Block, Encoder, Transformer
@@ -99,16 +98,27 @@ def test_the_order_of_sessions_matters() -> None:
     assert not torch.allclose(encoder(observations), encoder(other), atol=1e-3)
 
 
-def test_rows_in_parts_say_what_all_say_at_once() -> None:
-    network = network_of(3)
+@pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
+def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) -> None:
+    network = network_of(3, kind)
     observations = torch.randn((5, 40, SIZE), generator=random_of(4))
+    heads = network(observations)
+    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
+    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
+    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
+    expected_slopes = torch.autograd.grad(heads, leaves, [d_actor, d_value])
+    network.gradient.fill_(7.0)
     started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
     ran = network.run(observations, started, carry, keep=True)
-    assert ran.actor.requires_grad
+    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
+    for leaf, slope in zip(leaves, expected_slopes, strict=True):
+        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.spread.grad, d_spread)
     in_parts = network.run(observations, started, carry)
-    torch.testing.assert_close(in_parts, Heads(*(head.detach() for head in ran)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(in_parts.actor, ran.actor, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(in_parts.value, ran.value, rtol=1e-5, atol=1e-5)
     acted, _ = network.act(observations[0], carry)
-    torch.testing.assert_close(acted, in_parts.actor[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.quick_cases(3)

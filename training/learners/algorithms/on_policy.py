@@ -44,6 +44,8 @@ class OnPolicy:
 
     losses: ClassVar[tuple[str, ...]]
     rollouts_a_report: ClassVar[int] = 1
+    one_pass: ClassVar[bool] = False
+    """Whether each rollout is used once, so that its acting passes also serve the gradient."""
     plan: Any
 
     def __init__(
@@ -139,12 +141,12 @@ class OnPolicy:
         returns: list[Tensor] = []
         began, reported_steps, rollouts = time.perf_counter(), self.steps, 0
         while self.steps < steps:
-            now = yield from rollout.collect(self.network, self.family, now, self.random)
+            # a rollout that is used once keeps its acting passes for the gradient
+            now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
             self.steps += rollout.length * env.batch
             rollouts += 1
             tell = rollouts % self.rollouts_a_report == 0 or self.steps >= steps
-            with torch.enable_grad():
-                losses = self._update(rollout, now, tell)
+            losses = self._update(rollout, now, tell)
             # before the report, at which the state is saved
             self._now = now
             returns.append(rollout.returns)

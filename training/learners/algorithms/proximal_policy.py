@@ -1,5 +1,7 @@
 """Proximal policy optimisation (Schulman et al. 2017): several passes over each rollout, with bounded policy changes.
 
+The gradients of the loss are explicit; distributions and networks propagate them. A test compares them with autograd.
+
 What can go wrong. Several passes would move the policy further than its rollout justifies: so the ratio of the new
 probability of an action to the old one is clipped, and beyond the bound the gradient is 0. Single rows of a recurrent
 network would lack the state from earlier rows: so a recurrent network uses whole sequences, from the recurrent state
@@ -20,7 +22,6 @@ from quantd.training.learners.distributions import Evaluation
 from quantd.training.learners.optimisers import Adam
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.learners.rollout import Now, Rollout
-from quantd.training.networks.actor_critic import slope
 
 
 class Batch(NamedTuple):
@@ -42,26 +43,47 @@ class Batch(NamedTuple):
     """float[R]: the critic's target."""
 
 
-def losses_of(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan) -> tuple[Tensor, Tensor]:
-    """Return (loss, its reported parts float[5] in the order of `Ppo.losses`, without an autograd graph).
+class Slopes(NamedTuple):
+    """Gradients of a minibatch's loss, and its reported losses."""
 
-    The loss is value_weight x squared error - entropy_weight x entropy - clipped surrogate. The terms are equations 7
-    and 9 of Schulman et al. 2017, means over the R rows. `judged` has the log-probabilities and entropies of the
-    actions, and `value` float[R] the critic's values.
+    log_prob: Tensor
+    """float[R]."""
+    entropy: float
+    """Equal for every row."""
+    value: Tensor
+    """float[R]."""
+    losses: Tensor
+    """float[5], in the order of `Ppo.losses`."""
+
+
+def slopes(judged: Evaluation, value: Tensor, batch: Batch, plan: PpoPlan, tell: bool) -> Slopes:
+    """Return the gradients of the loss: value_weight x squared error - entropy_weight x entropy - clipped surrogate.
+
+    The terms of the loss are equations 7 and 9 of Schulman et al. 2017, means over the R rows. `judged` has the
+    log-probabilities and entropies of the actions, and `value` float[R] the critic's values. The gradients are with
+    respect to log-probability, entropy and value. With `tell`, the losses are included.
     """
+    rows = len(value)
     variance, mean = torch.var_mean(batch.advantage, correction=0)
-    advantage = (batch.advantage - mean) / (variance.sqrt() + 1e-8)
+    advantage = (batch.advantage - mean).div_(variance.sqrt_().add_(1e-8))
     log_ratio = judged.log_prob - batch.old_log_prob
     ratio = log_ratio.exp()
     surrogate = ratio * advantage
-    # beyond the bounds the clipped surrogate is constant, with gradient 0
-    clipped = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip) * advantage
-    policy, squared = -torch.minimum(surrogate, clipped).mean(), (value - batch.target).square().mean()
-    entropy = judged.entropy.mean()
-    loss = plan.value_weight * squared - plan.entropy_weight * entropy + policy
-    with torch.no_grad():
-        kl, share = (ratio - 1.0 - log_ratio).mean(), (surrogate > clipped).float().mean()
-        return loss, torch.stack([policy, squared, entropy, kl, share])
+    clipped = ratio.clamp(1.0 - plan.clip, 1.0 + plan.clip).mul_(advantage)
+    # where the clipped surrogate is the smaller one it is constant, with gradient 0
+    unclipped = surrogate <= clipped
+    error = value - batch.target
+    losses = torch.empty(0)
+    if tell:
+        policy, squared = -torch.minimum(surrogate, clipped).mean(), (error * error).mean()
+        kl = (ratio - 1.0 - log_ratio).mean()
+        losses = torch.stack([policy, squared, judged.entropy.mean(), kl, 1.0 - unclipped.float().mean()])
+    return Slopes(
+        (surrogate * unclipped).mul_(-1.0 / rows),
+        -plan.entropy_weight / rows,
+        error.mul_(2.0 * plan.value_weight / rows),
+        losses,
+    )
 
 
 class Ppo(OnPolicy):
@@ -83,31 +105,37 @@ class Ppo(OnPolicy):
         advantage, target, heads = rollout.value(network, now, plan.gamma, plan.gae_lambda)
         coordinates = self.family.coordinates(rollout.action)
         # before the first step: later log-probabilities would be those of a policy that did not act
-        with torch.no_grad():
-            old_log_prob = self._judge(heads.actor, coordinates).log_prob.view_as(advantage)
         full_batch = Batch(
-            rollout.observation, rollout.started, rollout.carry, coordinates, old_log_prob, advantage, target
-        )  # fmt: skip
+            rollout.observation,
+            rollout.started,
+            rollout.carry,
+            coordinates,
+            self._judge(heads.actor, coordinates).log_prob.view_as(advantage),
+            advantage,
+            target,
+        )
         reported = []
         for epoch in range(plan.epochs):
             for batch in self._sequences(full_batch) if network.recurrent else self._rows(full_batch):
-                losses = self._descend(batch)
-                if tell and epoch == plan.epochs - 1:
+                losses = self._descend(batch, tell=tell and epoch == plan.epochs - 1)
+                if len(losses):
                     reported.append(losses)
         return torch.stack(reported).mean(0) if reported else None
 
-    def _descend(self, batch: Batch) -> Tensor:
-        """Make one gradient step. Returns the losses float[5]."""
+    def _descend(self, batch: Batch, tell: bool) -> Tensor:
+        """Make one gradient step. Returns the losses float[5], or an empty tensor without `tell`."""
         network = self.network
         heads = network.run(batch.observation, batch.started, batch.carry, keep=True)
         judged = self._judge(heads.actor, batch.coordinates)
-        loss, losses = losses_of(judged, heads.value.reshape(-1), batch, self.plan)
-        self.optimiser.step(slope(network, loss))
-        return losses
+        slope = slopes(judged, heads.value.reshape(-1), batch, self.plan, tell)
+        d_actor, d_spread = judged.pull(slope.log_prob, slope.entropy)
+        network.pull(d_actor, d_spread, slope.value)
+        self.optimiser.step(network.gradient)
+        return slope.losses
 
     def _judge(self, actor: Tensor, coordinates: Tensor) -> Evaluation:
         rows = actor.reshape(-1, actor.shape[-1])
-        return self.family.judge(rows, self.network.spread, coordinates.reshape(len(rows), -1))
+        return self.family.judge(rows, self.network.spread.detach(), coordinates.reshape(len(rows), -1))
 
     def _rows(self, full_batch: Batch) -> Iterator[Batch]:
         """Yield every row once, in random order, in minibatches."""

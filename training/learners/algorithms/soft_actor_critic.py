@@ -9,6 +9,8 @@ temperature below 0 would reward certainty: so its logarithm is learned.
 
 What the order guarantees. The critics step first, so that the actor follows the critics as they are after their step.
 The temperature uses the entropy of the actions that the actor drew. The target networks move last.
+
+The gradients are explicit; a test compares them with autograd.
 """
 
 import math
@@ -25,8 +27,7 @@ from quantd.training.learners.record import Actor
 from quantd.training.learners.replay import Replay
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
-from quantd.training.networks.actor_critic import slope
-from quantd.training.networks.gaussian import GaussianActor, TwinCritics
+from quantd.training.networks.gaussian import HALF_RANGE, GaussianActor, TwinCritics, bounded
 from quantd.training.networks.shared import INVESTED
 from quantd.training.networks.shared_critics import SharedActor, SharedCritics
 from quantd.training.networks.sizes import required
@@ -59,6 +60,22 @@ class Squash:
             # log(1 - tanh(u)^2), appendix C, without loss of precision near log 0
             log_prob = log_prob - (2.0 * (math.log(2.0) - coordinates - softplus(-2.0 * coordinates))).sum(-1)
         return self.family.mode(coordinates), log_prob
+
+    def pull(self, action: Tensor, by_action: Tensor, by_log_prob: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a loss's gradients float[R, K] with respect to the mean, and the log standard deviation, of the
+        coordinates.
+
+        `by_action` float[R, A] and `by_log_prob`, a number, are its gradients with respect to action and log density.
+        `shift` float[R, K] is the noise from which `action` was drawn, times the standard deviation. Axes: R rows, K
+        coordinates of an action, A entries of an action.
+        """
+        if self.box:
+            # d tanh(u) / du = 1 - tanh(u)^2, and the log density falls by log of that: its derivative is 2 tanh(u)
+            by_coordinates = by_action * (1.0 - action * action) + (2.0 * by_log_prob) * action
+        else:
+            # the gradient of softmax; the last weight has no coordinate of its own
+            by_coordinates = (action * (by_action - (by_action * action).sum(-1, keepdim=True)))[:, :-1]
+        return by_coordinates, by_coordinates * shift - by_log_prob
 
 
 class Sac(OffPolicy):
@@ -105,6 +122,7 @@ class Sac(OffPolicy):
             return uniform(self.squash.box, len(observation), self.squash.action_size, self.random)
         return self.act(observation, greedy=False)
 
+    @torch.no_grad()
     def update(self, replay: Replay, tell: bool) -> Tensor | None:
         """Make one gradient step of critics, actor and temperature (the weight of the entropy).
 
@@ -114,29 +132,39 @@ class Sac(OffPolicy):
         plan, squash = self.plan, self.squash
         batch = replay.sample(plan.batch, self.random)
         temperature = self.log_temperature.exp()
-        with torch.no_grad():
-            next_mean, next_spread = self.actor.forward(batch.following)
-            next_action, next_log_prob = squash.draw(next_mean, next_spread, self._noise(next_mean))
-            # the soft value of the following state: the smaller critic's, plus temperature times entropy
-            soft_value = self.target.forward(batch.following, next_action).amin(0) - temperature * next_log_prob
-            expected = torch.addcmul(batch.reward, batch.discount, soft_value)
+        rows = len(batch.reward)
+        next_mean, next_spread, _ = self.actor.run(batch.following)
+        next_action, next_log_prob = squash.draw(next_mean, bounded(next_spread), self._noise(next_mean))
+        # the soft value of the following state: the smaller critic's, plus temperature times entropy
+        soft_value = self.target.run(batch.following, next_action)[0].amin(0) - temperature * next_log_prob
+        expected = torch.addcmul(batch.reward, batch.discount, soft_value)
         # equation 5
-        error = self.critics.forward(batch.observation, batch.action) - expected
-        critic_loss = 0.5 * (error * error).mean(-1).sum()
-        self.optimisers["critics"].step(slope(self.critics, critic_loss))
+        values, critic_pass = self.critics.run(batch.observation, batch.action)
+        error = values - expected
+        self.critics.pull(error / rows, critic_pass)
+        self.optimisers["critics"].step(self.critics.gradient)
         # equation 9
-        mean, log_spread = self.actor.forward(batch.observation)
-        action, log_prob = squash.draw(mean, log_spread, self._noise(mean))
-        action_value = self.critics.forward(batch.observation, action).min(0).values
-        actor_loss = plan.pull * mean.square().mean() + (temperature * log_prob - action_value).mean()
-        self.optimisers["actor"].step(slope(self.actor, actor_loss))
+        mean, spread, actor_pass = self.actor.run(batch.observation)
+        log_spread, noise = bounded(spread), self._noise(mean)
+        action, log_prob = squash.draw(mean, log_spread, noise)
+        values, critic_pass = self.critics.run(batch.observation, action)
+        action_value, lower_critic = values.min(0)
+        by_value = torch.zeros_like(values).scatter_(0, lower_critic.unsqueeze(0), -1.0 / rows)
+        by_action = self.critics.by_action(by_value, critic_pass, action.shape[-1])
+        d_mean, d_log = squash.pull(action, by_action, temperature / rows, noise * log_spread.exp())
+        # the derivative of x / (1 + |x|) is 1 / (1 + |x|)^2
+        d_spread = d_log * HALF_RANGE / (1.0 + spread.abs()).square()
+        self.actor.pull(d_mean.add_(mean, alpha=2.0 * plan.pull / mean.numel()), d_spread, actor_pass)
+        self.optimisers["actor"].step(self.actor.gradient)
         # equation 18 in the logarithm, so that the temperature stays above 0
-        entropy = -log_prob.detach().mean()
+        entropy = -log_prob.mean()
         self.optimisers["temperature"].step((entropy - plan.entropy * self.coordinates).view(1))
         self.target.vector.lerp_(self.critics.vector, plan.tau)
         if not tell:
             return None
-        return torch.stack([critic_loss.detach(), actor_loss.detach(), temperature[0], entropy])
+        critic_loss = 0.5 * (error * error).mean(-1).sum()
+        actor_loss = plan.pull * mean.square().mean() - temperature[0] * entropy - action_value.mean()
+        return torch.stack([critic_loss, actor_loss, temperature[0], entropy])
 
     def vectors(self) -> tuple[Tensor, ...]:
         return (self.actor.vector, self.critics.vector, self.log_temperature)
