@@ -251,7 +251,7 @@ def test_every_imported_package_is_declared():
             *project()["dependencies"],
             *(
                 e
-                for name in ("train", "allocate", "calendars", "mcp", "ray", "sentiment", "study", "yahoo")
+                for name in ("train", "allocate", "calendars", "mcp", "phone", "ray", "sentiment", "study", "yahoo")
                 for e in extras[name]
             ),
         ]
