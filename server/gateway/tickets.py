@@ -217,8 +217,8 @@ class Tickets:
         """Tie the order of a basket to the ticket with its cause."""
         for ticket in self._waiting(basket.cause):
             ticket.key = basket.sample, basket.n
-            if ticket.leg or ticket.replaces:  # for what its entry has filled, or the order before it has not
-                ticket.lots = basket.lots[0]
+            # for what its entry has filled, or the order before it has not, or after a split
+            ticket.lots = basket.lots[0]
             self._sent[ticket.key] = ticket
             self._unsent.remove(ticket)
 

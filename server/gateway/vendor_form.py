@@ -3,6 +3,7 @@
 Fields without a meaning here are constants: docs/trade/gateway.md lists them. Amounts are text, as at the vendor.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import RUN
-from quantd.server.gateway.tickets import Ticket, Tickets, name_of
+from quantd.server.gateway.tickets import CLOSED, Ticket, Tickets, name_of
 from quantd.server.requests.control import market_now
 from quantd.trading.display_text import instant as instant_of
 from quantd.trading.instruments import MICRO, NANO
@@ -133,8 +134,11 @@ def order_class(ticket: Ticket) -> str:
 
 
 def order_of(state: State, ticket: Ticket) -> Answer:
-    """An order of a program."""
+    """An order of a program. One that the engine holds has the size and prices of there, which a split changes."""
     universe = state.universe
+    held = next((waiting.orders[0] for waiting in state.awaiting if waiting.cause == ticket.cause), None)
+    if held is not None and ticket.status not in CLOSED:
+        ticket = replace(ticket, lots=held.lots, limit_nano=held.limit_nano, stop_nano=held.trigger_nano)
     symbol, lot = universe.symbols[ticket.column], universe.lot_nano[ticket.column]
     ended, status = instant(ticket.ended), ticket.status
     kind = "_".join(["stop"] * bool(ticket.stop_nano) + ["limit"] * bool(ticket.limit_nano)) or "market"

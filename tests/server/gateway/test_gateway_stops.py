@@ -19,6 +19,8 @@ from alpaca.trading.requests import (
 from quantd.adapters.store.queries import Reader
 from quantd.server.gateway.tickets import Tickets
 from quantd.server.gateway.vendor_form import order_of
+from quantd.trading.events import Action
+from quantd.trading.sessions import DAY_NS
 from tests.server.gateway.gateway_bot import Bot
 
 GTC: dict[str, Any] = {"symbol": "SPY", "time_in_force": TimeInForce.GTC}
@@ -207,3 +209,20 @@ async def test_a_bracket_is_not_replaced(bot: Bot) -> None:
     for leg in order.legs:
         with pytest.raises(APIError, match="is of a bracket"):
             await bot.call(bot.client.replace_order_by_id, leg.id, ReplaceOrderRequest(qty=1))
+
+
+async def test_a_held_order_has_its_size_and_prices_after_a_split(bot: Bot) -> None:
+    await bot.buy(3)
+    await bot.world.go(2)
+    stop = round(bot.mark * 0.9, 2)
+    asked = StopOrderRequest(qty=3, side=OrderSide.SELL, stop_price=stop, client_order_id="out", **GTC)
+    order = await bot.call(bot.client.submit_order, asked)
+    now = bot.world.service.shell.state.now
+    await bot.world.service.inbox.command(Action(now, now - now % DAY_NS, 0, "split", 2, 1))
+    held = await bot.call(bot.client.get_order_by_id, order.id)
+    assert (held.qty, float(held.stop_price)) == ("6", pytest.approx(stop / 2, abs=0.011))
+    assert bot.world.service.shell.state.universe.symbols[0] == "SPY"
+    await bot.world.go(1)  # the price of the recorded market is not halved, so that nothing fires
+    await bot.call(bot.client.cancel_order_by_id, order.id)
+    ended = await bot.call(bot.client.get_order_by_client_id, "out")
+    assert ended.status.value == "canceled"
