@@ -21,8 +21,8 @@ WARNING level. decision: the policy answers again. acknowledgement: an operator.
 HOUR_NS: Final = 3_600_000_000_000
 
 TEXT: Final[dict[Clears, str]] = {
-    "": "one-off event",
-    "recovery": "an INFO alert of the same kind and symbol",
+    "": "-",
+    "recovery": "its INFO alert",
     "correction": "a correction, or a comparison without a difference",
     "run": "the switch returns to RUN",
     "level": "the limit falls below its WARNING level",
@@ -252,6 +252,6 @@ def kinds_table() -> str:
     for kind in ALERT_KINDS:
         name = f"`{kind.name}…`" if kind.name.endswith("_") else f"`{kind.name}`"
         about = f"{name} of a symbol" if kind.by_symbol and kind.name == "broker" else name
-        opens = ", ".join(kind.opens) or "never"
+        opens = ", ".join(kind.opens) or "-"
         lines.append(f"| {about} | {kind.raised} | {TEXT[kind.clears]} | {', '.join(kind.levels)} | {opens} |")
     return "\n".join(lines)
