@@ -27,6 +27,11 @@ PATHS: Final[dict[On, tuple[str, ...]]] = {
     "replace": ("POST order/cancel", "POST order/create"),
     "account": ("GET account/wallet-balance",),
 }
+EXPIRED: Final = (
+    "an expired order is told", "an order that expires is told with what it filled",
+    "a silent stream hides nothing from a query",
+)  # fmt: skip
+"""The cases that need an order that expires."""
 NAMES: Final = {"deposit": "TRANSFER_IN", "withdrawal": "TRANSFER_OUT", "interest": "AIRDROP"}
 """VenueFlow's kind -> the exchange's word."""
 
@@ -63,9 +68,13 @@ class BybitRig(BinanceRig):
         return super().basket(*rows, sample=sample)
 
     async def end(self, basket: OrderBasket, row: int, how: Literal["cancelled", "expired", "rejected"]) -> None:
-        if how != "cancelled":
-            raise NotOffered(f"no order that this exchange has taken is {how}")
+        if how == "rejected":
+            raise NotOffered("this exchange refuses an order at once or not at all")
+        # it has no word for an expired order
         self.venue.close(self._order(basket, row), "Cancelled")  # type: ignore[arg-type]
+
+    def lacks(self, case: str) -> str:
+        return "this exchange cancels, and lets no order expire" if case in EXPIRED else super().lacks(case)
 
     async def foreign_order(self, column: int, lots: int, limit_nano: int) -> str:
         fields = {
