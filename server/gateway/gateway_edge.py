@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from quantd.daemon.edges.edge_records import Edge, EdgeContext, OpenEdge
@@ -10,6 +11,10 @@ from quantd.server.api.run_reader import RunReader
 from quantd.server.api.server import ApiUnavailable
 from quantd.server.gateway.alpaca import Gateway
 from quantd.server.gateway.vendor_data import vendor_data
+
+log = structlog.get_logger("quantd.gateway")
+
+KEYS: Final = "quantd connect alpaca stores them, or set QUANTD_ALPACA_KEY and QUANTD_ALPACA_SECRET"
 
 
 def opened(context: EdgeContext) -> OpenEdge | None:
@@ -20,6 +25,8 @@ def opened(context: EdgeContext) -> OpenEdge | None:
     service, port = context.service, table.port
     keyring = Keyring(context.folder, context.config.api.tokens, service.alert, notes=False)
     vendor = vendor_data(context.config)
+    if table.data == "pass" and vendor is None:
+        log.warning("gateway.own_data", why="no key of Alpaca is set, so programs read the bars of the run", next=KEYS)
     gateway = Gateway(RunReader(service, context.parts, context.config, context.folder), keyring, vendor)
     runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
 
