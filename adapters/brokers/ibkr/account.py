@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from quantd.adapters.brokers.ibkr.connection import WHERE, Line, Refused
 from quantd.adapters.brokers.ibkr.orders import Desk
-from quantd.adapters.brokers.ibkr.wire import Done, Order, library, nano, number, tick_nano
+from quantd.adapters.brokers.ibkr.wire import Done, Order, library, nano, optional, tick_nano
 from quantd.adapters.exchange.numbers import lots_and_odd
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.orders import ForeignOrder, OpenOrder
@@ -168,13 +168,13 @@ async def read_contracts(
             else:
                 wrong.append((f"{symbol} {text}", remove))
             continue
-        contract, step = details[0].contract, nano(number(details[0].sizeIncrement))
+        contract, step = details[0].contract, nano(optional(details[0].sizeIncrement))
         id = known.get(symbol, "")
         if id not in ("", str(contract.conId)):
             untradable[column] = f"the symbol means another contract now, {contract.conId} in place of {id}"
         elif instrument.currency != "USD":
             wrong.append((f"{symbol} is in {instrument.currency}, and contracts here are in USD", remove))
-        elif step and step < 1e17 and instrument.lot_nano % step:
+        elif step and instrument.lot_nano % step:
             text = f"a lot of {symbol} is {instrument.lot_nano / NANO:g}, the venue's step {step / NANO:g}"
             wrong.append((text, f"set lot = {step / NANO:g}"))
         contracts[column] = contract

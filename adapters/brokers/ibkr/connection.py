@@ -15,7 +15,7 @@ nothing is sent.
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC
 from decimal import Decimal
@@ -25,7 +25,18 @@ from typing import Any, Final, Protocol
 from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
-from quantd.adapters.brokers.ibkr.wire import IN_USE, LOST, NOISE, RESTORED, Done, Order, done_of, number, order_of
+from quantd.adapters.brokers.ibkr.wire import (
+    IN_USE,
+    LOST,
+    NEEDED,
+    NOISE,
+    RESTORED,
+    Done,
+    Order,
+    done_of,
+    number,
+    order_of,
+)
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.extras import command
@@ -125,6 +136,8 @@ class Line:
         client.MaxRequests = 0  # it has no pace of its own: `client` waits, so that no message waits unsent in a queue
         client.decoder.logger = logging.Logger("ibkr")  # of its own: not in the log of the daemon
         client.decoder.logger.addHandler(_Unread(self))
+        for kind, places in NEEDED.items():
+            client.decoder.handlers[kind] = _complete(client.decoder.handlers[kind], places)
         client._logger = logging.Logger("ibkr", logging.CRITICAL)
         self._refusal = asyncio.get_running_loop().create_future()
         self._refusal.add_done_callback(lambda done: None if done.cancelled() else done.exception())  # read: not logged
@@ -292,8 +305,14 @@ class Line:
         self._item("time", seconds)
         self._end("time")
 
+    def _is_ours(self, account: str) -> bool:
+        """Whether a message is about our account. Raises ValueError for an account that the log-in does not have."""
+        if account not in self._accounts:
+            raise ValueError(f"account {account[:20]!r} is not one of the log-in's")
+        return account == self.settings.account
+
     def _open_order(self, order_id: int, contract: Any, order: Any, state: Any) -> None:
-        if order.account not in ("", self.settings.account):
+        if not self._is_ours(order.account or self.settings.account):
             return
         item = order_of(contract, order, state, ended=False)
         if self._client is not None and item.client_id == self.settings.client_id:
@@ -302,7 +321,7 @@ class Line:
         self._listener.on_order(item)
 
     def _completed(self, contract: Any, order: Any, state: Any) -> None:
-        if order.account in ("", self.settings.account):
+        if self._is_ours(order.account or self.settings.account):
             item = order_of(contract, order, state, ended=True)
             self._item("ended orders", item)
             self._listener.on_order(item)
@@ -315,7 +334,7 @@ class Line:
         self._listener.on_status(perm_id, order_id, client_id, status, number(filled))
 
     def _execution(self, id: int, contract: Any, execution: Any) -> None:
-        if execution.acctNumber == self.settings.account:
+        if self._is_ours(execution.acctNumber):
             done = done_of(contract, execution)
             self._item(id, done)
             self._listener.on_execution(done)
@@ -324,7 +343,7 @@ class Line:
         self._listener.on_commission(report.execId, number(report.commission), report.currency)
 
     def _position(self, account: str, contract: Any, size: float, cost: float) -> None:
-        if account == self.settings.account:
+        if self._is_ours(account):
             self._item("positions", (contract.conId, contract.symbol, contract.secType, number(size)))
 
     def _error(self, id: int, code: int, words: str, more: str) -> None:
@@ -356,6 +375,17 @@ class _InUse(ConnectionError):
 
 class Refused(Exception):
     """The gateway refuses a request, in its words."""
+
+
+def _complete(handle: Callable[[list[str]], None], places: Sequence[int]) -> Callable[[list[str]], None]:
+    """Wrap a handler of the decoder, which then raises ValueError for an empty field in one of `places`."""
+
+    def check(fields: list[str]) -> None:
+        if not all(fields[place] for place in places):
+            raise ValueError("a field without a value")
+        handle(fields)
+
+    return check
 
 
 async def first_connection(line: Line) -> None:

@@ -112,6 +112,8 @@ class Desk:
         """Register a basket that an earlier process may have sent."""
         for sent in self.orders.add(basket):
             self._inherited.setdefault(sent.id, self.now())
+        if not self.line.lost.is_set():
+            self.look_soon(0)  # what it executed before is then known, so that a correction of that is one
 
     async def close(self) -> None:
         """End the looks under way."""

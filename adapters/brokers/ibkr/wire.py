@@ -7,6 +7,7 @@ A code that is in none of the sets below decides nothing: the order is unknown u
 import importlib
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
+from sys import float_info
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,9 +16,6 @@ from quantd.adapters.brokers.order_log import Sent
 from quantd.adapters.exchange.numbers import on_tick, text_of
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Kind
-
-UNSET: Final = 1e300
-"""The protocol's largest double stands for a price or size that an order does not have."""
 
 LOST: Final = frozenset({1100})
 """The gateway has lost the venue's servers: a failure, the nightly reset, or another session."""
@@ -44,6 +42,18 @@ IN_USE: Final = 326
 
 ACCEPTED: Final = frozenset({"PreSubmitted", "Submitted", "PendingCancel"})
 ENDED: Final = frozenset({"Filled", "Cancelled", "ApiCancelled"})
+
+
+NEEDED: Final[dict[int, tuple[int, ...]]] = {
+    3: (1, 2, 3, 6, 9),  # status: order, status, filled, permanent id, client
+    5: (1, 2, 13, 14, 24, 25),  # open order: order, contract, side, quantity, client, permanent id
+    10: (12,),  # contract: its id
+    11: (3, 14, 15, 18, 19, 20, 21, 24),  # execution: contract, id, time, side, size, price, permanent id, filled
+    59: (2, 3, 4),  # commission: execution, cost, currency
+    61: (2, 3, 14),  # position: account, contract, size
+    101: (1, 12, 13, 23),  # ended order: contract, side, quantity, permanent id
+}
+"""Number of a message -> places of fields that must not be empty: ib_async reads an empty number as 0."""
 
 
 def library() -> Any:
@@ -85,14 +95,17 @@ class Done(Struct, frozen=True):
 
 
 def number(value: float) -> Decimal:
-    """Return a decoded number as the shortest decimal with its value; 0 for one that the order does not have. Raises
-    ValueError."""
-    if value > UNSET:
-        return Decimal(0)
+    """Return a decoded number as the shortest decimal with its value. Raises ValueError for one that is none, and for
+    the largest double, which stands for a value that was not given."""
     exact = Decimal(repr(value))
-    if not exact.is_finite():
+    if not exact.is_finite() or abs(value) >= float_info.max:
         raise ValueError(f"{value!r} is no number")
     return exact.normalize()
+
+
+def optional(value: float) -> Decimal:
+    """As `number`, and 0 for a value that was not given: an order without a limit has the largest double."""
+    return Decimal(0) if value == float_info.max else number(value)
 
 
 def nano(value: Decimal) -> int:
@@ -101,22 +114,30 @@ def nano(value: Decimal) -> int:
 
 
 def order_of(contract: Any, order: Any, state: Any, *, ended: bool) -> Order:
-    """Convert an order of ib_async. Raises ValueError for a number that is none."""
+    """Convert an order of ib_async. Raises ValueError for a number that is none, and for a side that is none."""
+    # of an ended order the gateway says the quantity 0 (scmhub/ibsync, issue 11)
+    if order.action not in ("BUY", "SELL", "SSHORT") or not (ended or number(order.totalQuantity) > 0):
+        raise ValueError(f"an order to {order.action[:20]!r} {order.totalQuantity!r}")
     return Order(
         order.permId, order.orderRef, contract.conId, order.action == "BUY", number(order.totalQuantity),
-        number(order.lmtPrice), number(order.auxPrice), state.status, -1 if ended else order.orderId,
-        -1 if ended else order.clientId, nano(number(order.filledQuantity)) if ended else None,
+        optional(order.lmtPrice), optional(order.auxPrice), state.status, -1 if ended else order.orderId,
+        -1 if ended else order.clientId, nano(optional(order.filledQuantity)) if ended else None,
         state.completedStatus if ended else "", contract.symbol,
     )  # fmt: skip
 
 
 def done_of(contract: Any, execution: Any) -> Done:
-    """Convert an execution of ib_async. Raises ValueError for a number that is none."""
-    return Done(
+    """Convert an execution of ib_async. Raises ValueError for a number or a side that is none."""
+    done = Done(
         execution.execId, execution.permId, execution.orderRef, contract.conId, execution.side == "BOT",
         round(execution.time.timestamp()) * NANO, nano(number(execution.shares)), nano(number(execution.price)),
         nano(number(execution.cumQty)),
     )  # fmt: skip
+    # prices of combinations and futures may be negative: these are not ours
+    sound = execution.side in ("BOT", "SLD") and min(done.size_nano, done.price_nano, done.cum_nano) > 0
+    if contract.secType == "STK" and not sound:
+        raise ValueError(f"an execution {execution.side[:20]!r} of {execution.shares!r} at {execution.price!r}")
+    return done
 
 
 def client_id_of(run: str) -> int:

@@ -589,27 +589,28 @@ class Gateway:
     def _contract_of(self, listed: Listed) -> tuple[object, ...]:
         return listed.con_id, listed.symbol, "STK", "", 0, "", "", "SMART", "USD", listed.symbol, "NMS"
 
-    def _terms(self, order: Placed) -> tuple[object, ...]:
+    def _terms(self, order: Placed, qty: Decimal) -> tuple[object, ...]:
         """What open and completed orders have in common, from the side up to the reference."""
         return (
-            "BUY" if order.buy else "SELL", order.qty, order.kind, order.limit, order.stop, order.tif, "", self.account,
+            "BUY" if order.buy else "SELL", qty, order.kind, order.limit, order.stop, order.tif, "", self.account,
             "", 0, order.ref,
         )  # fmt: skip
 
     def _open_order(self, order: Placed) -> bytes:
         margins = [""] * 9
         return frame(
-            5, order.order_id, *self._contract_of(order.listed), *self._terms(order), order.client_id, order.perm_id,
-            0, 0, 0, "", "", "", "", "", *[""] * 29, *[""] * 7, 0, 0, 0, "", "", "", "", 0, "", "", 0, 0, "",
-            0, 0, order.status, *margins, "", "", "", "", "", 0, 0, 0, *[""] * 16, *[""] * 3, *[""] * 5,
+            5, order.order_id, *self._contract_of(order.listed), *self._terms(order, order.qty), order.client_id,
+            order.perm_id, 0, 0, 0, "", "", "", "", "", *[""] * 29, *[""] * 7, 0, 0, 0, "", "", "", "", 0, "", "", 0, 0,
+            "", 0, 0, order.status, *margins, "", "", "", "", "", 0, 0, 0, *[""] * 16, *[""] * 3, *[""] * 5,
         )  # fmt: skip
 
     def _completed_order(self, order: Placed) -> bytes:
+        """Its quantity is 0, and the filled one is told (scmhub/ibsync, issue 11)."""
         status = "Inactive" if order.status == "Rejected" else order.status
         words = order.reason or ("Filled Size: " + text(order.filled) if status == "Filled" else "Cancelled by Trader")
         return frame(
-            101, *self._contract_of(order.listed), *self._terms(order), order.perm_id, 0, 0, 0, "", "", "", "",
-            *[""] * 23, *[""] * 5, 0, 0, 0, "", "", "", "", "", "", 0, 0, "", 0, status, 0, 0, 0, *[""] * 6,
+            101, *self._contract_of(order.listed), *self._terms(order, Decimal(0)), order.perm_id, 0, 0, 0, "", "", "",
+            "", *[""] * 23, *[""] * 5, 0, 0, 0, "", "", "", "", "", "", 0, 0, "", 0, status, 0, 0, 0, *[""] * 6,
             order.filled, "", 0, "", 0, 0, "", "20261129 12:00:00 US/Eastern", words, *[""] * 5,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import ENDED, OrderBasket, OrderState
 from tests.proofs.conformance.cases import case
+from tests.proofs.conformance.groups.stream import heard_of
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.scene import Scene, opened
 from tests.support.venues.ibkr import frame
@@ -324,6 +325,20 @@ async def the_late_end_of_a_list_is_not_the_end_of_the_next_one(s: Scene) -> Non
     assert not s.books.not_found()
     await s.answer()
     assert s.known(basket) == OrderState.WORKING
+
+
+@case("executions", "ibkr")
+async def an_execution_of_before_a_restart_that_is_corrected_is_booked_back(s: Scene) -> None:
+    basket = await s.rest(Row(s.column("plain"), 10))
+    await s.rig.fill(basket, 0, 10, s.rig.price_nano(s.column("plain")))
+    await s.state(basket, OrderState.FILLED)
+    later = await s.adapter()
+    later.remember(basket)
+    await s.listen_to(later)
+    await asyncio.sleep(0.2)
+    await s.rig.take_back(basket, 0, 9, s.rig.price_nano(s.column("plain")) - NANO)
+    await s.until(lambda: s.books.truth() == s.rig.truth())
+    await heard_of(s)
 
 
 @case("orders", "ibkr")
