@@ -8,6 +8,7 @@ the run is first taken again under its own limits, and the result tells whether 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded, limits_of_config, parts_of
 from quantd.daemon.engine.state.settings import Rules
-from quantd.daemon.engine.state.snapshot import InForce, in_force, limits_from
+from quantd.daemon.engine.state.snapshot import limits_from
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import Records, Watched, first_start, refold, saved_config
 from quantd.daemon.runtime.journal import Journal
@@ -176,11 +177,7 @@ def other_course(records: Records, run: str, folder: Path, change: str, watched:
         raise NoOtherCourse(f"run {run} trades at a venue, whose fills of other orders nobody knows; name a paper run")
     config = saved_config(folder, first.config, (change,))
     place = limit_place(parts.rules, change.partition("=")[0].strip())
-    new = limits_from(in_force(limits_of_config(parts, config)))
-    value = value_of(_of(new, place[0]), place[1])
-
-    def changed(limits: bytes) -> bytes:
-        return msgspec.msgpack.encode(_with(limits_from(limits), place, value))
+    changed = partial(with_limit, place, limits_of_config(parts, config))
 
     def course(change_of: Callable[[bytes], bytes]) -> Notes:
         notes = Notes([agent.name for agent in parts.rules.agents])
@@ -223,18 +220,15 @@ def limit_place(rules: Rules, key: str) -> tuple[int, str]:
     return (names.index(owner) if owner else -1), limit
 
 
-def _of(limits: InForce, owner: int) -> Any:
-    return limits.house if owner < 0 else limits.agents[owner][0]
-
-
-def _with(limits: InForce, place: tuple[int, str], value: Any) -> InForce:
-    """`limits` with one value changed: of the whole account, or of an agent."""
-    owner, name = place
+def with_limit(place: tuple[int, str], source: Rules, limits: bytes) -> bytes:
+    """Encoded `limits` with the limit at `place` (see `limit_place`) as the rules `source` have it."""
+    (owner, name), new = place, limits_from(limits)
+    value = value_of(source.house if owner < 0 else source.agents[owner].limits, name)
     if owner < 0:
-        return replace(limits, house=override(limits.house, **{name: value}))
-    agents = list(limits.agents)
+        return msgspec.msgpack.encode(replace(new, house=override(new.house, **{name: value})))
+    agents = list(new.agents)
     agents[owner] = override(agents[owner][0], **{name: value}), agents[owner][1]
-    return replace(limits, agents=tuple(agents))
+    return msgspec.msgpack.encode(replace(new, agents=tuple(agents)))
 
 
 def _sentence(change: str, own: Notes, other: Notes) -> str:

@@ -4,7 +4,7 @@ The running state is unchanged: the copy comes from a snapshot, and the policies
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -18,9 +18,11 @@ from quantd.daemon.engine.state.proposal_log import cuts_of, plans_of
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.engine.state.snapshot import thaw
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.daemon.views.limit_rows import LimitRow, cut_text, in_order, largest_of, reason_name, row
+from quantd.daemon.views.headroom import Book
+from quantd.daemon.views.limit_rows import LimitRow, cut_text, finite, in_order, largest_of, reason_name, row
 from quantd.daemon.views.overview import SWITCH
-from quantd.risk.pretrade.headroom import figures
+from quantd.risk.limits.catalogue import Tail, override
+from quantd.risk.pretrade.headroom import Figure, figures
 from quantd.risk.switch import HALT
 from quantd.strategies.allocators.allocation import Allocation, allocation
 from quantd.trading.display_text import instant_text, local
@@ -119,7 +121,8 @@ class PlanNow(Struct, frozen=True):
     """A round (one decision of all agents) as it would be planned now.
 
     `note` is the reason why no agent was called, else empty. `cancels` is the number of open orders that would be
-    cancelled first.
+    cancelled first. `var` and `var_after` are the value at risk of the whole account by the estimator of its limit,
+    else historical at 95 %: now, and once the orders are filled; null where it is unknown.
     """
 
     run: str
@@ -136,16 +139,30 @@ class PlanNow(Struct, frozen=True):
     commission: float
     slippage: float
     limits: list[LimitRow]
+    var: float | None = None
+    var_after: float | None = None
+
+
+class WhatIf(Struct, frozen=True):
+    """A round as it would be planned `now`, and `then` with other limits, weights and shares.
+
+    `looser` names the limits that may be looser than those in force.
+    """
+
+    now: PlanNow
+    then: PlanNow
+    looser: list[str]
 
 
 def plan_now(
     rules: Rules, frozen: bytes, answer: Answer, costs: Costs, run: str, after: Sequence[Event] = (), agent: str = "",
-    first: int | None = None,
+    first: int | None = None, weights: Mapping[int, bytes] = {},
 ) -> PlanNow:  # fmt: skip
     """On a copy of the state, call every agent that is not suspended, and plan their answers.
 
     The copy comes from the snapshot `frozen` and first takes the later events `after`. `agent` limits the call to one.
-    `first` is the instant of the first decision of a run that has had none, ns UTC.
+    `first` is the instant of the first decision of a run that has had none, ns UTC. The agents in `weights`, by index,
+    are not called: their target weights (float64[N]) are given.
     """
     state = thaw(rules, frozen)
     for event in after:
@@ -158,10 +175,11 @@ def plan_now(
     for book in state.activity.books:
         # a preview is no order, so an equal recent order must not make it a duplicate
         book.request.drop()
-    due, note = _due(state, agent, first)
+    due, note = _due(state, agent, first, weights)
     asks = ask_agents(state, due, state.now) if due else []
+    present = Book(state)
     # described before the answers are planned: the view shows the present state, which planning changes
-    pairs = [(answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
+    pairs = [(_given(weights, ask) or answer(ask), ask) for ask in asks if isinstance(ask, Ask)]
     answers = [_answered(state, decided, ask) for decided, ask in pairs]
     answered = [decided for decided, _ in pairs]
     effects = [effect for decided in answered for effect in on_decided(state, decided)]
@@ -170,6 +188,7 @@ def plan_now(
     judged = judged[:round_length]
     orders = _planned_orders(state, effects, costs)
     plans = [e for e in effects if isinstance(e, Planned)]
+    var, var_after = _value_at_risk(present, judged)
     return PlanNow(
         run=run,
         ts=state.now,
@@ -184,11 +203,19 @@ def plan_now(
         value=sum(o.value for o in orders),
         commission=sum(o.commission for o in orders),
         slippage=sum(o.slippage for o in orders),
-        limits=_house_limits(judged[-1]) if judged else [],
+        limits=_house_limits(present, judged),
+        var=var,
+        var_after=var_after,
     )
 
 
-def _due(state: State, agent: str, first: int | None) -> tuple[list[int], str]:
+def _given(weights: Mapping[int, bytes], ask: Ask) -> Decided | None:
+    """The answer of an agent whose target weights are given; None for every other agent."""
+    given = weights.get(ask.agent)
+    return None if given is None else Decided(ask.round, ask.agent, given)
+
+
+def _due(state: State, agent: str, first: int | None, given: Container[int] = ()) -> tuple[list[int], str]:
     """Return the indices of the agents that are called, of all or of `agent`, and a note where none is."""
     if not state.sample:
         coming = f". The first decision can be at {local(first)} New York" if first else ""
@@ -200,7 +227,10 @@ def _due(state: State, agent: str, first: int | None) -> tuple[list[int], str]:
         index
         for index, (rules, policy_number, running) in enumerate(agents)
         # a place for a portfolio gets targets, and an outside agent makes proposals: neither is called
-        if not (running.suspended or rules.place or policy_number in state.rules.outside) and agent in ("", rules.name)
+        if index in given
+        or (
+            not (running.suspended or rules.place or policy_number in state.rules.outside) and agent in ("", rules.name)
+        )
     ]
     if due:
         return due, ""
@@ -320,11 +350,33 @@ def _refusals(state: State, plan: Planned, judged: Sequence[Judged]) -> list[Ref
     return refusals
 
 
-def _house_limits(house: Judged) -> list[LimitRow]:
-    """The rows of the limits of the whole account: values now, and after the orders of the decision."""
-    before = figures(house.ctx, house.account, house.limits, None)
-    after = figures(house.ctx, house.account, house.limits, house.verdict.lots)
-    return [row(key, house.limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]
+def _house_limits(present: Book, judged: Sequence[Judged]) -> list[LimitRow]:
+    """The rows of the limits of the whole account: values now, and after the orders of the decision, if it has any.
+
+    A loss is the same before and after the orders.
+    """
+    losses = {key: Figure(*pair) for key, pair in present.losses.items() if pair[1] == pair[1]}
+    before, after, limits = {}, {}, present.limits
+    if judged:
+        house = judged[-1]
+        before = figures(house.ctx, house.account, limits, None)
+        after = figures(house.ctx, house.account, limits, house.verdict.lots)
+    elif present.ctx is not None:
+        before = after = figures(present.ctx, present.account, limits, None)
+    before, after = before | losses, after | losses
+    return [row(key, limits, before.get(key), after.get(key)) for key in in_order({*before, *after})]
+
+
+def _value_at_risk(present: Book, judged: Sequence[Judged]) -> tuple[float | None, float | None]:
+    """(value at risk of the whole account now, once the orders are filled), as fractions of its equity."""
+    if present.ctx is None:
+        return None, None
+    limits = present.limits if present.limits.var is not None else override(present.limits, var=Tail(1.0))
+    ctx, account, lots = present.ctx, present.account, None
+    if judged:
+        ctx, account, lots = judged[-1].ctx, judged[-1].account, judged[-1].verdict.lots
+    now, then = (figures(ctx, account, limits, each).get("var") for each in (None, lots))
+    return finite(now.value) if now else None, finite(then.value) if then else None
 
 
 def expectation(state: State, book_index: int, weights: Floats, basis: str) -> Expectation:

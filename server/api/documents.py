@@ -12,6 +12,8 @@ from quantd.daemon.views.overview import Overview, PositionNow
 from quantd.daemon.views.risk_measures import Metrics
 from quantd.daemon.views.rows import LIMIT_ROWS, AllocationLine, DecisionLine, EquityLine, OrderLine, RiskLine
 from quantd.risk.assessment import Assessment
+from quantd.server.requests.control import AgentName
+from quantd.server.requests.proposals import Weights
 from quantd.trading.effects import Promotion, Reallocated
 from quantd.trading.orders import Fill
 
@@ -62,6 +64,15 @@ class OneBook(Query, frozen=True):
     symbol: Annotated[str, Meta(pattern=PLAIN, description="Headroom of this symbol only.")] | None = None
     limit: Annotated[int, Meta(ge=0, le=LIMIT_ROWS, description="Most symbols in `room`, the largest first.")] = 20
     search: Search = ""
+
+
+class WhatIfAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Other limits (KEY=VALUE as in config.toml), target weights of one agent, and shares of agents in the equity."""
+
+    limits: Annotated[list[Annotated[str, Meta(max_length=200, pattern=PLAIN)]], Meta(max_length=20)] = []
+    agent: AgentName = ""
+    weights: Weights = {}
+    shares: Annotated[dict[str, float], Meta(max_length=20)] = {}
 
 
 class Why(Query, frozen=True):

@@ -11,7 +11,7 @@ One request for an expensive read runs at a time.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,20 +20,30 @@ import msgspec
 
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision
-from quantd.daemon.assembly.parts import Parts, policies_of
+from quantd.daemon.assembly.parts import Parts, limits_of_config, policies_of
+from quantd.daemon.cli.configuration import read as read_config
+from quantd.daemon.config import ConfigError, digest
 from quantd.daemon.engine.agents.shadows import place_of_book
-from quantd.daemon.engine.state.snapshot import freeze
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, in_force, limits_from
+from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
+from quantd.daemon.recovery.replay import saved_sets
 from quantd.daemon.recovery.state_at import Redecided, Refolder
+from quantd.daemon.recovery.tightening import tightened
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.addresses import AddressWrong, Found, find
 from quantd.daemon.views.explanation import Explanation, explain
 from quantd.daemon.views.headroom import Book, RiskNow, SymbolRoom, Unknown, named, risk_now
-from quantd.daemon.views.preview import PlanNow, plan_now
-from quantd.server.api.documents import OneBook, Why
-from quantd.server.api.problems import Refused
-from quantd.trading.events import Event
+from quantd.daemon.views.other_limits import NoOtherCourse, limit_place, with_limit
+from quantd.daemon.views.preview import PlanNow, WhatIf, plan_now
+from quantd.server.api.documents import OneBook, WhatIfAsked, Why
+from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.requests.control import NotDone, check_agent, check_priced, check_ready
+from quantd.server.requests.proposals import given_weights
+from quantd.trading.events import Event, Flow, Reloaded
+from quantd.trading.orders import money_text
 
 T = TypeVar("T")
 
@@ -52,7 +62,7 @@ Read = Callable[[Callable[[Reader], Explanation]], Awaitable[Explanation]]
 
 
 class Explaining:
-    """The three expensive reads of one running service: `why`, `risk` and `plan`."""
+    """The expensive reads of one running service: `why`, `risk`, `plan` and `what_if`."""
 
     def __init__(self, service: Service, parts: Parts, folder: Path) -> None:
         self._service = service
@@ -164,12 +174,48 @@ class Explaining:
         async with self._turn:
             return await _rooms(book, columns)
 
-    async def plan(self, after: Sequence[Event] = (), agent: str = "") -> PlanNow:
+    async def what_if(self, asked: WhatIfAsked) -> WhatIf:
+        """Return the plan now, and with other limits, weights and shares. Raises Refused and NotDone."""
+        service = self._service
+        state = service.shell.state
+        check_ready(service)
+        check_priced(state)
+        events, looser = await asyncio.to_thread(self._limit_events, asked.limits)
+        events += _share_events(state, asked.shares)
+        weights = {}
+        if asked.weights or asked.agent:
+            check_agent(service, asked.agent or " ")
+            index = [agent.name for agent in state.rules.agents].index(asked.agent)
+            weights[index] = given_weights(state, index, asked.weights).tobytes()
+        return WhatIf(await self.plan(), await self.plan(events, weights=weights), looser)
+
+    def _limit_events(self, limits: Sequence[str]) -> tuple[list[Event], list[str]]:
+        """(the event that brings KEY=VALUE of each limit, names of those that may be looser). Raises Refused."""
+        if not limits:
+            return [], []
+        service, config = self._service, self._parts.config
+        state, present = service.shell.state, in_force(service.shell.unsettled.rules)
+        after = present
+        try:
+            file, sets = config.source.folder / Path(config.source.file).name, saved_sets(self._folder, digest(config))
+            places = [limit_place(state.rules, limit.partition("=")[0].strip()) for limit in limits]
+            rules = limits_of_config(self._parts, read_config(file, (*sets, *limits)))
+            for place in places:
+                after = with_limit(place, rules, after)
+        except (ConfigError, NoOtherCourse) as why:
+            text = str(why)
+            raise Refused(422, "command", text[:1000], errors=[FieldFault("limits", text[:1000])]) from None
+        names = [agent.name for agent in state.rules.agents]
+        looser = tightened((limits_from(present), names), (limits_from(after), names))[1]
+        return [Reloaded(state.now, service.shell.config, (), after)], list(looser)
+
+    async def plan(self, after: Sequence[Event] = (), agent: str = "", weights: Mapping[int, bytes] = {}) -> PlanNow:
         """Return the orders that the agents' decisions would cause now, computed in a thread on a copy of the state.
 
-        The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision. The
-        policies are separate instances, made at the first call; a loaded model decides in place of the configured
-        policy. Raises Refused if a policy cannot be loaded.
+        The events `after` are first applied to the copy. With `agent`, only this agent is asked for its decision. An
+        agent in `weights`, by index, is not asked: it has these target weights. The policies are separate instances,
+        made at the first call; a loaded model decides in place of the configured policy. Raises Refused if a policy
+        cannot be loaded.
         """
         async with self._turn:
             service = self._service
@@ -187,12 +233,40 @@ class Explaining:
                     separate_parts = replace(parts, policies=policies)
                     seats = separate_parts.seats(lambda: service.shell.unsettled.loaded)  # read in threads
                     self._deadline = Deadline(policies, seated=seats)
-                return plan_now(rules, frozen, self._deadline, costs, run, after, agent, first)
+                return plan_now(rules, frozen, self._deadline, costs, run, after, agent, first, weights)
 
             try:
                 return await asyncio.to_thread(work)
             except PolicyError as why:
                 raise Refused(503, "policy", str(why)) from None
+
+
+def _share_events(state: State, shares: Mapping[str, float]) -> list[Event]:
+    """The cash movements that give agents other shares of the account's equity. Raises NotDone.
+
+    What an agent gains comes from the unallocated book, and what it gives goes there, as with `quantd cash`.
+    """
+    events: list[Event] = []
+    names = [agent.name for agent in state.rules.agents]
+    free = free_micro(state, -1)  # -1: the unallocated book
+    moves = {}
+    for name, share in shares.items():
+        if name not in names:
+            raise NotDone("agent", f"there is no agent {name[:40]!r}; the agents are {', '.join(names)}")
+        if not 0.0 <= share <= 1.0:
+            raise NotDone("command", f"the share {share:g} of {name} must lie in [0, 1]", "shares")
+        index = names.index(name)
+        moves[name] = amount = round(share * state.equity_micro) - state.equity_of(index)
+        if (available := free_micro(state, index)) < -amount:
+            text = f"{name} has {money_text(available)} of free cash, and {money_text(-amount)} would leave it"
+            raise NotDone("conflict", f"{text}; give it smaller weights first, or a larger share", "shares")
+    if (needed := sum(moves.values())) > free:
+        text = f"{money_text(needed)} is needed, and the unallocated book has {money_text(free)} of free cash"
+        raise NotDone("conflict", f"{text}; lower the share of another agent as well", "shares")
+    for name, amount in sorted(moves.items(), key=lambda move: move[1]):  # first what is given
+        for owner, micro in (("", -amount), (name, amount))[:: 1 if amount > 0 else -1]:
+            events.append(Flow(state.now, micro, "what if", agent=owner))
+    return events
 
 
 def _is_of(found: Found, agent: str) -> bool:

@@ -18,7 +18,7 @@ from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
 from quantd.daemon.views.limit_rows import reasons_with
 from quantd.daemon.views.overview import READY, SHOWN, SWITCH, Overview, positions, with_risk
-from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.preview import PlanNow, WhatIf
 from quantd.daemon.views.report.contents import Standing
 from quantd.daemon.views.risk_measures import largest_correlations, metrics_of
 from quantd.daemon.views.rows import (
@@ -31,7 +31,7 @@ from quantd.daemon.views.rows import (
     thinned,
 )
 from quantd.server.api.access.guard import TOKEN
-from quantd.server.api.client_calls import read
+from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import (
     About,
     Alerts,
@@ -54,6 +54,7 @@ from quantd.server.api.documents import (
     RiskMetrics,
     SinkHealth,
     Thinned,
+    WhatIfAsked,
     Why,
 )
 from quantd.server.api.paging import (
@@ -68,7 +69,7 @@ from quantd.server.api.paging import (
 )
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent
 from quantd.trading.display_text import instant_text
@@ -113,6 +114,15 @@ class Readings:
             Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent.", BySize),
             Read(f"{v1}/risk", self.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook),
             Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
+            Post(
+                f"{v1}/plan/what-if",
+                self.what_if,
+                WhatIfAsked,
+                WhatIf,
+                "The orders of a round now, and with other limits, weights or shares; nothing is sent.",
+                '{"limits": ["risk.max_drawdown=0.15"]}',
+                "read",
+            ),
             Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", Paged),
             Read(f"{v1}/risk/metrics", self.risk_metrics, RiskMetrics, "Risk measures of each book."),
             Read(f"{v1}/risk/correlations", self.correlations, Correlations, "Correlations of the largest positions."),
@@ -126,7 +136,7 @@ class Readings:
             Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", PagedDecisions),
             Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
             Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
-        )
+        )  # fmt: skip
 
     # the present
 
@@ -175,6 +185,9 @@ class Readings:
 
     async def plan(self, request: web.Request, query: Query) -> PlanNow:
         return await self._explaining().plan()
+
+    async def what_if(self, asked: WhatIfAsked, sender: str) -> WhatIf:
+        return await self._explaining().what_if(asked)
 
     async def risk_metrics(self, request: web.Request, query: Query) -> RiskMetrics:
         risk = await self._run.assessed()
@@ -390,6 +403,14 @@ ROUTES: Final = RouteGroup(
         read("risk_correlations", "/risk/correlations", Correlations),
         read("standing", "/risk/standing", Standing, "The present part of `quantd report`."),
         read("plan", "/plan", PlanNow, "The orders of a round now; nothing is sent."),
+        change(
+            "what_if",
+            "/plan/what-if",
+            WhatIfAsked,
+            WhatIf,
+            "The plan now, and with other limits, weights or shares; nothing is sent.",
+            question=True,
+        ),
         read("house", "/house", HouseNow, takes=From),
         read(
             "orders",
