@@ -149,16 +149,17 @@ class Line:
             if self._refusal.done():
                 self._refusal.result()
             task.result()
-        except TimeoutError:
-            raise ConnectionError(f"the gateway at {self.where} does not answer") from None
-        except OSError as error:
-            if isinstance(error, _InUse):
-                raise
-            raise ConnectionError(f"the gateway at {self.where}: {error}") from None
+        except BaseException as error:
+            task.cancel()
+            with suppress(OSError, RuntimeError):
+                client.disconnect()  # ready or not: it would hold the client id
+            await asyncio.gather(task, return_exceptions=True)
+            if isinstance(error, TimeoutError):
+                raise ConnectionError(f"the gateway at {self.where} does not answer") from None
+            if isinstance(error, OSError) and not isinstance(error, _InUse):
+                raise ConnectionError(f"the gateway at {self.where}: {error}") from None
+            raise
         finally:
-            if not client.isReady():
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
             self._refusal.cancel()
         self._accounts = client.getAccounts()
         self._client, self._severed = client, ""

@@ -3,11 +3,15 @@ twice. And the texts without a gateway."""
 
 import asyncio
 import sys
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
 from quantd.adapters.brokers.ibkr.broker import Ibkr, broker, settings_of
+from quantd.adapters.brokers.ibkr.connection import Line
+from quantd.adapters.brokers.ibkr.orders import Desk
 from quantd.adapters.brokers.ibkr.wire import NEEDED, client_id_of
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.brokers.venue_errors import VenueError
@@ -20,7 +24,7 @@ pytest.importorskip("ib_async")
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.ibkr import IbkrRig
 from tests.proofs.conformance.scene import Scene
-from tests.support.venues.ibkr import frame
+from tests.support.venues.ibkr import Gateway, frame
 
 FIELDS = [pytest.param(kind, place, id=f"{kind}-{place}") for kind, places in NEEDED.items() for place in places]
 OTHER = ("", "x", "nan", "1e999")
@@ -93,6 +97,35 @@ async def one(kind: int, place: int, value: str) -> None:
     finally:
         await scene.close()
         await rig.stop()
+
+
+async def test_an_attempt_to_connect_that_is_given_up_leaves_no_client_behind() -> None:
+    """It would hold the client id, and every later attempt would be refused."""
+    gateway = await Gateway().start()
+
+    def slow() -> None:
+        time.sleep(0.05)  # the machine is busy just when the gateway is ready
+
+    for busy in (False, True):
+        settings = settings_of(login(gateway.url, gateway.account), "x")
+        line = Line(msgspec.structs.replace(settings, timeout_s=0.04), Desk(settings, Universe(()), "r", int, print))
+        if busy:
+            wrapper = line._wrapper
+
+            def late(wrapper: Any = wrapper) -> Any:
+                made = wrapper()
+                made.managedAccounts = lambda accounts: slow()
+                return made
+
+            line._wrapper = late  # type: ignore[method-assign]
+            with pytest.raises(ConnectionError):
+                await line.connect()
+        else:
+            await line.connect()
+            line.drop("")
+        await asyncio.sleep(0.1)
+        assert gateway.sessions == []
+    await gateway.stop()
 
 
 def login(url: str = "", account: str = "DU1", live: bool = False) -> Login:
