@@ -101,8 +101,10 @@ class Ibkr:
         return [(text, "Synchronise the clock of this machine")]
 
     def _say(self, report: BrokerNews) -> None:
-        with suppress(asyncio.QueueFull):
+        try:
             self._queue.put_nowait(report)
+        except asyncio.QueueFull:
+            self._desk.line.unreadable.name("nobody read the venue's news: a report was dropped", report)
 
     def _lost(self, words: str) -> None:
         if self._up:

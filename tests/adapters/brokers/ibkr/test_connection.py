@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from quantd.adapters.brokers.ibkr.broker import Ibkr, broker, settings_of
+from quantd.adapters.brokers.ibkr.broker import MOST_NEWS, Ibkr, broker, settings_of
 from quantd.adapters.brokers.ibkr.connection import Line
 from quantd.adapters.brokers.ibkr.orders import Desk
 from quantd.adapters.brokers.ibkr.wire import NEEDED, client_id_of
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.brokers.venue_errors import VenueError
-from quantd.trading.events import NotFound
+from quantd.trading.events import Condition, NotFound
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderState
 
@@ -150,6 +150,16 @@ async def test_without_the_extra_the_message_has_the_command(monkeypatch: pytest
     venue: Ibkr = broker(login("127.0.0.1:1"))
     with pytest.raises(VenueError, match=r"ib_async is not installed\. Install it with: .*ibkr"):
         await venue.open()
+    await venue.close()
+
+
+async def test_news_that_nobody_reads_are_bounded_and_the_loss_is_named() -> None:
+    venue = broker(login("127.0.0.1:1"))
+    for k in range(MOST_NEWS + 1):
+        venue._say(Condition(k, "broker", False, "away"))
+    assert venue._queue.qsize() == MOST_NEWS
+    (text,) = venue.set_aside()
+    assert "a report was dropped" in text
     await venue.close()
 
 
