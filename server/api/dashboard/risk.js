@@ -6,6 +6,7 @@ import { daemon, may, read } from "./daemon.js";
 import { measured, percent, ratio, things } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
+import { WhatIf } from "./what_if.js";
 
 const METHODS = { historical: "historical", parametric: "parametric", ewma: "EWMA", cornish_fisher: "Cornish-Fisher", filtered: "filtered historical" };
 /** @type {[string, string, boolean?][]} */
@@ -109,6 +110,7 @@ export function Risk() {
     { head: "scenario", cell: (s) => s.id.replaceAll("_", " ") },
     { head: "loss", num: true, cell: (s) => (s.loss === null ? none(`stress.${s.id}`) : percent(s.loss)) },
   ]} /></section>
+    <${WhatIf} />
     <${Heat} stamp=${stamp} />
     <section class="card wide"><h2>Measures of the agents</h2>
       <${Table} name="Measures of the agents" rows=${agents} words=${(a) => a.id} empty="no agents" columns=${[

@@ -110,6 +110,7 @@ FOLDERS: Final[dict[Path, dict[str, str]]] = {
         "period.js": SCRIPT,
         "settings.js": SCRIPT,
         "terms.js": SCRIPT,
+        "what_if.js": SCRIPT,
         "why.js": SCRIPT,
     },
     FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},

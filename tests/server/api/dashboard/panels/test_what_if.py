@@ -1,0 +1,59 @@
+"""What if: the page shows the plan under another limit and the other past of the run as the API has them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from quantd.daemon.recovery.replay import save_config
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.requests.orders_by_hand import BY_HAND
+from tests.support.api_world import RATES, World, standing_at_the_end
+from tests.support.browser import opened
+
+__all__ = ["browser"]
+
+CHANGE = "risk.max_position_weight=0.05"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
+    folder = tmp_path_factory.mktemp("what-if")
+    async with standing_at_the_end(folder, text) as standing_world:
+        # as `quantd run` does at its start, so that a later replay has the configuration
+        save_config(standing_world.folder, standing_world.config, folder / "config.toml", (), {})
+        yield standing_world
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_limit_is_tried_for_now_and_over_the_past_and_nothing_changes(world: World, browser: Browser) -> None:
+    before = world.store.last_seq(world.service.run)
+    asked = {"limits": [CHANGE]}
+    async with world.session.post("/api/v1/plan/what-if", json=asked, headers=world.bearer) as response:
+        told = await response.json()
+        assert response.status == 200, told
+    async with world.session.get(f"/api/v1/research/limit?limit={CHANGE}", headers=world.bearer) as response:
+        past = await response.json()
+        assert response.status == 200, str(past)
+    async with opened(browser, world.api.url, token=world.token) as page:
+        await show(page, "risk")
+        card = page.locator("section", has=page.get_by_role("heading", name="What if"))
+        await card.locator("#what-if").select_option("max_position_weight")
+        await card.locator("#what-if-value").fill("0.05")
+        await card.get_by_role("button", name="Plan now").click()
+        row = card.get_by_role("row", name="position weight")
+        then = next(each for each in told["then"]["limits"] if each["limit"] == "max_position_weight")
+        assert then["bound"] == 0.05
+        await expect(row).to_contain_text("5.0 %")
+        await expect(card).to_contain_text(f"{len(told['then']['orders'])} order")
+        await card.get_by_role("button", name="Over the past").click()
+        await expect(card).to_contain_text(past["sentence"], timeout=120_000)
+        await expect(card).to_contain_text("the run gives its recorded equity")
+        await card.locator("#what-if-value").fill("7")
+        await expect(card).not_to_contain_text(past["sentence"])
+        await card.get_by_role("button", name="Plan now").click()
+        await expect(card.get_by_role("alert")).to_contain_text("max_position_weight")
+    assert world.store.last_seq(world.service.run) == before
