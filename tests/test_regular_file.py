@@ -158,7 +158,10 @@ ALLOWED: Final = {
         Counter({"unlink": 1}),
         "as the builder: it removes its own copy of a library in the folder of a build",
     ),
-    "setup.py": (Counter({"copytree": 1}), "a wheel is built before quantd can be imported; the target is new"),
+    "setup.py": (
+        Counter({"copytree": 1, "unlink": 1}),
+        "a wheel is built before quantd can be imported; its folder is new",
+    ),
     "scripts/site/snippets/execution.py": (
         Counter({"rename": 1, "copy": 1, "symlink_to": 3}),
         "links, copies and a result in the fresh folder of a page; the child of a snippet imports nothing before it",

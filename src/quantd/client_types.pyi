@@ -5,8 +5,9 @@ from datetime import date
 from quantd.daemon.jobs.job_table import JobRunLine
 from quantd.daemon.views.explanation import Explanation
 from quantd.daemon.views.headroom import RiskNow
+from quantd.daemon.views.other_limits import OtherCourse
 from quantd.daemon.views.overview import Overview
-from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.preview import PlanNow, WhatIf
 from quantd.daemon.views.report.contents import Standing
 from quantd.research.routes.performance_routes import Attribution, Performance, Rolling, VarRecord
 from quantd.research.routes.research_job_routes import ResearchJobLine, ResearchJobsNow
@@ -141,6 +142,9 @@ class Client(PlainClient):
     def orders(self, *, group: Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Orders:
         """Orders of a group; with `totals`, the number of all that the search finds, by group."""
 
+    def past_with_limit(self, limit: str) -> OtherCourse:
+        """The run's past under another limit."""
+
     def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance: ...
 
     def period(self, period: Literal["1D", "1W", "1M", "3M", "YTD", "1Y", "all"] = "all", *, start: date | None = None, end: date | None = None) -> PeriodNow:
@@ -265,6 +269,9 @@ class Client(PlainClient):
     def version(self) -> Version: ...
 
     def wait(self, name: str, id: str, *, within: float = 50.0) -> ProposalEnd: ...
+
+    def what_if(self, *, limits: list[str] = [], agent: str = "", weights: dict[str, float] = {}, shares: dict[str, float] = {}) -> WhatIf:
+        """The plan now, and with other limits, weights or shares; nothing is sent."""
 
     def why(self, what: str, *, at: str | None = None, recorded: bool = False) -> Explanation:
         """Why an order, a decision's symbol, or the newest decision of a symbol is as it is."""

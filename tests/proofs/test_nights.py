@@ -47,7 +47,7 @@ class Night(World):
         self._jump(at(begins))
 
     def _jump(self, to_ns: int) -> None:
-        self.clock._base += to_ns - self.clock()
+        self.clock.base += to_ns - self.clock()
 
     def _bar(self) -> None:
         for symbol, opened in self.price.items():

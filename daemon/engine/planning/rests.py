@@ -106,18 +106,17 @@ def own_ends(state: State, ends: list[int], wishes: Sequence[Wish]) -> list[int]
 
 
 def opposite_rests(state: State, symbol: int, lots: float, worst_nano: int) -> list[tuple[Working, int]]:
-    """(basket, row) of each open order at a price of its own, of any book, that an order for signed `lots` at a worst
-    price could meet.
-
-    One that the mark has passed counts, too: the venue's price may be another one by now, at which it rests.
-    """
+    """(basket, row) of each rest, of any book, that an order for signed `lots` at a worst price would meet: an order at
+    a price of its own that the market has not passed."""
+    mark = int(state.marks_nano[symbol])
     return [
         (work, row)
         for work in state.working.values()
         if work.cause
         for row in dict.fromkeys(row for row, _, _ in work.open_shares())
         if work.basket.sym[row] == symbol and work.lots[row] * lots < 0
-        if (work.worst_nano[row] <= worst_nano if lots > 0 else work.worst_nano[row] >= worst_nano)
+        for price in (work.worst_nano[row],)
+        if (mark <= price <= worst_nano if lots > 0 else worst_nano <= price <= mark)
     ]
 
 

@@ -103,7 +103,7 @@ class Past(Clock):
 
     def __init__(self, days: float) -> None:
         super().__init__(SCALE)
-        self._base -= int(days * 2 * HALF_DAY_S * 1e9)
+        self.base -= int(days * 2 * HALF_DAY_S * 1e9)
 
 
 class Venue(AlpacaServer):

