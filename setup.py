@@ -66,14 +66,14 @@ def without_doubles(weights: Path) -> None:
     data, graph = weights.read_bytes(), weights.with_name("policy.onnx").read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")  # of the tensors: the header of safetensors precedes them
     tensors = (table["data_offsets"] for name, table in json.loads(data[8:begin]).items() if name != "__metadata__")
-    parts, own = [(-1, begin)], [data[:begin]]
+    parts, kept = [(-1, begin)], [data[:begin]]
     for first, last in sorted(tensors):
         tensor = data[begin + first : begin + last]
         start = graph.find(tensor) if len(tensor) > SMALL else -1
         parts.append((start, len(tensor)))
-        own += [tensor] if start < 0 else []
-    if len(data) - sum(map(len, own)) >= 1 << 20:
-        weights.with_name("weights.parts").write_bytes(json.dumps(parts).encode() + b"\n" + b"".join(own))
+        kept += [tensor] if start < 0 else []
+    if len(data) - sum(map(len, kept)) >= 1 << 20:
+        weights.with_name("weights.parts").write_bytes(json.dumps(parts).encode() + b"\n" + b"".join(kept))
         weights.unlink()
 
 

@@ -188,11 +188,11 @@ def other_course(records: Records, run: str, folder: Path, change: str, watched:
         refold(parts, records, run, folder, journal_of=journal_of, watched=watched, hashed=False)
         return notes
 
-    own, other = course(bytes), course(changed)
+    again, other = course(bytes), course(changed)
     recorded = _last_recorded(records, run)
-    text = _sentence(change, own, other)
+    text = _sentence(change, again, other)
     last = instant_text(other.valued.ts)
-    return OtherCourse(run, change, last, own.course(), other.course(), own.valued == recorded, text)
+    return OtherCourse(run, change, last, again.course(), other.course(), again.valued == recorded, text)
 
 
 def _last_recorded(records: Records, run: str) -> Valued | None:

@@ -181,7 +181,7 @@ def _joined(path: Path, size: int, graph: bytes) -> bytes:
     Its first line lists the parts in order, each as (start in the graph, bytes); a part that starts at -1 follows the
     line.
     """
-    line, _, own = read_bytes(path, size + MANIFEST_BYTES).partition(b"\n")
+    line, _, rest = read_bytes(path, size + MANIFEST_BYTES).partition(b"\n")
     try:
         parts = _Parts.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -190,6 +190,6 @@ def _joined(path: Path, size: int, graph: bytes) -> bytes:
         raise ArtifactError(f"{path}: its parts are not the {size} bytes of the weights")
     joined, at = [], 0
     for start, count in parts:
-        joined.append(own[at : at + count] if start < 0 else graph[start : start + count])
+        joined.append(rest[at : at + count] if start < 0 else graph[start : start + count])
         at += count if start < 0 else 0
     return b"".join(joined)

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
@@ -50,6 +51,10 @@ class TargetTable:
             raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
         table = table.with_columns(pl.Series(dates, nanoseconds(table[dates]))).sort(dates)
         self.dates: list[int] = table[dates].to_list()
+        if NO_STAMP in self.dates or len(set(self.dates)) < len(self.dates):
+            raise Misused(
+                f"column {dates} of the weights has a date that is unreadable or repeated; give one row a date"
+            )
         self.rows = [dict(zip(symbols, row, strict=True)) for row in table.select(symbols).iter_rows()]
         for ts, row in zip(self.dates, self.rows, strict=True):
             for symbol, weight in row.items():

@@ -76,8 +76,8 @@ class VendorData:
 def vendor_data(config: Config) -> VendorData | None:
     """Return the vendor's data of a configuration with `data = "pass"`; None without it, and without a key."""
     table, feed = config.gateway, config.feed
-    key, own = secret("alpaca_key"), secret("alpaca_secret")
-    if table is None or table.data != "pass" or not key or not own:
+    key, password = secret("alpaca_key"), secret("alpaca_secret")
+    if table is None or table.data != "pass" or not key or not password:
         return None
     of_feed = feed.kind == "alpaca"
-    return VendorData(key, own, (of_feed and feed.url) or DATA_URL, (of_feed and feed.plan) or "iex")
+    return VendorData(key, password, (of_feed and feed.url) or DATA_URL, (of_feed and feed.plan) or "iex")

@@ -78,9 +78,9 @@ class Saved(NamedTuple):
 
 def saved_policy(path: Path) -> Saved:
     """Return the policy in a zip file of PPO, A2C, DQN, SAC or TD3. Raises ArtifactError for any other content."""
-    whole = _members(path, read_bytes(path, FILE_BYTES), {"data": DATA_BYTES, "policy.pth": FILE_BYTES})
+    members = _members(path, read_bytes(path, FILE_BYTES), {"data": DATA_BYTES, "policy.pth": FILE_BYTES})
     try:
-        data = json.loads(whole["data"])
+        data = json.loads(members["data"])
         module = str(data["policy_class"]["__module__"])
         settings = {} if data.get("policy_kwargs") is None else dict(data["policy_kwargs"])
         seen, space = dict(data["observation_space"]), dict(data["action_space"])
@@ -100,7 +100,7 @@ def saved_policy(path: Path) -> Saved:
     activation = named.group(1) if named else str(settings.get("activation_fn", form.activation))
     if activation not in _ACTIVATIONS:
         raise ArtifactError(f"{path}: the activation {activation[:80]}; {' and '.join(_ACTIVATIONS)} are imported")
-    layers = _layers(path, form, _tensors(path, whole["policy.pth"]), _ACTIVATIONS[activation])
+    layers = _layers(path, form, _tensors(path, members["policy.pth"]), _ACTIVATIONS[activation])
     return Saved(form.algorithm, layers, form.squashed, space)
 
 
@@ -115,13 +115,13 @@ def _members(path: Path, data: bytes, limits: Mapping[str, int]) -> dict[str, by
                 raise ArtifactError(f"{path}: a file {wrong[0][:80]!r} outside its folder; it is not read")
             if missing := [name for name in limits if name not in names]:
                 raise ArtifactError(f"{path}: no {missing[0]} in it; save the model by model.save()")
-            found = {}
+            members = {}
             for name, limit in limits.items():
                 with archive.open(name) as file:
-                    found[name] = file.read(limit + 1)  # the size in the archive may be a lie
-                if len(found[name]) > limit:
+                    members[name] = file.read(limit + 1)  # the size in the archive may be a lie
+                if len(members[name]) > limit:
                     raise ArtifactError(f"{path}: {name} unpacks to more than {limit} bytes; it is not read")
-            return found
+            return members
     except ArtifactError:
         raise
     except Exception as error:  # zipfile and its decompressors raise several classes

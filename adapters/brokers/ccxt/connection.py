@@ -219,12 +219,12 @@ class Line:
     ) -> AsyncIterator[dict[str, Any]]:
         """As `pages`, at an exchange that lists `span_days` at a time, and names the next page in the first item."""
         day_ms, now_ms = 86_400_000, int(time.time() * 1000)
-        span_ms, left = self.dialect.span_days * day_ms, PAGES
+        span_ms, pages_left = self.dialect.span_days * day_ms, PAGES
         since_ms = max(since_ms, now_ms - self.dialect.kept_days * day_ms)
-        while left:
+        while pages_left:
             cursor = ""
-            while left:
-                left -= 1
+            while pages_left:
+                pages_left -= 1
                 more = {"endTime": since_ms + span_ms} | ({self.dialect.cursor: cursor} if cursor else {})
                 items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, params | more))
                 for item in items:

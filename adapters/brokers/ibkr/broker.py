@@ -79,9 +79,9 @@ class Ibkr:
         if self.identity.account not in ("", self._settings.account):
             text = f"the account is {self._settings.account}, and this run has traded in {self.identity.account}"
             wrong.append((text, "set QUANTD_IBKR_ACCOUNT to that account, or start with --fresh"))
-        known = self.identity.assets
+        assets = self.identity.assets
         contracts, self.untradable, mistakes = await read_contracts(
-            line, self._universe, known, continues=self.continues
+            line, self._universe, assets, continues=self.continues
         )
         if wrong := wrong + mistakes:
             raise VenueError(
@@ -89,7 +89,7 @@ class Ibkr:
             )
         self._desk.contracts = contracts
         ids = {self._universe.symbols[column]: str(contract.conId) for column, contract in contracts.items()}
-        self.identity = Identity(self._settings.account, ids | known)
+        self.identity = Identity(self._settings.account, ids | assets)
 
     async def _clock_mistakes(self) -> list[tuple[str, str]]:
         """Compare the venue's clock, which has whole seconds, with ours."""

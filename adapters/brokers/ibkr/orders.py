@@ -52,7 +52,7 @@ ZONE: Final = ZoneInfo("America/New_York")
 """The day of the venue's lists."""
 
 
-class Known(Struct):
+class Heard(Struct):
     """What the venue has said of one of our orders. `others` are further permanent ids under its reference."""
 
     perm_id: int = 0
@@ -94,7 +94,7 @@ class Desk:
         self.said: dict[int, str] = {}  # number of an order that is not of `orders` -> the gateway's words
         self.usable: Callable[[], None] = lambda: None
         self.gone: Callable[[str], None] = lambda words: None
-        self._known: dict[str, Known] = {}
+        self._heard: dict[str, Heard] = {}
         self._by_perm: dict[int, Sent] = {}
         self._by_order_id: dict[int, Sent] = {}
         self._unpaid: dict[str, tuple[Sent, Execution]] = {}
@@ -172,68 +172,68 @@ class Desk:
 
     # ---------------------------------------------------------------- what the gateway says
 
-    def _of(self, sent: Sent) -> Known:
-        return self._known.setdefault(sent.id, Known())
+    def _of(self, sent: Sent) -> Heard:
+        return self._heard.setdefault(sent.id, Heard())
 
     def on_order(self, order: Order) -> None:
         """Learn of an order, from a list or from the news."""
         if (sent := self.orders.find(order.ref)) is None:
             return
-        known = self._of(sent)
-        if not self._is_its(sent, known, order.perm_id):
+        heard = self._of(sent)
+        if not self._is_its(sent, heard, order.perm_id):
             return
         if order.order_id >= 0:
-            known.order_id, known.client_id = order.order_id, order.client_id
+            heard.order_id, heard.client_id = order.order_id, order.client_id
             if order.client_id == self.settings.client_id:
                 self._by_order_id[order.order_id] = sent
         else:  # ended
-            known.refused = known.refused or (order.status == "Inactive" and not order.filled_nano)
-            known.words = known.words or (order.words if order.status == "Inactive" else "")
+            heard.refused = heard.refused or (order.status == "Inactive" and not order.filled_nano)
+            heard.words = heard.words or (order.words if order.status == "Inactive" else "")
             self._state(
-                sent, known, "Cancelled" if order.status == "Inactive" else order.status, order.filled_nano or 0
+                sent, heard, "Cancelled" if order.status == "Inactive" else order.status, order.filled_nano or 0
             )
             return
-        self._state(sent, known, order.status, known.filled_nano)
+        self._state(sent, heard, order.status, heard.filled_nano)
 
     def on_status(self, perm_id: int, order_id: int, client_id: int, status: str, filled: Decimal) -> None:
         """Learn the status of an order."""
         sent = self._by_perm.get(perm_id)
         if sent is None and client_id == self.settings.client_id:
             sent = self._by_order_id.get(order_id)
-        if sent is not None and self._is_its(sent, known := self._of(sent), perm_id):
-            self._state(sent, known, status, nano(filled))
+        if sent is not None and self._is_its(sent, heard := self._of(sent), perm_id):
+            self._state(sent, heard, status, nano(filled))
 
-    def _is_its(self, sent: Sent, known: Known, perm_id: int) -> bool:
+    def _is_its(self, sent: Sent, heard: Heard, perm_id: int) -> bool:
         """Whether a permanent id is that of our order. A second one is a second order: it is told once."""
-        if perm_id and not known.perm_id:
-            known.perm_id, sent.venue_id = perm_id, str(perm_id)
+        if perm_id and not heard.perm_id:
+            heard.perm_id, sent.venue_id = perm_id, str(perm_id)
             self._by_perm[perm_id] = sent
-        if perm_id in (0, known.perm_id):
+        if perm_id in (0, heard.perm_id):
             return True
-        if perm_id not in known.others:
-            known.others.add(perm_id)
-            self._say(self.unknown(sent, self._doubled(known)))
+        if perm_id not in heard.others:
+            heard.others.add(perm_id)
+            self._say(self.unknown(sent, self._doubled(heard)))
         return False
 
-    def _doubled(self, known: Known) -> str:
-        ids = ", ".join(map(str, sorted({known.perm_id, *known.others})))
+    def _doubled(self, heard: Heard) -> str:
+        ids = ", ".join(map(str, sorted({heard.perm_id, *heard.others})))
         return f"the venue has several orders with this reference (permanent ids {ids}): look at each in TWS"
 
-    def _state(self, sent: Sent, known: Known, status: str, filled_nano: int) -> None:
-        if known.status not in ENDED or status in ENDED:  # an older message may come later
-            known.status = status
-        known.filled_nano = max(known.filled_nano, filled_nano)
+    def _state(self, sent: Sent, heard: Heard, status: str, filled_nano: int) -> None:
+        if heard.status not in ENDED or status in ENDED:  # an older message may come later
+            heard.status = status
+        heard.filled_nano = max(heard.filled_nano, filled_nano)
         if status in ACCEPTED or status in ENDED:
             self._answered(sent, status)
-        self._tell(sent, known)
+        self._tell(sent, heard)
 
     def _answered(self, sent: Sent, status: str) -> None:
         """Resolve the wait for the answer to an order or to its cancel."""
         answer = self._answers.get(sent.id)
         if answer is None or answer.done():
             return
-        known = self._of(sent)
-        if not known.cancelling or status in ENDED or status == "PendingCancel":
+        heard = self._of(sent)
+        if not heard.cancelling or status in ENDED or status == "PendingCancel":
             answer.set_result("")
 
     def on_execution(self, done: Done) -> None:
@@ -250,8 +250,8 @@ class Desk:
         _bound(self._revisions)
         self._revisions[head] = done
         execution = Execution(done.ts, done.size_nano, done.price_nano, cum_nano=done.cum_nano)
-        known = self._of(sent)
-        known.filled_nano = max(known.filled_nano, done.cum_nano)
+        heard = self._of(sent)
+        heard.filled_nano = max(heard.filled_nano, done.cum_nano)
         self._answered(sent, "Filled" if done.cum_nano == abs(sent.lots) * sent.lot_nano else "Submitted")
         self._unpaid[done.id] = sent, execution
         if done.id in self.fees:
@@ -306,23 +306,23 @@ class Desk:
             _bound(self.said)
             self.said[order_id] = words
             return
-        known, answer = self._of(sent), self._answers.get(sent.id)
+        heard, answer = self._of(sent), self._answers.get(sent.id)
         waiting = answer if answer is not None and not answer.done() else None
         if code in REMARKS:
             self.line.unreadable.name(f"the venue remarks on order {sent.id}: {words}", sent.id + words)
         elif code in NOT_CANCELLED:
-            if waiting is not None and known.cancelling:
+            if waiting is not None and heard.cancelling:
                 waiting.set_result(words)
         elif code == CANCELLED:
-            if waiting is not None and known.cancelling:
+            if waiting is not None and heard.cancelling:
                 waiting.set_result("")
             self.look_soon()
-        elif code in REFUSED and not known.cancelling:
-            known.refused, known.words, known.status = True, words, "Cancelled"
+        elif code in REFUSED and not heard.cancelling:
+            heard.refused, heard.words, heard.status = True, words, "Cancelled"
             if waiting is not None:
                 waiting.set_result("")
             else:
-                self._tell(sent, known)
+                self._tell(sent, heard)
         else:
             sent.words = sent.words or ("" if code in FAILED else words)
             if waiting is not None:
@@ -344,48 +344,48 @@ class Desk:
 
     # ---------------------------------------------------------------- reports
 
-    def _cause(self, sent: Sent, known: Known) -> Cause | None:
+    def _cause(self, sent: Sent, heard: Heard) -> Cause | None:
         """Why an order ended; None while it is open, and for a fill that no execution shows."""
         filled = sent.log.known_nano()
-        if known.status == "Filled":
+        if heard.status == "Filled":
             return Cause.LAST_FILL if filled == abs(sent.lots) * sent.lot_nano else None
-        if known.status not in ENDED:
+        if heard.status not in ENDED:
             return None
-        if known.refused and not filled:
+        if heard.refused and not filled:
             return Cause.REJECTED
-        overdue = 0 < sent.end <= self.now() and not known.cancelling
+        overdue = 0 < sent.end <= self.now() and not heard.cancelling
         return Cause.EXPIRED if overdue else Cause.CANCELLED
 
     def _waits_for_fee(self, sent: Sent) -> bool:
         return any(unpaid is sent for unpaid, _ in self._unpaid.values())
 
-    def _tell(self, sent: Sent, known: Known) -> None:
+    def _tell(self, sent: Sent, heard: Heard) -> None:
         """Tell what is new of an order, once its executions are complete."""
-        if known.others or self._waits_for_fee(sent):
+        if heard.others or self._waits_for_fee(sent):
             return
-        if known.filled_nano > sent.log.known_nano():
+        if heard.filled_nano > sent.log.known_nano():
             self.look_soon()
             return
-        cause = None if sent.ended >= 0 else self._cause(sent, known)
+        cause = None if sent.ended >= 0 else self._cause(sent, heard)
         if cause is None and all(fill.cum in sent.log.reported for fill in sent.log.fills(sent.lot_nano)):
             return
         if sent.id in self._answers and cause is Cause.REJECTED:
             return  # the answer to the order has it
-        report = reports_of(sent, self.now(), cause, known.filled_nano, known.words, news_only=True)
+        report = reports_of(sent, self.now(), cause, heard.filled_nano, heard.words, news_only=True)
         if report.cause:
             self._say(report)
 
     def _report(self, sent: Sent) -> Reports | Unknown:
         """The whole state of an order that the venue has."""
-        known = self._of(sent)
-        if known.others:
-            return self.unknown(sent, self._doubled(known))
-        if known.filled_nano > sent.log.known_nano():
+        heard = self._of(sent)
+        if heard.others:
+            return self.unknown(sent, self._doubled(heard))
+        if heard.filled_nano > sent.log.known_nano():
             return self.unknown(sent, "the order filled, and not all of its executions are listed yet")
-        cause = self._cause(sent, known)
-        if cause is None and known.status not in ACCEPTED and not sent.log.executions:
-            return self.unknown(sent, f"the venue has the order as {known.status or 'nothing'}: it is not accepted yet")
-        return reports_of(sent, self.now(), cause, known.filled_nano, known.words)
+        cause = self._cause(sent, heard)
+        if cause is None and heard.status not in ACCEPTED and not sent.log.executions:
+            return self.unknown(sent, f"the venue has the order as {heard.status or 'nothing'}: it is not accepted yet")
+        return reports_of(sent, self.now(), cause, heard.filled_nano, heard.words)
 
     def unknown(self, sent: Sent, reason: str) -> Unknown:
         """Report that the state of an order is not known."""
@@ -426,7 +426,7 @@ class Desk:
         if 0 < sent.end <= self.now():
             return self.end(sent, Cause.EXPIRED, "its end had passed before it was sent")
         order_id = client.getReqId()
-        self._known[sent.id] = Known(order_id=order_id, client_id=self.settings.client_id)
+        self._heard[sent.id] = Heard(order_id=order_id, client_id=self.settings.client_id)
         self._by_order_id[order_id] = sent
         sent.posted, sent.words, sent.ended = self.now(), "", -1
         try:
@@ -435,12 +435,12 @@ class Desk:
             )
         except ConnectionError as lost:
             return self.unknown(sent, str(lost))
-        known = self._of(sent)
-        if self._cause(sent, known) is Cause.REJECTED:
-            return self.end(sent, Cause.REJECTED, known.words)
-        if known.others:
-            return self.unknown(sent, self._doubled(known))
-        return reports_of(sent, self.now(), None if self._waits_for_fee(sent) else self._cause(sent, known))
+        heard = self._of(sent)
+        if self._cause(sent, heard) is Cause.REJECTED:
+            return self.end(sent, Cause.REJECTED, heard.words)
+        if heard.others:
+            return self.unknown(sent, self._doubled(heard))
+        return reports_of(sent, self.now(), None if self._waits_for_fee(sent) else self._cause(sent, heard))
 
     async def _wait(self, sent: Sent, send: Callable[[], None]) -> str:
         """Send, and wait for the answer: the words of a refused cancel, else nothing. Raises ConnectionError."""
@@ -499,23 +499,23 @@ class Desk:
 
     async def cancel(self, sent: Sent) -> BrokerNews | None:
         """Request a cancel; None if the venue accepts it. The caller holds the lock."""
-        known = self._of(sent)
+        heard = self._of(sent)
         try:
-            if known.order_id < 0:
+            if heard.order_id < 0:
                 await self.look()
             if sent.ended >= 0:
                 return self._not_cancelled(sent, "the order has ended")
-            if known.order_id < 0:
+            if heard.order_id < 0:
                 return self._not_cancelled(sent, "the venue does not have it")
-            if known.client_id != self.settings.client_id:
-                return self._not_cancelled(sent, f"client {known.client_id} placed it, and only that may cancel it")
+            if heard.client_id != self.settings.client_id:
+                return self._not_cancelled(sent, f"client {heard.client_id} placed it, and only that may cancel it")
             client = await self.line.client()
-            known.cancelling = True
-            words = await self._wait(sent, lambda: client.cancelOrder(known.order_id))
+            heard.cancelling = True
+            words = await self._wait(sent, lambda: client.cancelOrder(heard.order_id))
         except ConnectionError as lost:
             return self.unknown(sent, str(lost))
         if words:
-            known.cancelling = False
+            heard.cancelling = False
             return self._not_cancelled(sent, words)
         self.look_soon()
         return None

@@ -306,9 +306,9 @@ def columns_of_symbols(columns: Sequence[str]) -> list[str]:
     if not names or not (unnamed or is_time(columns[0])):
         return []
     words = {word(name) for name in names}
-    known = {alias for aliases in (*_PRICES.values(), _VOLUMES, _SYMBOLS, TIMES, ADJUSTED) for alias in aliases}
+    of_roles = {alias for aliases in (*_PRICES.values(), _VOLUMES, _SYMBOLS, TIMES, ADJUSTED) for alias in aliases}
     has_bars = are_names(names) or bool(words & {"close", "volume", "price", "value", "adj close"})
-    if has_bars or len(words - known) < (3 if words & {*_PRICES["close"]} and words & {*_VOLUMES} else 1):
+    if has_bars or len(words - of_roles) < (3 if words & {*_PRICES["close"]} and words & {*_VOLUMES} else 1):
         return []
     is_symbol = all(map(_TICKER.fullmatch, names))
     return list(columns[first:]) if is_symbol and len(set(names)) == len(names) else []

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
@@ -62,7 +61,7 @@ def unpaired(raw: RawTable) -> list[RawTable]:
     if len(full_pairs) < 5:
         joined = [("", "") if is_time(name) else price_and_symbol(name) for name in raw.frame.columns]
         further = [name for name, pair in zip(raw.frame.columns, joined, strict=True) if not any(pair)]
-        if len(further) < len(joined) and all(is_time(name) or is_unnamed(name) for name in further):
+        if further and len(further) < len(joined) and all(is_time(name) or is_unnamed(name) for name in further):
             return by_symbol(*_without_numbers(raw, joined))
         return of_closes(raw)
     if not are_names([price for price, _ in full_pairs]):
@@ -76,11 +75,13 @@ def of_closes(raw: RawTable) -> list[RawTable]:
     Raises FeedError for a table of returns.
     """
     symbols = columns_of_symbols(raw.frame.columns)
-    if not symbols:
+    kinds = [raw.frame[name].dtype for name in symbols]
+    if not symbols or not all(kind.is_numeric() or kind == pl.String for kind in kinds):
         return [raw]
     values = raw.frame.select(pl.col(symbols).cast(pl.Float64, strict=False))
     first = values.select(pl.nth(range(min(len(symbols), 4)))).to_numpy()
-    near = np.abs(first.max(axis=1) / first.min(axis=1) - 1.0) < 0.2
+    least, most = first.min(axis=1), first.max(axis=1)
+    near = most - least < 0.2 * least
     # four columns of nearly one price are the prices of a bar under other names
     if len(symbols) >= 4 and near.mean() > 0.9:
         return [raw]

@@ -95,6 +95,8 @@ def owe(state: State, lacking: dict[int, int]) -> list[Effect]:
     if unsold := sum(amount for amount in state.owed if amount > 0):
         state.later.add(SELL)
     text += f", which agents above their shares owe: {owing}; {unsold / MICRO:,.2f} of it follows once it is sold"
+    if funded < missing:
+        text += f"; {(missing - funded) / MICRO:,.2f} is above no share and stays missing: `quantd cash add` pays"
     return [alert(state, "INFO", "capital", text), Reallocated(state.now, SELL, text, moved, list(state.owed))]
 
 

@@ -208,8 +208,8 @@ def _under_other_limit(records: "Records", record: "RunRecord", folder: Path, li
     from quantd.daemon.views.other_limits import other_course
 
     with progress(f"run {record.run} under {limit}"):
-        found = other_course(records, record.run, folder, limit)
-    answer(as_json, found, *found.lines())
+        course = other_course(records, record.run, folder, limit)
+    answer(as_json, course, *course.lines())
     return DONE
 
 

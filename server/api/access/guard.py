@@ -359,8 +359,8 @@ class Guard:
         end = 0 if token is None else self.sessions.answered(challenge)
         if token is not None and end:
             signed = DeviceSignature(key, end, signature)
-            known = Approvals({token.name: key}, ())
-            if not signature_fault(known, signed, (SIGN_IN, challenge), time.time_ns()):
+            approvals = Approvals({token.name: key}, ())
+            if not signature_fault(approvals, signed, (SIGN_IN, challenge), time.time_ns()):
                 return token
         text = "this device is not paired, or its signature is not of a challenge of now"
         text = f"{text}; `quantd connect phone` pairs it"

@@ -262,10 +262,10 @@ def _require_cash(
         raise Failure(f"nothing was changed: {text}", CHECK_FAILED)
     shares = {table["name"]: table["capital"] for table in document["agents"]}
     shares["manual"] = document.get("manual", {}).get("capital", 0.0)
-    equity, own = float(status["equity"]), [agent for agent in status["agents"] if not agent["shadow"]]
-    above = [max(0.0, float(agent["equity"]) - shares.get(agent["name"], 0.0) * equity) for agent in own]
+    equity, agents = float(status["equity"]), [agent for agent in status["agents"] if not agent["shadow"]]
+    above = [max(0.0, float(agent["equity"]) - shares.get(agent["name"], 0.0) * equity) for agent in agents]
     # `cash` of an agent is a fraction of its equity
-    cash = [agent["cash"] * float(agent["equity"]) for agent in own]
+    cash = [agent["cash"] * float(agent["equity"]) for agent in agents]
     part = missing / sum(above) if any(above) else 0.0
     sold = sum(max(0.0, part * amount - free) for amount, free in zip(above, cash, strict=True))
     if sold > 0.01 and not sell:

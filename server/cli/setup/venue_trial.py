@@ -137,10 +137,10 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
         raise Failure(
             f'venue "{name}" sends orders to nobody; write alpaca, ibkr, or an exchange such as kraken', USAGE
         )
-    known = sorted({*(venues()["ccxt"].exchanges or ()), *(kind for kind, venue in venues().items() if venue.broker)})
-    known.remove("ccxt")
-    if name not in known:
-        raise Failure(f"--venue {name} is no venue of quantd: {suggestion(name, known)}", USAGE)
+    names = sorted({*(venues()["ccxt"].exchanges or ()), *(kind for kind, venue in venues().items() if venue.broker)})
+    names.remove("ccxt")
+    if name not in names:
+        raise Failure(f"--venue {name} is no venue of quantd: {suggestion(name, names)}", USAGE)
     with tempfile.TemporaryDirectory(prefix="quantd-venue-") as folder_name:
         folder = Path(folder_name)
         path = folder / "venue.toml"

@@ -48,6 +48,7 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
     for wrong, text in (
         (table.with_columns(SPY=pl.lit(None)), "the weight of SPY at .* is None; write a number, 0 for none"),
         (table.with_columns(SPY=pl.lit(True)), "the weight of SPY at .* is True; .*some of signals"),
+        (pl.concat([table, table[:1]]), "has a date that is unreadable or repeated"),
         (table.drop("date"), "a table of weights needs a column of dates"),
         ({"SPY": True}, "the weight of SPY is True"),
         ([0.5, 0.5], "weights have the names of their symbols"),
