@@ -23,6 +23,7 @@ from quantd.daemon.cli.failures import note
 from quantd.daemon.runtime.version import VERSION
 from quantd.server.cli.operate.gate.gate_tools import DATA, tools_of
 from quantd.server.cli.operate.gate.gateway import Gateway
+from quantd.server.cli.operate.gate.resource_metadata import ResourceMetadata
 from quantd.server.cli.operate.gate.sessions import SessionsOfTokens
 
 BODY_BYTES: Final = 64 * 2**10
@@ -125,7 +126,7 @@ def http_server(
         ),
     )
     config = uvicorn.Config(
-        SessionsOfTokens(app, IDLE_S),
+        ResourceMetadata(SessionsOfTokens(app, IDLE_S), scheme, names, PATH),
         log_level="warning",
         access_log=False,
         server_header=False,

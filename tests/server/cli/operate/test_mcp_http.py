@@ -15,7 +15,13 @@ from typing import Any
 import httpx2
 import pytest
 from mcp import Client
+from mcp.client.auth import OAuthClientProvider, OAuthFlowError, OAuthRegistrationError
+from mcp.client.auth.utils import (
+    build_protected_resource_metadata_discovery_urls,
+    extract_resource_metadata_from_www_auth,
+)
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientMetadata
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
@@ -183,6 +189,46 @@ async def test_the_command_serves_until_a_signal_and_prints_its_address(world: A
     said = errors.decode()
     assert "Traceback" not in said
     assert secret not in said
+
+
+async def test_a_client_without_a_token_gets_the_address_of_the_metadata_which_says_how_tokens_are_made() -> None:
+    away = SimpleNamespace(api=SimpleNamespace(url="http://127.0.0.1:1"))
+    async with served(away, "guest") as address, httpx2.AsyncClient(headers=ACCEPT) as http:
+        for asked in (address, address.replace("127.0.0.1", "localhost")):
+            refused = await http.post(asked, json=INITIALIZE)
+            assert (refused.status_code, refused.headers["www-authenticate"].split()[0]) == (401, "Bearer")
+            assert "quantd token create" in refused.headers["www-authenticate"]
+            where = extract_resource_metadata_from_www_auth(refused)
+            # the addresses that the official client tries, with the header and without it
+            tried = [where, *build_protected_resource_metadata_discovery_urls(None, asked)]
+            assert len(set(tried)) == 2
+            for url in tried:
+                document = (await http.get(str(url))).json()
+                assert (document["resource"], document["bearer_methods_supported"]) == (asked, ["header"])
+                assert "quantd token create" in document["quantd_tokens"]
+                assert "authorization_servers" not in document
+        stranger = await http.get(str(where), headers={"Host": "evil.example"})
+        assert stranger.json()["resource"] == address
+        assert (await http.post(str(where), json={})).status_code == 404
+
+
+async def test_the_oauth_flow_of_the_official_client_ends_with_an_error_and_sends_nobody_to_a_login() -> None:
+    class Nothing:
+        async def get_tokens(self) -> None: ...
+        async def set_tokens(self, tokens: Any) -> None: ...
+        async def get_client_info(self) -> None: ...
+        async def set_client_info(self, client_info: Any) -> None: ...
+
+    async def login(url: str) -> None:
+        raise AssertionError(url)
+
+    away = SimpleNamespace(api=SimpleNamespace(url="http://127.0.0.1:1"))
+    async with served(away, "guest") as address:
+        about = OAuthClientMetadata.model_validate({"redirect_uris": ["http://127.0.0.1:1/"]})
+        flow = OAuthClientProvider(address, about, Nothing(), redirect_handler=login)
+        async with httpx2.AsyncClient(headers=ACCEPT, auth=flow, timeout=10) as http:
+            with pytest.raises((OAuthFlowError, OAuthRegistrationError)):
+                await http.post(address, json=INITIALIZE)
 
 
 WRONG = (
