@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 PAGES = (
-    "index.html", "faq.html", "trade/backtest.html", "risk/limits.html", "receivers/discord.html", "results.html",
+    "index.html", "faq.html", "trade/backtest.html", "risk/limits.html", "operate/receivers.html", "results.html",
     "reference/keys.html", "reference/commands.html", "reference/python-names.html", "gallery/first_backtest.html",
     "strategies/shelf.html", "changelog.html",
 )  # fmt: skip

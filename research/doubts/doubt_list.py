@@ -51,7 +51,7 @@ KINDS: Final = (
     DoubtKind("cash_rate", 10, result_doubts.idle_cash),
     DoubtKind("survivors", 5, result_doubts.survivors),
 )
-"""All kinds, the heaviest first by the weight of the kind. docs/research/doubts.md has a row for each."""
+"""All kinds, the heaviest first by the weight of the kind. docs/research/lookahead.md has a row for each."""
 
 
 _MARKET_TEXTS: Final[WeakKeyDictionary[Replay, dict[tuple[str, int], Found]]] = WeakKeyDictionary()

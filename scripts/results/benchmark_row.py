@@ -1,6 +1,6 @@
 """`python -m scripts.results.benchmark_row NAME FILE...` checks runs of the reference test and prints their row.
 
-Each file is what `quantd backtest --json` printed, one for each seed. docs/research/add-a-row.md has the protocol.
+Each file is what `quantd backtest --json` printed, one for each seed. docs/research/reference-test.md has the protocol.
 """
 
 import json

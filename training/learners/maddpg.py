@@ -64,7 +64,7 @@ class MaddpgPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 LITE_FEATURES: Final = ("momentum_21", "momentum_63", "momentum_126", "volatility", "volatility_change")
 """Selected by benchmarks.multi_agent.ranked over the training part of the default data.
 
-`quantd ablate --features` has drawdown in place of momentum_21 (docs/research/ablation.md).
+`quantd ablate --features` has drawdown in place of momentum_21 (docs/learn/tuning.md).
 """
 
 

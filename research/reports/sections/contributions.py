@@ -19,7 +19,7 @@ def attribution(report: BacktestReport) -> tuple[Part, ...]:
         rows = [Row(name, [Cell(f"attribution.{by}.{name}", parts[name], "signed")]) for name in sorted(parts)]
         boxes.append([Table((), [*rows, total], f"Contribution {title}")])
     decided = [Row(name, cells("attribution", breakdown, **{name: "signed"})) for name in ("decision", "execution")]
-    text = "Contributions add up to the total return (linked after Carino 1999); see docs/research/attribution.md."
+    text = "Contributions add up to the total return (linked after Carino 1999); see docs/research/reports.md."
     return Grid(boxes), Table((), decided, "Decisions and their execution"), Note(text)
 
 

@@ -51,7 +51,7 @@ def test_the_choice_of_the_command_is_the_profile_but_for_one_feature(tmp_path: 
     )
     assert done.returncode == 0, done.stderr
     five = tuple(json.loads(done.stdout)["features"])
-    # docs/research/ablation.md states the difference, and that no drop differs from 0
+    # docs/learn/tuning.md states the difference, and that no drop differs from 0
     assert five == ("momentum_63", "momentum_126", "volatility", "volatility_change", "drawdown")
     assert (set(five) - set(LITE_FEATURES), set(LITE_FEATURES) - set(five)) == ({"drawdown"}, {"momentum_21"})
     assert min(row["p_holm"] for row in json.loads(done.stdout)["variants"]) > 0.5
