@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from quantd.adapters.bus.parts import part_id, parts_of
 from quantd.adapters.bus.payloads import (
@@ -24,6 +24,7 @@ from quantd.adapters.bus.payloads import (
     SwitchName,
 )
 from quantd.adapters.bus.topics import escaped_level, root
+from quantd.adapters.bus.withheld import withheld
 from quantd.trading.display_text import microsecond_text
 from quantd.trading.effects import Effect, Publish, Switched, Valued
 from quantd.trading.instruments import Universe
@@ -111,7 +112,7 @@ class Composer:
 
     def group(self, alert: Alert) -> Message:
         """Return the message on the topic GROUPS for an alert that represents a group."""
-        message = self._message(GROUPS, alert)
+        message = self._message(GROUPS, _for_all(alert))
         # another id than the message of the first alert of the group, which is sent too
         return message._replace(id=f"{alert.id}/{GROUPS}")
 
@@ -212,13 +213,19 @@ class Composer:
         return Message(payload.id, f"{self.root}/{suffix}", _encode(payload), retain)
 
     def _alert_message(self, alert: Alert) -> Message:
-        return self._message(f"alerts/{alert.level}/{escaped_level(alert.kind)}", alert)
+        return self._message(f"alerts/{alert.level}/{escaped_level(alert.kind)}", _for_all(alert))
 
     def _alert(self, effect: Publish, id: str) -> Alert:
         fields: dict[str, Any] = {
             k: clean(v) if isinstance(v, str) else v for k, v in asdict(effect).items() if k != "ts"
         }
         return Alert(**self.stamp(id, effect.ts), **fields)
+
+
+def _for_all(alert: Alert) -> Alert:
+    """An alert as every reader of the bus may see it."""
+    text = withheld(alert.kind, alert.text)
+    return alert if text == alert.text else replace(alert, text=text)
 
 
 def measures(values: Mapping[str, tuple[float, float]]) -> dict[str, Measure]:
