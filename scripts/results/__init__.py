@@ -222,9 +222,7 @@ def _sources(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> li
     rows, notes = [], []
     for market, found in tables:
         first = found[0]
-        rows.append(
-            (market.name, f"{first['first']} to {first['last']}", f"{first['samples']:,}", str(first["trials"]))
-        )
+        rows.append((market.name, f"{first['first']} to {first['last']}", str(first["trials"])))
     for universe, names in _by_universe(tables).items():
         text = f"- {', '.join(names)}: {universe.symbols}. {' '.join(universe.bias.split())}"
         if universe.external:
@@ -232,7 +230,7 @@ def _sources(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> li
             text += f" **The repository cannot reproduce these rows**: {universe.file} is not in it, SHA-256 `{sha}`; "
             text += "`make results DATA=DIR` made them."
         notes += textwrap.wrap(text, 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return [*_table(("market", "sessions", "samples", "trials"), rows), "", *notes]
+    return [*_table(("market", "sessions", "trials"), rows), "", *notes]
 
 
 def _by_universe(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> dict[Universe, list[str]]:
@@ -264,23 +262,20 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], power: Ma
     lines = [
         "# Results", "",
         f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
-        "95 % interval of the difference of Sharpe ratios. The intervals are of single comparisons, not corrected for",
-        "their number.", "",
-        "`make results` writes this page and `docs/results.parquet`, which has for each row also the returns, costs,",
-        "drawdown, intervals, the deflated ratio and the command that makes it again:", "",
+        "95 % interval of the difference of Sharpe ratios, not corrected for their number. Each policy trades alone",
+        "on the same bars, dates, costs and capital, at one first sample, then monthly. `make results` writes this",
+        "page and `docs/results.parquet`, which has for each row also the other figures and its command, such as:", "",
         *_commands(allocators), "",
-        "Each policy trades alone on the same bars, dates, costs and capital, at one first sample, then monthly.",
-        "[Claims](develop/claims.md) of other systems stand beside what was measured.", "",
         "## Allocators, less equal weight", "",
-        "The difference of the Sharpe ratio from that of equal weight, which is in brackets. `*`: the 95 % interval",
-        "of a circular block bootstrap excludes 0. A policy whose differences are 0 is equal weight by another name.",
+        "The difference from the Sharpe ratio of equal weight, which is in brackets. `*`: the 95 % interval of a",
+        "circular block bootstrap excludes 0.",
         "",
         *_matrix(allocators), "",
     ]  # fmt: skip
     for market, rows in tables:
         if market.universe.policies:
-            lines += ["## Learned policies", "", "Each is one seed, chosen on the validation part of its plan.", ""]
-            lines += [f"    {market.command}", *_power(market.universe.power, power), ""]
+            lines += ["## Learned policies", "", "Each is one seed, chosen on the validation part of its plan."]
+            lines += [*_power(market.universe.power, power)[2:], ""]
             lines += [*_table(COLUMNS, [_cells(row) for row in rows]), ""]
     return "\n".join([*lines, "## Markets", "", *_sources(tables), ""])
 

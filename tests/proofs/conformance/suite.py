@@ -48,32 +48,45 @@ def written() -> dict[str, dict[str, str]]:
 PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
 HEAD: Final = """# What every venue's adapter does alike
 
-Each case of the conformance suite passed at the server of every venue, on one machine: {venues}.
-Where a venue in brackets has a number, it cannot have the case, and the number leads to the reason. A case with `only`
-is about one venue:
+Each case of the conformance suite passed at the server of every venue, on one machine: {venues}. A case is one
+sentence, such as "a basket sent twice is one order". This command plays and prints all cases, and writes this page if
+none failed:
 
     python -m tests.proofs.conformance --table
 
-The command plays all cases, prints them, and writes this page if none failed.
+| cases about | number | at one venue only |
+|---|---|---|
 """
 
 
 def page(lacks: dict[str, dict[str, str]]) -> str:
-    """The page of the cases by group, and the reasons below. `lacks` maps venue and case to a reason."""
+    """The page: the number of cases by group, and what venues do not have. `lacks` maps venue and case to a reason."""
     venues = [venue for venue in RIGS if venue in lacks]
-    reasons = sorted({reason for table in lacks.values() for reason in table.values()})
-    number = {reason: k for k, reason in enumerate(reasons, 1)}
-    lines = [HEAD.format(venues=", ".join(venues))]
-    for group in dict.fromkeys(case.group for case in CASES.values()):
-        lines += [f"## {group.capitalize()}", ""]
-        for name in (name for name, case in CASES.items() if case.group == group):
-            only = CASES[name].venue
-            notes = [f"{only} only"] if only else []
-            notes += [f"{venue} {number[lacks[venue][name]]}" for venue in venues if name in lacks[venue]]
-            lines.append(f"- {name} ({', '.join(notes)})" if notes else f"- {name}")
-        lines.append("")
-    lines += ["## Reasons", "", *(f"{k}. {reason}" for reason, k in number.items())]
+    head = HEAD.format(venues=", ".join(venues)).rstrip()
+    rows = [f"| {group} | {_number(group)} | {_number(group, only=True)} |" for group in _groups()]
+    without: dict[str, dict[str, list[str]]] = {}
+    for venue in venues:
+        for name, reason in lacks[venue].items():
+            without.setdefault(reason, {}).setdefault(name, []).append(venue)
+    lines = [head, *rows, "", "## What a venue does not have", ""]
+    lines += ["| reason | venues | cases without a meaning there |", "|---|---|---|"]
+    for reason, names in sorted(without.items()):
+        affected = [venue for venue in venues if any(venue in rows for rows in names.values())]
+        cases = "; ".join(names) if len(names) <= NAMED else f"{len(names)} cases"
+        lines.append(f"| {reason} | {', '.join(affected)} | {cases} |")
     return "\n".join(lines) + "\n"
+
+
+NAMED: Final = 2
+"""The most cases that a row of the page names."""
+
+
+def _groups() -> Iterable[str]:
+    return dict.fromkeys(case.group for case in CASES.values())
+
+
+def _number(group: str, *, only: bool = False) -> int:
+    return sum(case.group == group and bool(case.venue) >= only for case in CASES.values())
 
 
 AT_ONCE: Final = 8

@@ -50,6 +50,7 @@ FAULTS: dict[str, str] = {"429": NO_HTTP, "429 bare": NO_HTTP, "502 html": NO_HT
 NO_KEYS = "the log-in is the gateway's: one that ends is a lost connection, and no request has a key"
 ONS = ("submit", "cancel", "query", "replacement")
 NO_FLOWS = "the API lists no movements of cash: the vendor's Flex statements have them"
+CORRECTIONS = "only corrections of executions are documented"
 KINDS = ("deposit", "withdrawal", "dividend", "fee", "interest")
 LACKS: dict[str, str] = {
     **{f"{fault} at a {on}": why for fault, why in FAULTS.items() for on in ONS},
@@ -64,8 +65,8 @@ LACKS: dict[str, str] = {
     "a blocked account says why": "the API has no word for a blocked account: its orders are rejected (201)",
     "a symbol that is not tradable is named": "contract details do not say it: an order is refused",
     "what the venue does not lend is said with the account": "the API lists no shares to borrow: orders wait (404)",
-    "a trade that the venue takes back is booked back to the micro": "only corrections of executions are documented",
-    "a trade of before a restart that the venue takes back is found and booked back": "as above: corrections only",
+    "a trade that the venue takes back is booked back to the micro": CORRECTIONS,
+    "a trade of before a restart that the venue takes back is found and booked back": CORRECTIONS,
 }  # fmt: skip
 
 
