@@ -231,6 +231,14 @@ class AccountProfit:
             if self._books[[begin, end], book].any() or amounts[:, book].any()
         ]  # fmt: skip
 
+    def book_samples(self, name: str) -> tuple[Ints, Ints, Ints]:
+        """(Instants, equities, deposits and moved capital since the start) of a book at every sample.
+
+        Each is int64[T], instants in ns UTC, amounts in micro-currency. The first instant is 0 where a run begins.
+        """
+        book = self.names.index(name)
+        return self.ts, self._books[:, book], self._amounts[:, [DEPOSITS, MOVED], book].sum(axis=1)
+
     def _row(self, name: str, equity: Ints, amounts: Ints, total_return: float | None) -> BookProfit:
         opening, closing = equity.tolist()
         deposits, moved, fees, crossed = amounts.tolist()

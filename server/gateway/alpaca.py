@@ -32,8 +32,10 @@ from quantd.server.api.access.guard import sender_of
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
+from quantd.server.api.routes.profit_routes import AccountReader
 from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.activities import Activities, page_of
+from quantd.server.gateway.equity_history import history_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.refusals import figures, largest
 from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
@@ -98,6 +100,7 @@ class Gateway:
         self._open = OpenRequests()
         self._lists: dict[str, Activities] = {}  # by agent
         self._reading = asyncio.Lock()
+        self._account_reader = AccountReader(run)
         self._cutting = {agent.name for agent in run.config.agents if agent.cut}
         run.service.subscribers.append(self._committed)
 
@@ -111,6 +114,7 @@ class Gateway:
         for path in ("/stream", "/stream/"):  # clients differ in the slash
             add.add_get(path, self._stream)
         add.add_get("/v2/account", self._account)
+        add.add_get("/v2/account/portfolio/history", self._history)
         for path in ("/v2/account/activities", "/v2/account/activities/{type}"):
             add.add_get(path, self._activities)
         add.add_get("/v2/positions", self._positions)
@@ -205,6 +209,14 @@ class Gateway:
                 return answer(await self._run.read(work))
         except ValueError as why:
             raise invalid(str(why)) from None
+
+    async def _history(self, request: web.Request) -> web.Response:
+        """The equity of the book of the key over time. Raises Fault."""
+        state, book = self._place(request)
+        name, parts = state.ledger.names[book], self._run.parts
+        house, now = parts.sessions[parts.universe.calendar], self._service.shell.ts
+        profit = await self._account_reader.profit()
+        return answer(await asyncio.to_thread(history_of, profit, name, request, house, parts.interval_ns, now))
 
     async def _positions(self, request: web.Request) -> web.Response:
         state, book = self._place(request)

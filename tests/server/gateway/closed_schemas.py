@@ -137,8 +137,15 @@ def by_symbol(schema: Schema) -> Schema:
 TOKEN: Final = {"next_page_token": none_or(NAME)}
 LATEST: Final = {"bars": ("bar", BAR), "quotes": ("quote", QUOTE), "trades": ("trade", TRADE)}
 
+HISTORY: Final = closed({
+    "timestamp": rows({"type": "integer"}), "equity": rows(NUMBER), "profit_loss": rows(NUMBER),
+    "profit_loss_pct": rows(none_or(NUMBER)), "base_value": NUMBER,
+    "timeframe": one_of("1Min", "5Min", "15Min", "1H", "1D"), "cashflow": closed({}),
+})  # fmt: skip
+
 ANSWERS: Final[tuple[tuple[str, str, int, Schema | None], ...]] = (
     ("GET", "/v2/account", 200, ACCOUNT),
+    ("GET", "/v2/account/portfolio/history", 200, HISTORY),
     ("GET", "/v2/account/activities(/[^/]+)?", 200, rows({"anyOf": [FILL, MOVED]})),
     ("GET", "/v2/positions", 200, rows(POSITION)),
     ("GET", "/v2/positions/[^/]+", 200, POSITION),

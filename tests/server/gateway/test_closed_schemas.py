@@ -96,7 +96,8 @@ async def test_each_route_answers_by_its_schema(tmp_path: Path) -> None:
         await bot.world.go(3)
         rests = [await ask("POST", "/v2/orders", order | resting) for _ in range(3)]
         for path in (
-            "account", "account/activities", "account/activities/FILL", "positions", "positions/SPY", "clock", "assets",
+            "account", "account/portfolio/history", "account/activities",
+                "account/activities/FILL", "positions", "positions/SPY", "clock", "assets",
             "assets/SPY", "orders?status=all", "orders:by_client_order_id?client_order_id=SPY",
             f"orders/{rests[0]['id']}", "calendar", "stocks/bars?symbols=SPY,QQQ&timeframe=1Day",
             "stocks/SPY/bars?timeframe=1Day", "stocks/snapshots?symbols=SPY", "stocks/SPY/snapshot",

@@ -17,7 +17,7 @@ from alpaca.data.requests import (
     StockSnapshotRequest,
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
-from alpaca.trading.requests import GetCalendarRequest
+from alpaca.trading.requests import GetCalendarRequest, GetPortfolioHistoryRequest
 
 from quantd.daemon.runtime.feeder import feed_recorded
 from tests.server.gateway.gateway_bot import TRADING, Bot, bot_of
@@ -234,6 +234,32 @@ async def test_a_run_of_minutes_serves_minutes_and_days_and_both_in_a_snapshot(t
         assert (snapshot.minute_bar, snapshot.daily_bar, snapshot.previous_daily_bar) == (minutes[-1], *days[:-3:-1])
         with pytest.raises(APIError, match="1Min, 1Day, 1Week, 1Month are"):
             await bars(bot, "SPY", TimeFrame.Hour)
+
+
+async def test_the_history_of_a_run_of_minutes_begins_each_day_anew_unless_told_otherwise(tmp_path: Path) -> None:
+    async with bot_of(tmp_path, minute_run(tmp_path), left=500) as bot:
+        await bot.buy(3)
+        await bot.world.go(480)
+
+        async def history(**asked: Any) -> Any:
+            return await bot.call(bot.client.get_portfolio_history, GetPortfolioHistoryRequest(**asked))
+
+        daily, whole = await history(period="3D"), await history(period="3D", pnl_reset="no_reset")
+        assert (daily.timeframe, daily.equity, daily.timestamp) == ("1Min", whole.equity, whole.timestamp)
+        begins = [datetime.fromtimestamp(second, UTC) for second in whole.timestamp]
+        assert begins[0].time() == time(14, 30)
+        assert begins[1] - begins[0] == timedelta(minutes=1)
+        gained = whole.profit_loss
+        for k, at in enumerate(begins):
+            before = [gain for gain, other in zip(gained, begins, strict=True) if other.date() < at.date()]
+            assert daily.profit_loss[k] == pytest.approx(gained[k] - (before[-1] if before else 0.0), abs=1e-6)
+        assert any(here != there for here, there in zip(daily.profit_loss, gained, strict=True))
+        hours = await history(period="3D", timeframe="1H", pnl_reset="no_reset")
+        assert hours.equity == [
+            whole.equity[k]
+            for k, at in enumerate(begins)
+            if at == begins[-1] or begins[k + 1].replace(minute=0) > at.replace(minute=0)
+        ]
 
 
 def test_the_check_says_what_a_quote_is_over_daily_bars_and_pass_is_refused(tmp_path: Path) -> None:
