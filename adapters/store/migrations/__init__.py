@@ -1,1 +1,1 @@
-"""The revisions of the store's schema, managed by Alembic. `docs/operate/store.md` explains how to add one."""
+"""The revisions of the store's schema, managed by Alembic. `docs/develop/extending.md` explains how to add one."""
