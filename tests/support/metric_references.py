@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -479,12 +479,6 @@ def differences(cases: Sequence[World]) -> dict[str, float]:
                     out[name], *(difference(measurements[name], reference(world)) for _, reference in references)
                 )
     return out
-
-
-@cache
-def largest_differences() -> Mapping[str, float]:
-    """Return the largest difference of each metric over the documented worlds."""
-    return differences(worlds())
 
 
 HEAD: Final = (

@@ -26,18 +26,6 @@ def test_a_rate_for_each_return_is_that_of_its_sample() -> None:
     assert record.mean_risk_free == 0.126
 
 
-def test_deposits_are_no_return() -> None:
-    # +10 %, then a deposit of 50, then -10 % on 160
-    flows = np.array([0.0, 0.0, 50.0, 50.0])
-    with_flows = record_of([100.0, 110.0, 160.0, 144.0], flows=flows)
-    assert with_flows.returns == pytest.approx([0.1, 0.0, -0.1], abs=1e-12)
-    assert with_flows.wealth == pytest.approx([1.0, 1.1, 1.1, 0.99], rel=1e-12)
-    figures = measure(with_flows)
-    assert figures["total_return"] == pytest.approx(-0.01, rel=1e-9)
-    assert figures["max_drawdown"] == pytest.approx(0.1, rel=1e-9)
-    assert figures["longest_drawdown"] == 1.0
-
-
 def test_a_record_with_flows_measures_as_one_that_was_managed_without_them() -> None:
     plain = random_record(21, 400)
     deposits = np.cumsum(np.random.default_rng(22).choice([0.0, 0.0, 0.0, 500.0, -300.0], 401))

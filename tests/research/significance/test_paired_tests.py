@@ -1,4 +1,4 @@
-"""Paired tests against closed forms written out here, and against an enumeration of all signs."""
+"""Paired tests: equal series, constant differences, and what cannot be paired."""
 
 import math
 import subprocess
@@ -11,10 +11,6 @@ from quantd.research.significance.paired_tests import PairedTest, kolmogorov_smi
 from tests.support.checkout import ROOT
 
 TESTS = [paired_t, wilcoxon, kolmogorov_smirnov]
-
-DARWIN = np.array([49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48.0])
-"""Charles Darwin's 15 pairs of Zea mays, differences in eighths of an inch (Fisher, The Design of Experiments, 1935,
-chapter III)."""
 
 
 def pair(seed: int = 1, n: int = 40) -> tuple[np.ndarray, np.ndarray]:
@@ -37,13 +33,6 @@ def test_series_that_cannot_be_paired_are_refused(test) -> None:  # type: ignore
         test(np.ones(1), np.zeros(1))
     with pytest.raises(ValueError, match="finite"):
         test(np.array([0.1, np.nan]), np.zeros(2))
-
-
-def test_the_example_of_fisher() -> None:
-    """Fisher 1935, chapter III: t = 2.148 with 14 degrees of freedom, and p just below 5 %."""
-    outcome = paired_t(DARWIN, np.zeros(15))
-    assert outcome.statistic == pytest.approx(2.148, abs=5e-4)
-    assert outcome.p == pytest.approx(0.0497, abs=5e-5)
 
 
 def test_a_constant_difference_has_no_t() -> None:

@@ -8,8 +8,6 @@ from scipy import stats
 
 from quantd.research.significance.paired_tests import kolmogorov_smirnov, paired_t, wilcoxon
 from quantd.research.significance.rank_statistics import (
-    average_ranks,
-    signed_rank_two_sided,
     smirnov_two_sided,
     student_two_sided,
 )
@@ -58,19 +56,6 @@ def test_students_law_is_that_of_scipy_in_the_middle_and_far_out(t: float, degre
 def test_an_infinite_t_has_no_tail_and_an_undefined_one_no_p() -> None:
     assert student_two_sided(math.inf, 5) == 0.0
     assert math.isnan(student_two_sided(math.nan, 5))
-
-
-def test_ranks_are_averaged_over_ties_as_in_scipy() -> None:
-    values = np.round(np.random.default_rng(3).normal(size=200), 1)
-    assert average_ranks(values).tolist() == stats.rankdata(values).tolist()
-
-
-def test_the_law_of_signed_ranks_is_the_count_of_all_signs() -> None:
-    ranks = np.array([1.0, 2.5, 2.5, 4.0])
-    sums = [sum(rank for k, rank in enumerate(ranks) if sign >> k & 1) for sign in range(16)]
-    for positive in sorted(set(sums)):
-        tails = [sum(rank_sum <= positive for rank_sum in sums), sum(rank_sum >= positive for rank_sum in sums)]
-        assert signed_rank_two_sided(ranks, positive) == pytest.approx(min(1.0, 2 * min(tails) / 16))
 
 
 def test_smirnovs_law_beyond_the_sizes_that_scipy_has_exactly_approaches_its_limit() -> None:

@@ -11,8 +11,7 @@ from quantd.research.significance.sharpe_intervals import (
     _resampled,
     sharpe_intervals,
 )
-from quantd.trading.bootstrap import block_length, influence
-from quantd.trading.statistics import sharpe
+from quantd.trading.bootstrap import influence
 from tests.support.examples import examples
 
 YEAR = {"periods": 252.0, "risk_free_annual": 0.0}
@@ -91,14 +90,6 @@ def test_a_resample_is_made_of_blocks_wrapped_around_the_end(n: int, block: int,
         assert ratio == pytest.approx(sample.mean() / sample.std(ddof=1), rel=1e-6, abs=1e-9)
 
 
-def test_blocks_grow_with_dependence() -> None:
-    lengths = [
-        np.median([block_length(autoregressive(1000, phi, seed)) for seed in range(9)]) for phi in (0.0, 0.4, 0.9)
-    ]
-    assert lengths[0] < lengths[1] < lengths[2]
-    assert block_length(np.zeros(100)) == 1
-
-
 def test_influences_are_the_first_order_error_of_the_ratio() -> None:
     returns = autoregressive(400, 0.0, 4, mean=0.2)
     psi, step = influence(returns), 1e-6
@@ -109,11 +100,6 @@ def test_influences_are_the_first_order_error_of_the_ratio() -> None:
         mean = weights @ returns
         tilted = mean / np.sqrt(weights @ (returns - mean) ** 2)
         assert (tilted - ratio) / step == pytest.approx(psi[k], rel=1e-3, abs=1e-3)
-
-
-def test_the_interval_holds_the_ratio_it_is_of() -> None:
-    returns = autoregressive(500, 0.0, 8, mean=0.05)
-    assert made(returns).own.holds(sharpe(returns, 252.0, 0.0))
 
 
 def test_too_few_samples_or_none_that_vary_have_no_interval() -> None:

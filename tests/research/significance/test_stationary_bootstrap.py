@@ -76,12 +76,6 @@ def test_the_length_is_that_of_arch_without_dependence_and_close_to_it_with() ->
     assert close >= 32
 
 
-def test_the_length_is_shorter_than_the_circular_one_by_the_constant_of_the_correction() -> None:
-    series = autoregressive(1_000, 0.5, 1)
-    assert block_length(series) == math.ceil(stationary_length(series) * 1.5 ** (1 / 3))
-    assert stationary_length(np.zeros(100)) == 1.0
-
-
 @pytest.mark.long
 def test_intervals_cover_the_mean_of_dependent_returns() -> None:
     hits = 0
