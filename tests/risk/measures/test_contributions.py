@@ -97,15 +97,6 @@ def test_a_position_that_is_not_held_contributes_nothing_but_has_a_slope() -> No
         assert parts.marginal[0] != 0.0
 
 
-def test_a_hedge_takes_risk_away() -> None:
-    rng = np.random.default_rng(0)
-    market = rng.normal(0.0, 0.01, 250)
-    returns = np.column_stack((market, market + rng.normal(0.0, 0.002, 250)))
-    parts = contributions.parametric(covariance(returns), np.array([1.0, -0.5]), 1.645)
-    assert parts.component[1] < 0.0
-    assert parts.incremental[1] < 0.0
-
-
 def test_where_nothing_moves_every_contribution_is_zero() -> None:
     parts = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
     assert parts.total == 0.0

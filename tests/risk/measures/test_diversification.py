@@ -50,12 +50,6 @@ def test_one_position_is_not_diversified_and_a_perfect_hedge_is_wholly() -> None
     assert np.isnan(diversification.diversification_ratio(np.array([0.5, 0.5]), np.zeros((2, 2))))
 
 
-def test_n_equal_uncorrelated_positions_are_n_bets_and_diversify_by_the_root() -> None:
-    cov, w = np.eye(9) * 1e-4, np.full(9, 1.0 / 9.0)
-    assert diversification.effective_bets(w, cov) == pytest.approx(9.0)
-    assert diversification.diversification_ratio(w, cov) == pytest.approx(3.0)
-
-
 @given(st.lists(st.floats(0.05, 1.0), min_size=2, max_size=6, unique=True), seeds)
 def test_uncorrelated_positions_are_as_many_bets_as_the_entropy_of_their_variances(
     risk: list[float], seed: int

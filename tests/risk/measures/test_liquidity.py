@@ -52,14 +52,6 @@ def test_unless_set_we_are_a_tenth_of_the_volume_and_half_most_and_all_of_the_bo
     np.testing.assert_allclose(book_days(np.array([50.0, 50.0]), days), [0.5, 0.9, 1.0])
 
 
-def test_the_last_share_waits_for_the_slowest_position() -> None:
-    values, days = np.array([90.0, 10.0]), np.array([1.0, 20.0])
-    half, most, full = book_days(values, days, (0.5, 0.9, 1.0))
-    assert half == pytest.approx(50.0 / 90.5)
-    assert 0.9 < most < 1.0
-    assert full == 20.0
-
-
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_position_without_a_value_leaves_the_book_without_an_answer(value: float) -> None:
     assert all(math.isnan(d) for d in book_days(np.array([value, 10.0]), np.array([1.0, 2.0])))
@@ -68,10 +60,6 @@ def test_a_position_without_a_value_leaves_the_book_without_an_answer(value: flo
 def test_an_empty_book_takes_no_time() -> None:
     assert book_days(np.zeros(3), np.zeros(3)) == [0.0, 0.0, 0.0]
     assert book_days(np.zeros(0), np.zeros(0)) == [0.0, 0.0, 0.0]
-
-
-def test_what_is_sold_at_once_is_sold_before_the_rest() -> None:
-    assert book_days(np.array([10.0, 10.0]), np.array([0.0, 2.0]), (0.25, 0.75, 1.0)) == [0.0, 1.0, 2.0]
 
 
 def test_the_whole_book_is_sold_with_its_slowest_position_however_small_that_is() -> None:

@@ -80,15 +80,6 @@ def test_beta_and_correlation_are_those_of_a_regression(seed: int) -> None:
     assert portfolio.correlation_with(series, market) == pytest.approx(regression.rvalue, rel=1e-9)
 
 
-def test_the_benchmark_has_a_beta_and_a_correlation_of_one_with_itself() -> None:
-    market = book(1)[0][:, 0]
-    assert portfolio.beta(market, market) == pytest.approx(1.0)
-    assert portfolio.beta(-2.0 * market, market) == pytest.approx(-2.0)
-    assert portfolio.correlation_with(3.0 * market, market) == pytest.approx(1.0)
-    assert portfolio.correlation_with(-market, market) == pytest.approx(-1.0)
-    assert abs(portfolio.correlation_with(market * 0.1, market)) <= 1.0
-
-
 def test_there_is_no_beta_to_a_benchmark_that_never_moved() -> None:
     moving, still = book(1)[0][:, 0], np.zeros(200)
     assert np.isnan(portfolio.beta(moving, still))

@@ -110,31 +110,6 @@ def test_the_shipped_scenarios_name_the_same_sectors_and_all_of_gics() -> None:
     assert SHIPPED["2008"].moves["crypto"] is None
 
 
-def test_the_moves_are_those_of_the_table_in_the_docs() -> None:
-    text = (DATA.parent / "docs/risk/risk-measures.md").read_text()
-    head, _, *rows = [
-        line.strip("| ").split(" | ") for line in text[text.index("| move of |") :].split("\n\n")[0].split("\n")
-    ]
-    moves = {name: {} for name in head[1:]}
-    for key, *cells in rows:
-        for name, cell in zip(head[1:], cells, strict=True):
-            moves[name][key.strip("`")] = None if cell == "unknown" else int(cell.removesuffix(" %")) / 100.0
-    assert moves == {name: dict(shock.moves) for name, shock in SHIPPED.items()}
-
-
-def test_the_shipped_crises_are_of_one_piece() -> None:
-    for name in ("2008", "2020"):
-        moves = SHIPPED[name].moves
-        sectors = [moves[key] for key in GICS]
-        assert max(sectors) < 0.0
-        assert min(sectors) < moves["equity"] < max(sectors)
-        assert moves["treasury 1-3y"] < moves["treasury 7-10y"] < moves["treasury 20y+"]
-    for name in ("2022", "rates+200bp"):
-        moves = SHIPPED[name].moves
-        assert 0.0 > moves["treasury 1-3y"] > moves["treasury 7-10y"] > moves["treasury 20y+"]
-    assert all(shock.moves[REST] == shock.moves["equity"] for shock in SHIPPED.values())
-
-
 def closes(path: str) -> dict[tuple[str, str], float]:
     bars = pl.read_parquet(DATA / path)
     return {(s, str(t)[:10]): c for s, t, c in bars.select("symbol", "ts", "close").iter_rows()}

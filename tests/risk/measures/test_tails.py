@@ -68,14 +68,6 @@ def test_weights_that_are_shared_cannot_be_written_to() -> None:
         tails._powers(10, 0.94)[0] = 1.0
 
 
-def test_recent_moves_weigh_more_than_old_ones() -> None:
-    returns = np.zeros((100, 2))
-    returns[-1, 0] = returns[0, 1] = 0.05
-    deviation = np.sqrt(np.diag(ewma_covariance(returns)))
-    assert deviation[0] == pytest.approx(0.05 * math.sqrt(0.06), rel=1e-2)
-    assert deviation[1] < 0.1 * deviation[0]
-
-
 @given(st.floats(0.0, 10.0), confidences)
 def test_normal_var_and_shortfall_are_those_of_scipy(sd: float, confidence: float) -> None:
     var, cvar = sd * tails.normal_quantile(confidence), sd * tails.normal_shortfall(confidence)
@@ -115,22 +107,6 @@ def test_filtering_goes_on_past_the_end_of_a_block() -> None:
     np.testing.assert_allclose(tails.filtered(returns, 0.9), filtered_by_a_loop(returns, 0.9), rtol=1e-9)
 
 
-def test_filtering_uses_the_volatility_before_each_return_and_not_its_own() -> None:
-    returns = np.full((100, 1), 0.01)
-    returns[50] = 0.10
-    scenarios = tails.filtered(returns)
-    # the shock itself is measured by the calm before it, what comes after by the storm
-    assert scenarios[50, 0] == pytest.approx(scenarios[49, 0] * 10.0, rel=0.06)
-    assert scenarios[51, 0] < 0.6 * scenarios[49, 0]
-
-
-def test_filtered_scenarios_are_louder_after_a_storm_and_quieter_after_a_calm() -> None:
-    calm, storm = sample(200, 1) * 0.3, sample(52, 1, seed=1) * 3.0
-    for returns, louder in ((np.vstack((calm, storm)), True), (np.vstack((storm, calm)), False)):
-        plain = historical_var(-returns[:, 0], 0.95)
-        assert (historical_var(-tails.filtered(returns)[:, 0], 0.95) > plain) == louder
-
-
 def test_an_instrument_that_never_moved_stays_still_when_filtered() -> None:
     returns = sample(50, 2) * [1.0, 0.0]
     scenarios = tails.filtered(returns)
@@ -166,14 +142,6 @@ def test_moments_are_those_of_scipy_along_the_last_axis() -> None:
 def test_what_never_moves_has_no_moments_but_its_mean_even_with_rounding() -> None:
     for value in (0.0, 0.1, -1e6 / 3.0):
         assert tuple(float(m) for m in tails.moments(np.full(7, value))) == (pytest.approx(value), 0.0, 0.0, 0.0)
-
-
-def test_losses_without_skewness_and_tails_have_the_normal_figures() -> None:
-    # two values in equal number have an excess kurtosis of -2, three in the right ones of 0
-    losses = np.repeat([-math.sqrt(3.0), 0.0, math.sqrt(3.0)], [100, 400, 100])
-    var, cvar = tails.cornish_fisher(losses, 0.99)
-    assert var == pytest.approx(tails.normal_quantile(0.99))
-    assert cvar == pytest.approx(tails.normal_shortfall(0.99))
 
 
 def bent(z: np.ndarray | float, s: float, k: float) -> np.ndarray | float:
@@ -214,13 +182,6 @@ def test_inside_the_domain_the_modified_var_is_the_quantile_of_what_the_bend_mak
         assert sound
 
 
-@given(st.floats(-1.2, 1.2), st.floats(-1.0, 8.0), confidences)
-def test_the_domain_holds_that_of_maillard(s: float, k: float, confidence: float) -> None:
-    rising = s**2 / 9 - 4 * (k / 8 - s**2 / 6) * (1 - k / 8 + 5 * s**2 / 36) <= 0
-    if rising and k / 8 - s**2 / 6 > 0:
-        assert tails.in_domain(s, k, confidence)
-
-
 def test_outside_the_domain_there_is_no_modified_var() -> None:
     losses = np.concatenate((np.zeros(99), [1.0]))
     var, cvar = tails.cornish_fisher(losses, 0.95)
@@ -232,16 +193,6 @@ def test_a_book_that_never_moves_risks_nothing() -> None:
     var, cvar = tails.cornish_fisher(np.zeros(50), 0.95)
     assert (float(var), float(cvar)) == (0.0, 0.0)
     assert tails.ewma_deviation(np.zeros(50)) == 0.0
-
-
-def test_a_sample_that_says_nothing_is_shrunk_to_the_target_and_no_further() -> None:
-    fully_shrunk = 0
-    for seed in range(30):
-        returns = np.random.default_rng(seed).normal(0.0, 0.01, (100, 5))
-        cov = ledoit_wolf(returns)
-        np.testing.assert_allclose(cov, LedoitWolf().fit(returns).covariance_, rtol=1e-9, atol=1e-16)
-        fully_shrunk += bool(np.abs(cov - np.diag(np.diag(cov))).max() < 1e-18)
-    assert 3 < fully_shrunk < 30
 
 
 def rises(s: float, k: float, confidence: float) -> bool:

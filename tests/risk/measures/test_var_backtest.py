@@ -68,26 +68,9 @@ def test_independence_is_the_ratio_of_a_chain_to_a_constant_chance(hits: list[bo
     assert result.p_coverage == pytest.approx(stats.chi2.sf(result.lr_coverage, 1), rel=1e-9)
 
 
-def test_exceedances_in_runs_are_refused_and_the_same_number_apart_is_not() -> None:
-    runs = [k % 100 < 5 for k in range(500)]
-    spaced = [k % 20 == 0 for k in range(500)]
-    assert sum(runs) == sum(spaced) == 25
-    assert report(runs).p_coverage == pytest.approx(1.0)
-    assert report(runs).p_independence < 1e-6
-    assert report(runs).p_conditional < 1e-6
-    assert report(spaced).p_independence > 0.05
-
-
 def test_a_chain_of_two_alternating_states_is_not_independent() -> None:
     assert christoffersen((0, 50, 50, 0)) == pytest.approx(200.0 * math.log(2.0))
     assert christoffersen((100, 0, 0, 0)) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("count", "light"), [(0, "green"), (4, "green"), (5, "yellow"), (9, "yellow"), (10, "red"), (250, "red")]
-)
-def test_the_traffic_light_is_that_of_basel(count: int, light: str) -> None:
-    assert zone(250, count, 0.99) == light
 
 
 @given(
@@ -128,42 +111,11 @@ def test_without_a_single_forecast_there_is_no_test() -> None:
     assert one.p_independence is one.p_conditional is None
 
 
-def series(count: int = 400, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    calm = np.where(np.arange(count) // 60 % 2, 0.02, 0.008)
-    return rng.standard_t(5, count) * calm
-
-
 def rolling(returns: np.ndarray, method: str, confidence: float, lookback: int = 252) -> np.ndarray:
     """Forecasts of one sample ahead, each of the `lookback` returns before it; NaN for the first ones."""
     windows = sliding_window_view(returns[:-1], lookback)
     losses = -(filtered(windows.T).T if method == "filtered" else windows)
     return np.append(np.full(lookback, np.nan), worst_of(losses, tail_count(lookback, confidence))[:, 0])
-
-
-def clustered(count: int, seed: int) -> np.ndarray:
-    """GARCH(1, 1) returns."""
-    rng, variance, out = np.random.default_rng(seed), 1e-4, []
-    for shock in rng.standard_normal(count):
-        out.append(math.sqrt(variance) * shock)
-        variance = 4e-6 + 0.14 * out[-1] ** 2 + 0.82 * variance
-    return np.array(out)
-
-
-def test_where_volatility_clusters_plain_forecasts_come_in_runs_and_filtered_ones_do_so_less() -> None:
-    p = {}
-    for method in ("historical", "filtered"):
-        worlds = [clustered(4_000, seed) for seed in range(8)]
-        p[method] = np.array([backtest(r, rolling(r, method, 0.95), 0.95).p_conditional for r in worlds])
-    assert (p["filtered"] > p["historical"]).all()
-    assert (p["historical"] < 0.05).sum() >= 5 > 2 >= (p["filtered"] < 0.05).sum()
-
-
-def test_a_forecast_that_is_half_of_what_it_should_be_is_refused() -> None:
-    returns = series(1_500)
-    result = backtest(returns, 0.5 * rolling(returns, "historical", 0.99), 0.99)
-    assert result.p_coverage < 0.001
-    assert result.zone == "red"
 
 
 @lru_cache

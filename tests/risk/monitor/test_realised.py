@@ -63,21 +63,6 @@ def test_wealth_is_what_the_returns_made_of_one() -> None:
     assert len(of(equity[:1]).wealth()) == 0
 
 
-def test_only_a_year_is_kept_and_a_snapshot_holds_all_of_it() -> None:
-    long = of(walk(5_000))
-    assert len(long.returns()) == KEPT
-    assert len(long.freeze().equity) == 8 * (KEPT + 1)
-    again = Realised.thaw(long.freeze())
-    assert again.freeze() == long.freeze()
-    for copy_of_run in (long, again):
-        copy_of_run.add(10**12, 0)
-    assert again.returns().tobytes() == long.returns().tobytes()
-
-
-def test_what_was_earned_on_nothing_is_left_out() -> None:
-    assert of([0, 0, 10**12, 2 * 10**12]).returns().tolist() == [1.0]
-
-
 def test_only_what_is_limited_is_measured() -> None:
     book = of(walk(100))
     both = book.values(BOTH)
