@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from quantd.strategies.allocators.black_litterman import doubt_of, posterior
 from quantd.strategies.allocators.estimates import equilibrium
-from quantd.strategies.allocators.mean_variance import maximum_sharpe, maximum_utility
 from quantd.trading.covariance import covariance
 from tests.support.examples import examples
 from tests.support.returns import market
@@ -58,13 +57,6 @@ def test_the_posterior_is_that_of_the_other_formula(seed: int, size: int, count:
     spread = np.linalg.inv(precise + picks.T @ np.diag(1.0 / doubt) @ picks)
     np.testing.assert_allclose(mean, spread @ (precise @ prior + picks.T @ (views / doubt)), rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(total, cov + spread, rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.requirement("R-114")
-def test_without_views_the_best_portfolio_is_the_market() -> None:
-    mean, total = posterior(COV, MARKET, np.zeros((0, 7)), np.zeros(0), np.zeros(0))
-    np.testing.assert_allclose(maximum_sharpe(total, mean), MARKET / MARKET.sum(), rtol=1e-6)
-    np.testing.assert_allclose(maximum_utility(COV, mean, 2.5), MARKET / MARKET.sum(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("confidence", [0.1, 0.5, 0.8, 1.0])

@@ -40,14 +40,6 @@ def test_denoised_keeps_variances_and_is_positive_semidefinite(seed: int, size: 
     assert np.linalg.eigvalsh(denoised_cov).min() > -1e-12 * np.trace(denoised_cov)
 
 
-def test_denoised_leaves_nothing_of_correlations_that_are_noise() -> None:
-    noise = np.random.default_rng(1).normal(size=(400, 60))
-    raw, clean = np.corrcoef(noise.T), estimates.denoised(noise)
-    clean = clean / np.sqrt(np.outer(clean.diagonal(), clean.diagonal()))
-    off = ~np.eye(60, dtype=bool)
-    assert np.abs(clean[off]).max() < 0.3 * np.abs(raw[off]).max()
-
-
 def test_denoised_is_nearer_to_the_truth_than_the_sample() -> None:
     nearer = 0
     for seed in range(20):
@@ -73,22 +65,3 @@ def test_shrunk_means_lie_between_the_sample_and_one_common_value(seed: int, siz
     share = (size + 2) / (size + 2 + len(returns) * deviations @ np.linalg.inv(cov) @ deviations)
     np.testing.assert_allclose(shrunk, (1 - share) * means + share * anchor, rtol=1e-6, atol=1e-12)
     assert 0.0 < share <= 1.0
-
-
-def test_shrunk_means_err_less_than_sample_means() -> None:
-    draw = np.random.default_rng(5)
-    truth = np.full(15, 0.0004) + draw.normal(0.0, 0.0002, 15)
-    errors = []
-    for _ in range(200):
-        returns = truth + draw.normal(0.0, 0.01, (252, 15))
-        cov = covariance(returns)
-        errors.append([np.sum((m - truth) ** 2) for m in (estimates.shrunk_means(returns, cov), returns.mean(axis=0))])
-    shrunk, plain = np.mean(errors, axis=0)
-    assert shrunk < 0.6 * plain
-
-
-def test_at_equilibrium_returns_the_market_is_the_best_portfolio() -> None:
-    cov = covariance(market(3, 5))
-    market_weights = np.array([0.4, 0.3, 0.1, 0.1, 0.1])
-    reward = estimates.equilibrium(cov, market_weights, 2.5)
-    np.testing.assert_allclose(np.linalg.solve(cov, reward) / 2.5, market_weights, rtol=1e-8)

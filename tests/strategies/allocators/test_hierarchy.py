@@ -1,4 +1,4 @@
-"""Trees by hand, by scipy and by skfolio."""
+"""Trees by scipy and by skfolio."""
 
 import numpy as np
 import pytest
@@ -72,18 +72,6 @@ def test_the_weights_are_those_of_skfolio(size: int) -> None:
         theirs = np.empty(size)
         theirs[order] = skfolio_weights(returns[:, order])
         np.testing.assert_allclose(hierarchical_risk_parity(covariance(returns)), theirs, rtol=1e-7)
-
-
-def test_four_instruments_by_hand() -> None:
-    # two pairs, each correlated by 1/2, none between; deviations 1, 2 and 1.5, 3
-    deviation = np.array([1.0, 2.0, 1.5, 3.0]) / 100.0
-    correlation = np.eye(4)
-    correlation[0, 1] = correlation[1, 0] = correlation[2, 3] = correlation[3, 2] = 0.5
-    w = hierarchical_risk_parity(correlation * np.outer(deviation, deviation))
-    # inside a pair (a, 2a): inverse variances give 4/5 and 1/5, whose variance is
-    # (16/25 + 4/25 + 2 x 4/25 x 1/2 x 2) a^2 = 28/25 a^2; between the pairs 1 : 2.25 in variance
-    first = 2.25 / 3.25
-    np.testing.assert_allclose(w, [first * 0.8, first * 0.2, (1 - first) * 0.8, (1 - first) * 0.2], rtol=1e-9)
 
 
 def test_bounds_are_met() -> None:

@@ -45,15 +45,6 @@ def test_asked_twice_and_after_a_restart_it_answers_the_same_to_the_bit(combine)
     assert probe(policy, view_of(prices, policy.lookback)) == ""
 
 
-@pytest.mark.parametrize("combine", ["mean", "median", "performance", "agreement"])
-def test_a_book_of_long_only_members_is_long_only_and_borrows_nothing(combine):
-    for _, said, _ in walk(made("ensemble", {"members": TWO, "combine": combine, "window": 20}), market(5, 4, 120)):
-        if said.weights is not None:
-            weights = weights_in(said)
-            assert (weights >= 0.0).all()
-            assert weights.sum() <= 1.0 + 1e-9
-
-
 @pytest.mark.requirement("R-079")
 def test_performance_moves_weight_to_the_member_that_earned_more_after_costs():
     up = np.full((80, 2), 0.0)

@@ -106,14 +106,6 @@ def test_rounds_of_baum_welch_are_hmmlearns():
     assert ours.score == pytest.approx(other.score(samples), rel=1e-9)
 
 
-@settings(max_examples=examples(20), deadline=None)
-@given(seed=st.integers(0, 10**6), states=st.integers(2, 4))
-def test_no_round_makes_the_record_less_likely(seed, states):
-    samples, _ = regimes(seed, 150)
-    scores = [refined(samples, model_of(seed, states)._replace(score=-np.inf), n, floor=0.0).score for n in range(1, 6)]
-    assert all(b >= a - 1e-9 * abs(a) for a, b in pairwise(scores))
-
-
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 119), states=st.integers(2, 4))
 def test_what_is_said_of_a_sample_does_not_change_with_what_comes_after_it(seed, cut, states):
@@ -126,21 +118,3 @@ def test_what_is_said_of_a_sample_does_not_change_with_what_comes_after_it(seed,
     altered = samples.copy()
     altered[cut:] = 0.2
     np.testing.assert_allclose(filtered(altered, model)[:cut], reference[:cut], rtol=1e-9, atol=1e-15)
-
-
-def test_smoothed_probabilities_which_only_the_fit_uses_do_change_with_what_comes_after():
-    samples, _ = regimes(3, 120)
-    model = fit_markov(samples[:60], 3, 5)
-    altered = samples.copy()
-    altered[80:] = 0.2
-    assert np.abs(expected(samples, model)[0][:80] - expected(altered, model)[0][:80]).max() > 0.01
-
-
-@pytest.mark.requirement("R-038")
-def test_planted_regimes_are_found():
-    samples, path = regimes(4, 1500, 2)
-    model = fit_markov(samples, 2, 60)
-    order = np.argsort(model.states.covariances[:, 0, 0])
-    np.testing.assert_allclose(np.sqrt(model.states.covariances[order, 0, 0]), [0.006, 0.012], rtol=0.1)
-    said = np.argsort(order)[filtered(samples, model).argmax(axis=1)]
-    assert (said == path).mean() > 0.9

@@ -108,33 +108,6 @@ def test_permuting_the_columns_permutes_the_trades(seed, size):
     np.testing.assert_allclose(turned, straight[order], atol=1e-7)
 
 
-def test_for_one_symbol_the_region_has_its_closed_form():
-    # lambda sigma^2 (w* - w) = c at the boundary
-    risk, cost = np.array([[0.02]]), np.array([0.001])
-    boundary = 0.6 - 0.001 / 0.02
-    assert worth_trading(np.array([0.6]), np.array([0.2]), risk, cost)[0] == pytest.approx(boundary)
-    assert worth_trading(np.array([0.6]), np.array([boundary + 1e-6]), risk, cost)[0] == boundary + 1e-6
-    assert worth_trading(np.array([0.6]), np.array([0.9]), risk, cost)[0] == pytest.approx(0.65)
-
-
-def test_what_is_sold_is_bought_again_though_each_purchase_alone_would_not_pay():
-    # the first has risen far; the others are inside their regions, and cash is what nobody wants
-    risk = np.diag([0.1, 0.005, 0.005])
-    target, held = np.full(3, 1 / 3), np.array([0.4, 0.3, 0.3])
-    weights = worth_trading(target, held, risk, np.full(3, 0.001))
-    assert weights[0] < 0.36
-    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
-
-
-def test_a_full_book_turns_over_without_borrowing_where_sales_are_dearer_than_purchases():
-    target, held = np.array([0.0, 1.0]), np.array([1.0, 0.0])
-    risk, cost = np.eye(2) * 0.02, np.array([0.008, 0.0])
-    weights = worth_trading(target, held, risk, cost)
-    assert weights.sum() == pytest.approx(1.0, abs=1e-9)
-    # stationary: what the first would gain by going on, less its cost, is what the second would gain by more cash
-    assert 0.02 * weights[0] - 0.008 == pytest.approx(-0.02 * (1.0 - weights[1]), abs=1e-7)
-
-
 @pytest.mark.requirement("R-131")
 def test_a_trade_that_does_not_earn_its_fixed_cost_is_not_made():
     risk, cost = np.eye(2) * 0.02, np.zeros(2)
@@ -186,11 +159,6 @@ def test_no_weight_changes_by_more_than_a_fifth():
 def test_a_change_below_the_least_is_not_made_but_a_holding_is_closed():
     weights = limited(np.array([0.305, 0.0, 0.3]), np.array([0.3, 0.005, 0.2]), **{**OFF, "least": 0.01, "band": 0.01})
     np.testing.assert_allclose(weights, [0.3, 0.0, 0.3])
-
-
-def test_purchases_that_no_sale_pays_for_are_cut():
-    weights = limited(np.array([0.0, 0.3, 0.7]), np.array([0.4, 0.3, 0.3]), **{**OFF, "max_trades": 1})
-    assert weights.sum() <= 1.0 + 1e-12
 
 
 @pytest.mark.requirement("R-128")
