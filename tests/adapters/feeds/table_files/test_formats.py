@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import polars as pl
 import pytest
 
 from quantd.adapters.feeds.feed_errors import FeedError
@@ -28,9 +27,6 @@ from tests.adapters.feeds.table_files.recorded_tables import (
 )
 
 each_format = pytest.mark.parametrize("entry", ENTRIES, ids=[entry.name for entry in ENTRIES])
-
-REMEDIED: Final = 19
-"""Most formats that need a remedy: their files do not say a symbol, the order of day and month, or a unit."""
 
 
 def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[str]]:
@@ -54,20 +50,6 @@ def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[s
                 raise
             remedies += [remedy[0], answers[remedy[0]]]
     raise AssertionError(remedies)
-
-
-@pytest.mark.long
-@each_format
-def test_a_format_is_read_at_once_or_after_the_remedy_that_it_names(entry: Format) -> None:
-    table, _ = read_as_told(entry)
-    assert differences(entry, table) == []
-
-
-@pytest.mark.long
-def test_few_formats_need_a_remedy() -> None:
-    needy = {entry.name: options for entry in ENTRIES if (options := read_as_told(entry)[1])}
-    assert len(ENTRIES) >= 70
-    assert len(needy) <= REMEDIED, needy
 
 
 @pytest.mark.long
@@ -162,14 +144,3 @@ def test_a_row_that_stands_twice_stays_two_bars_for_the_check_of_duplicates(entr
     twice = twin(entry, tmp_path, twins.repeated(bytes_of(entry), 4, head=head_of(entry)))
     assert len(twice.frame) > len(once.frame)
     assert twice.frame.unique().sort("symbol", "ts").equals(once.frame.unique().sort("symbol", "ts"))
-
-
-@pytest.mark.long
-def test_the_corpus_holds_summer_and_winter() -> None:
-    crossing = 0
-    for entry in ENTRIES:
-        ts = read_as_told(entry)[0].frame["ts"]
-        if isinstance(ts.dtype, pl.Datetime) and ts.dtype.time_zone:
-            local = ts.dt.convert_time_zone("America/New_York"), ts.dt.convert_time_zone("Europe/London")
-            crossing += any((part.dt.base_utc_offset() + part.dt.dst_offset()).n_unique() > 1 for part in local)
-    assert crossing >= 20

@@ -99,11 +99,6 @@ def test_each_format_of_the_corpus_is_imported_at_once_or_after_the_remedy_that_
     assert done.returncode == 0
 
 
-def test_few_formats_of_the_corpus_show_no_session_of_their_calendar() -> None:
-    assert set(UNSAID) <= set(ENTRIES)
-    assert len(ENTRIES) >= 78
-
-
 # the statement, the files and the lines
 
 
@@ -150,14 +145,6 @@ def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp
     ]
     again = quantd(tmp_path, "data", "check", "b.parquet", env=ENV)
     assert again.returncode == 0, again.stdout
-
-
-@pytest.mark.parametrize("name", ["yfinance-history", "yfinance-history-split"])
-def test_actions_that_the_prices_hold_already_are_not_written(name: str, tmp_path: Path) -> None:
-    done = run(tmp_path, str(FORMATS / name / "AAPL.csv"))
-    assert done.returncode == 0, done.stderr
-    assert "not used: the prices are adjusted for them" in done.stdout
-    assert not (tmp_path / "AAPL.actions.csv").exists()
 
 
 def test_check_and_import_use_the_splits_of_a_file_in_the_columns_of_quantd(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from quantd.risk.limits.catalogue import PROFILES, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Planned
 from quantd.trading.events import Reloaded, Tick
-from quantd.trading.execution import Costs
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Noted, View
@@ -46,25 +45,6 @@ def test_a_log_of_all_steps_gets_the_same_bytes_from_the_fold() -> None:
     taken = both(world(1), 21, steps)
     assert_same_steps(*steps)
     assert (taken.bars, taken.samples, taken.rounds) == (199, 199, 9)
-
-
-MORE_WORLDS = [pytest.param(*case, 9999, marks=pytest.mark.slow) for case in ((1, 1, 1), (2, 3, 5), (7, 2, 2))]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("seed", "agents", "every", "chunk"),
-    [(1, 3, 1, 9999), (2, 1, 5, 37), (4, 2, 1, 3), (5, 3, 21, 64), *MORE_WORLDS],
-)
-def test_rounds_and_fills_of_the_fold_are_those_of_the_engine(seed, agents, every, chunk):
-    """`pytest -m slow` takes three worlds more."""
-    steps = Steps(rows_only=True), Steps(rows_only=True)
-    run = world(seed, agents=agents, limits=PLAIN)
-    taken = both(run, every, steps, chunk)
-    assert steps[0].valued == steps[1].valued
-    assert steps[0].filled == steps[1].filled
-    assert taken.rounds > taken.of_bars / every / 3
-    assert taken.fills > taken.rounds / 2
 
 
 @pytest.mark.long
@@ -112,20 +92,6 @@ def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, 
     assert len(records[0].ts) == DAYS
     for name in ("traded", "slippage_paid", "commission_micro", "borrow_micro", "interest_micro"):
         assert getattr(records[0], name) == pytest.approx(getattr(records[1], name), rel=1e-12), name
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(4))
-def test_costs_and_limits_of_venues_are_those_of_the_engine(seed):
-    steps = Steps(rows_only=True), Steps(rows_only=True)
-    run = world(seed + 10, agents=1 + seed % 3, limits=PLAIN)
-    run.costs = Costs(
-        commission_bp=1.0, spread_bp=2.0, commission_min_micro=seed % 2 * 1_000_000, participation=0.1,
-        impact=5.0 * (seed > 1),
-    )  # fmt: skip
-    taken = both(run, 3, steps, 50)
-    assert steps[0].filled == steps[1].filled
-    assert seed == 2 or taken.fills > 0
 
 
 @pytest.mark.long
