@@ -71,14 +71,6 @@ def test_no_fill_state_breaks_a_limit() -> None:
     assert adding > 0.24 * count
 
 
-@pytest.mark.slow
-def test_no_fill_state_breaks_a_limit_long_form() -> None:
-    count = 40_000
-    adding, wrong = judged(1_000_000, count, 300)
-    assert wrong == []
-    assert adding > 0.24 * count
-
-
 @pytest.mark.parametrize("most_open", [0, 12])
 def test_no_fill_state_breaks_a_limit_with_none_or_many_open_orders(most_open: int) -> None:
     wrong = []
@@ -624,22 +616,6 @@ def test_scenarios_are_the_rows_that_all_held_or_asked_instruments_have() -> Non
     assert both.values["var"][0] == pytest.approx(
         np.quantile(-returns[rows][:, :2] @ w[:2], 0.95, method="higher"), rel=1e-12
     )
-
-
-def test_the_guarantee_and_idempotence_hold_with_gaps_in_the_returns() -> None:
-    for seed in range(150):
-        rng = np.random.default_rng(seed)
-        limits = override(
-            FREE, collar=0.02, var=Tail(limit=0.006, lookback=80), max_volatility=0.1, volatility_lookback=80
-        )
-        book = random_book(rng, limits=override(limits, min_history=30))
-        returns = book.returns.copy()
-        returns[rng.random(returns.shape) < 0.03] = np.nan
-        returns[: int(rng.integers(0, 70)), int(rng.integers(returns.shape[1]))] = np.nan
-        ctx = make_context(book.px, returns, book.names)
-        first = gate(ctx, book.account, book.asked, book.limits)
-        again = gate(ctx, book.account, first.lots, book.limits)
-        assert np.array_equal(first.lots, again.lots), seed
 
 
 def test_no_history_at_all_and_constant_prices_each_have_an_answer() -> None:

@@ -40,15 +40,6 @@ def test_what_an_open_order_may_close_is_not_closed_twice(held: float, side: flo
         assert verdict.reason.tolist() == [Reason.ZERO_CROSSING, 0, 0]
 
 
-def test_a_position_too_large_to_be_sold_in_time_is_not_added_to_whatever_an_order_may_be() -> None:
-    """Two days of a tenth of 1,000 lots."""
-    limits = Limits(liquidity=Liquidity(2.0, 0.1))
-    ctx = market(volume_lots=np.full(3, 1_000.0))
-    verdict = gate(ctx, account([150.0, 0.0, 0.0]), np.array([100.0, 30.0, 0.0]), limits)
-    assert verdict.lots.tolist() == [50, 30, 0]
-    assert verdict.reason.tolist() == [Reason.LIQUIDITY, 0, 0]
-
-
 @pytest.mark.parametrize("side", ["up", "down"])
 def test_an_open_order_without_a_price_makes_the_book_unknown_and_none_elsewhere_does(side: str) -> None:
     ctx = market([100.0, float("nan"), 200.0], prices_nano=np.array([100, 0, 200]) * NANO)
@@ -251,12 +242,6 @@ def test_volumes_count_to_the_lot() -> None:
         assert gate(ctx, book, np.array([most, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
         assert gate(ctx, book, np.array([most + 1.0, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
     assert gate(ctx, some, np.array([50.0, 1.0, 0.0]), slow).lots.tolist() == [50, 0, 0]
-
-
-def test_a_row_cuts_to_whole_lots_exactly() -> None:
-    limits = Limits(collar=0.0, reduce_collar=0.0, flatten_collar=0.0, fee_bp=0.0, max_gross_exposure=0.375)
-    asked, book = [500.0, 500.0, 0.0], account([0.0, 0.0, 0.0])
-    assert gate(market(), book, np.array(asked), limits).lots.tolist() == [250, 250, 0]
 
 
 def test_a_limit_that_open_orders_alone_break_lets_nothing_pass_and_turns_nothing_round() -> None:

@@ -166,26 +166,6 @@ def test_pairs_are_named_with_their_correlation() -> None:
     assert measures["correlation.C"] == Figure(pytest.approx(0.3), 0.5, "A~C -1.00")
 
 
-def test_figures_of_an_order_are_its_own() -> None:
-    limits = Limits(
-        collar=0.1, max_order_notional=20_000.0, max_share_of_volume=0.1, liquidity=Liquidity(2.0, 0.5),
-        order_rate=Rate(5), max_open_orders=9,
-    )  # fmt: skip
-    book = plain_book(limits, [100.0, 0.0, 0.0], open_orders=3, recent_orders=2)
-    ctx = make_context(book.px, book.returns, book.names, volume_lots=np.array([1_000.0, 1_000.0, 1_000.0]))
-    lots = np.array([50.0, 0.0, 0.0])
-    measures = figures_of(ctx, book.account, limits, lots, 0)
-    assert measures["max_order_notional"] == Figure(pytest.approx(5_500.0), 20_000.0)
-    assert measures["max_share_of_volume"] == Figure(pytest.approx(0.05), 0.1)
-    assert measures["liquidity"] == Figure(pytest.approx(0.3), 2.0)
-    assert measures["max_open_orders"] == Figure(4, 9)
-    assert measures["order_rate"] == Figure(3, 5)
-    before = figures_of(ctx, book.account, limits, None, 0)
-    assert before["max_order_notional"].value == 0.0
-    assert before["liquidity"].value == pytest.approx(0.2)
-    assert before["max_open_orders"].value == 3
-
-
 @settings(max_examples=examples(60), deadline=None)
 @given(SEEDS)
 def test_what_was_sent_takes_room_from_what_comes_next(seed: int) -> None:

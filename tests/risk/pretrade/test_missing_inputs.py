@@ -1,4 +1,4 @@
-"""Each input missing or broken in turn: refused, with the reason, at the gate and through the engine.
+"""Each input missing or broken in turn: refused, with the reason, at the gate, and not traded by a backtest.
 
 One table of rows; every field of a context, an account and a set of limits has one, or the test of completeness is red.
 """
@@ -17,13 +17,9 @@ from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import DAY_NS, Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade.gate import Account, Context, gate
-from quantd.trading.effects import Planned
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.orders import OrderBasket
-from quantd.trading.sessions import DAY_NS as SESSION_NS
 from quantd.trading.sessions import Sessions
 from tests.support.command_line import Done, answer, quantd, write
-from tests.support.engine import START, World, block, walk
 
 NAN, INF = float("nan"), float("inf")
 NAMES = ("A", "B", "C")
@@ -404,56 +400,3 @@ def test_weights_that_are_no_numbers_hold_the_whole_book(bad: str, tmp_path: Pat
     assert report["positions"] == {}
     assert report["alerts"] > 0
     assert "the weight of B is" in report["failures"][0]["reason"]
-
-
-# ---- through the engine, with the reason
-# -------------------------------------------------------------------------------
-
-
-def a_third(view: Any) -> np.ndarray:
-    return np.full(3, 0.3)
-
-
-def reasons_of(world: World) -> set[tuple[int, Reason]]:
-    """(symbol, reason) of all that a house or an agent was refused."""
-    refusals = set()
-    for plan in world.of(Planned):
-        assert isinstance(plan, Planned)
-        for codes in (plan.reason, *(part.reason for part in plan.agents)):
-            refusals |= {(k, Reason(code)) for k, code in enumerate(np.frombuffer(codes, np.int8).tolist()) if code}
-    return refusals
-
-
-def bought(world: World) -> set[int]:
-    return {symbol for order in world.of(OrderBasket) if isinstance(order, OrderBasket) for symbol in order.sym}
-
-
-def world(limits: Limits, close: np.ndarray | None = None, volume: float = 1e7, days: int = 30) -> World:
-    close = walk(days, 3, 1) if close is None else close
-    data = block(close)
-    volumes = data.volume.copy()
-    volumes[:, 1] = volume
-    data.volume = volumes
-    return World(data, [a_third], house=limits, lookback=80).run()
-
-
-def test_in_the_engine_a_volume_nobody_knows_is_refused_with_the_reason() -> None:
-    for bad in (NAN, -1.0):
-        done = world(SHARE, volume=bad)
-        assert bought(done) == {0, 2}
-        assert (1, Reason.VOLUME_MISSING) in reasons_of(done)
-    none = world(SHARE, volume=0.0)
-    assert bought(none) == {0, 2}
-    assert (1, Reason.SHARE_OF_VOLUME) in reasons_of(none)
-
-
-def test_in_the_engine_too_short_a_history_is_refused_with_the_reason() -> None:
-    limits = Limits(var=Tail(limit=0.5, lookback=20), min_history=10)
-    late = walk(30, 3, 1)
-    late[:22, 1] = NAN
-    done = world(limits, late)
-    assert bought(done) == {0, 2}
-    assert (1, Reason.HISTORY) in reasons_of(done)
-    first = min(order.ts for order in done.of(OrderBasket) if isinstance(order, OrderBasket))
-    # ten returns are eleven closes
-    assert first == START + 10 * SESSION_NS + 16 * SESSION_NS // 24
