@@ -119,8 +119,8 @@ def test_a_file_that_is_too_large_is_not_read(kind: str, place: Callable[[str], 
 
 @pytest.mark.parametrize("kind", INSIDE)
 @pytest.mark.parametrize("name", ["policy.onnx", "golden.bin", "weights.safetensors", MANIFEST])
-@pytest.mark.parametrize("harm", ["cut", "other", "missing", "link"])
-def test_what_is_cut_short_changed_missing_or_a_link_is_refused(
+@pytest.mark.parametrize("harm", ["cut", "longer", "other", "missing", "link", "folder"])
+def test_what_is_cut_short_longer_changed_missing_a_link_or_a_folder_is_refused(
     kind: str, name: str, harm: str, place: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = place(kind)
@@ -129,6 +129,8 @@ def test_what_is_cut_short_changed_missing_or_a_link_is_refused(
     match harm:
         case "cut":
             path.write_bytes(data[: len(data) // 2])
+        case "longer":
+            path.write_bytes(data + b" ")
         case "other":
             data[len(data) // 2] ^= 4
             path.write_bytes(data)
@@ -137,6 +139,8 @@ def test_what_is_cut_short_changed_missing_or_a_link_is_refused(
             if harm == "link":
                 (tmp_path / "elsewhere").write_bytes(data)
                 path.symlink_to(tmp_path / "elsewhere")
+            elif harm == "folder":
+                path.mkdir()
     refused(folder, name.replace(".", r"\."))
 
 
