@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import quantd.daemon.engine.planning.plan
-from quantd.daemon.engine import HANDLERS, STAGES, find_handlers, step
+from quantd.daemon.engine import HANDLERS, find_handlers, step
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.venue import halts
@@ -23,18 +23,15 @@ from quantd.trading.events import (
     CancelReported,
     Condition,
     Event,
-    Flow,
-    ForeignFound,
     NotFound,
     Operator,
-    Reconciled,
     Reloaded,
     Stopping,
     Tick,
     Unknown,
 )
 from quantd.trading.execution import Costs
-from quantd.trading.orders import Cause, ForeignOrder, OrderBasket, OrderState, Reports
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD, Noted, View
 from tests.support.engine import CASH, START, Kept, World, block, walk
@@ -63,15 +60,6 @@ def test_an_event_with_two_handlers_is_an_error_that_names_both_modules(monkeypa
     monkeypatch.setattr(halts, "on_busted", on_busted, raising=False)
     with pytest.raises(TypeError, match=r"venue.busts, quantd.daemon.engine.venue.halts of"):
         find_handlers()
-
-
-def test_stages_run_in_the_order_of_the_table() -> None:
-    names = [stage.run.__name__ for stage in STAGES]
-    assert names == [
-        "review_rests", "follow_brackets", "release_held", "execute_parents", "serve_tick", "note_rebalances",
-        "count_refusals", "sync_stops",
-    ]  # fmt: skip
-    assert {kind for stage in STAGES for kind in stage.after} == set(get_args(Event))
 
 
 def test_a_decision_on_a_close_fills_at_the_next_open_and_not_before() -> None:
@@ -301,17 +289,6 @@ def test_the_switch_rearms_after_its_samples_on_a_replayed_feed_and_never_before
     assert world.shell.state.switch.high_water < CASH * 1_000_000
 
 
-def test_flatten_sells_everything_and_halts() -> None:
-    world = World(block(walk(12, 3, 4)), [equal, nothing], house=RESEARCH)
-    items = list(world.items())
-    world.run(iter(items[:12]))
-    assert any(world.shell.state.ledger.house.lots)
-    world.shell.run(Operator(world.shell.state.now, "flatten", "end of test", "me"))
-    world.run(iter(items[12:]))
-    assert world.shell.state.ledger.house.lots == [0, 0, 0]
-    assert world.shell.state.switch.state == HALT
-
-
 def test_halt_passes_nothing_and_resume_needs_a_person() -> None:
     world = World(block(walk(12, 2, 4)), [equal], house=RESEARCH)
     items = list(world.items())
@@ -342,16 +319,6 @@ def test_each_condition_moves_the_switch_as_far_as_it_must(what: str, to: int) -
     world = World(block(walk(2, 1, 4)), [equal], house=RESEARCH)
     world.shell.run(Condition(START, what, False, "gone"))  # type: ignore[arg-type]
     assert world.shell.state.switch.state == to
-
-
-def test_a_deposit_is_no_profit() -> None:
-    world = World(block(np.full((6, 1), 100.0)), [lambda v: np.array([0.5])], house=Limits(max_drawdown=0.1))
-    items = list(world.items())
-    world.run(iter(items[:6]))
-    world.shell.run(Flow(world.shell.state.now, -200_000 * 1_000_000, "me"))
-    world.run(iter(items[6:]))
-    assert world.shell.state.switch.state == RUN
-    assert world.of(Valued)[-1].drawdown == 0.0
 
 
 def test_limits_that_were_reloaded_hold_from_the_next_decision_and_are_in_a_replay() -> None:
@@ -587,19 +554,6 @@ def test_a_refused_cancel_is_followed_by_a_question() -> None:
     assert world.of(Query)[-1].row == [0]
 
 
-@pytest.mark.parametrize("cancelled", [False, True])
-def test_an_order_the_venue_never_had_ends_whether_or_not_its_cancel_was_asked_for(cancelled: bool) -> None:
-    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
-    basket = sent(world)
-    if cancelled:
-        world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
-        assert len(world.of(Cancel)) == 1
-    ts = basket.ts + 2 if cancelled else basket.end[0] + 1
-    world.shell.run(NotFound(basket.sample, basket.n, ts, [0]))
-    assert world.shell.state.working == {}
-    assert list(list(world.shell.state.ended)[-1][1].state) == [OrderState.EXPIRED]
-
-
 def test_a_venue_that_does_not_know_is_asked_once_and_again_at_the_next_tick() -> None:
     world = World(block(np.full((4, 1), 100.0)), [lambda v: np.array([0.5])], house=RESEARCH)
     basket = sent(world)
@@ -635,23 +589,6 @@ def test_resuming_between_samples_takes_the_equity_at_that_moment() -> None:
     thawed = thaw(world.rules, kept)
     step(thawed, Operator(thawed.now, "resume", "y", "me"))
     assert freeze(thawed) == freeze(world.shell.state)
-
-
-def test_reconciliation_differences_are_named_and_leave_only_reducing_orders() -> None:
-    world = World(block(np.full((3, 2), 100.0)), [equal], house=RESEARCH).run()
-    lots = list(world.shell.state.ledger.house.lots)
-    world.shell.run(Reconciled(world.shell.state.now, lots, world.shell.state.ledger.house.cash_micro))
-    assert world.shell.state.switch.state == RUN
-    world.shell.run(Reconciled(world.shell.state.now, [lots[0] + 1, lots[1]], None))
-    assert world.shell.state.switch.state == REDUCE
-    assert "S0" in next(p.text for p in world.of(Publish) if p.kind == "reconciliation")
-
-
-def test_foreign_orders_reserve_risk() -> None:
-    world = World(block(np.full((3, 1), 100.0)), [lambda v: np.array([0.9])], house=Limits())
-    world.shell.run(ForeignFound(START, (ForeignOrder("v9", 0, 9_000, 100 * 10**9),)))
-    world.run()
-    assert world.of(OrderBasket)[0].lots[0] <= 1_000
 
 
 def test_stopping_cancels_what_is_open_only_when_told_to() -> None:

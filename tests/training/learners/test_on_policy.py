@@ -183,18 +183,6 @@ def test_a_training_that_diverges_says_after_how_many_steps(plan: PpoPlan | A2cP
         learner_of(plan, env, 1).learn(env, 10_000, lambda _: False)
 
 
-def test_a_policy_moves_at_most_by_its_step_and_not_at_all_where_the_ratio_is_beyond_the_clip() -> None:
-    actions, none = Discrete(2), torch.zeros(0)
-    actor, coordinates = torch.zeros((2, 2)), torch.tensor([[0], [0]])
-    judged = actions.judge(actor, none, coordinates)
-    # the first row's chance has doubled since, the second's has not changed
-    old = judged.log_prob - torch.tensor([0.6931, 0.0])
-    batch = Batch(none, none, none, coordinates, old, torch.tensor([1.0, -1.0]), torch.zeros(2))
-    slope = slopes(judged, torch.zeros(2), batch, PpoPlan(), tell=False)
-    assert float(slope.log_prob[0]) == 0.0
-    assert float(slope.log_prob[1]) > 0.0
-
-
 @pytest.mark.requirement("R-081")
 def test_discrete_policies_give_their_probabilities_and_others_say_that_they_have_none() -> None:
     learner = learner_of(SMALL["ppo"], DriftingAsset("discrete", 8), 1)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from quantd.models.history.panel import Panel
 from quantd.trading.execution import Costs
 from quantd.training.market.episodes import WHOLE, Episodes, Stress
-from quantd.training.market.paths import episodes, simulate
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market, grid
 from quantd.training.market.terms import USUAL_COSTS, Kind, RewardPlan
@@ -73,6 +72,7 @@ def run(env: Simulator, actions: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     return torch.stack(equity, 1).numpy(), torch.stack(lots, 1).numpy()
 
 
+@pytest.mark.requirement("R-051")
 @settings(max_examples=examples(40), deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -107,16 +107,6 @@ def test_every_account_of_a_batch_is_the_one_kept_by_hand(
         np.testing.assert_allclose(lots[k], held, rtol=1e-9, atol=1e-6)
 
 
-def test_a_step_at_a_time_is_the_differentiable_path() -> None:
-    panel = panel_of(4, 60, 3)
-    actions = simplex(5, 4, 50, 4)
-    costs = Costs(commission_bp=10.0, spread_bp=4.0)
-    env = Simulator(market(panel, dtype=F64), batch=4, episodes=Episodes(50, False), costs=costs)
-    equity, _ = run(env, actions)
-    path = simulate(episodes(panel, np.zeros(4, np.int64), 50), actions[..., :-1], costs, 100_000.0)
-    np.testing.assert_allclose(equity, path.equity.numpy(), rtol=1e-12)
-
-
 def test_single_and_double_precision_agree_to_what_a_float_holds() -> None:
     panel = panel_of(4, 260, 3, deviation=0.01)
     actions = simplex(5, 2, 250, 4)
@@ -127,38 +117,6 @@ def test_single_and_double_precision_agree_to_what_a_float_holds() -> None:
     np.testing.assert_allclose(narrow, wide, rtol=2e-5)
 
 
-@pytest.mark.requirement("R-051")
-def test_weights_drift_and_cash_is_a_position() -> None:
-    panel = panel_of(2, 10, 2, actions=False)
-    env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE)
-    env.reset()
-    half = torch.tensor([[0.25, 0.25, 0.5]], dtype=F64)
-    env.step(half)
-    growth = panel.close[1] / panel.close[0]
-    filled = 0.25 * panel.open[1] / panel.close[0]
-    held = 0.25 * growth
-    equity = 1.0 - filled.sum() + held.sum()
-    np.testing.assert_allclose(env.weights[0].numpy(), held / equity, rtol=1e-12)
-    np.testing.assert_allclose(float(env.cash[0] / env.equity[0]), (1.0 - filled.sum()) / equity, rtol=1e-12)
-
-
-@pytest.mark.requirement("R-048")
-@settings(max_examples=examples(20), deadline=None)
-@given(seed=st.integers(0, 10_000), bp=st.sampled_from([1.0, 10.0]))
-def test_ten_basis_points_cost_exactly_what_was_traded_times_the_rate(seed: int, bp: float) -> None:
-    panel = panel_of(seed, 5, 3)
-    # without costs the whole equity may be held, so weights whose sum leaves the commission are the same lots in both
-    actions = torch.cat([simplex(seed, 1, 1, 3) * 0.99, torch.full((1, 1, 1), 0.01, dtype=F64)], -1)
-    runs = []
-    for costs in (FREE, Costs(commission_bp=bp)):
-        env = Simulator(market(panel, dtype=F64), batch=1, episodes=Episodes(4, False), costs=costs)
-        equity, _ = run(env, actions)
-        runs.append((equity[0, 1], env.traded))
-    (free, _), (paid, traded) = runs
-    assert free - paid == pytest.approx(float(traded.traded.sum()) * bp / 10_000, rel=1e-9)
-    assert float(traded.cost) == pytest.approx(free - paid, rel=1e-9)
-
-
 def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> None:
     price = np.full((3, 1), 33.33)
     panel = Panel(("A",), np.arange(3) * DAY, price, price, np.ones((3, 1)), np.zeros((3, 1)))
@@ -166,19 +124,6 @@ def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> N
     env = Simulator(market(panel, dtype=F64), batch=len(lots), episodes=WHOLE, costs=FREE, lot=1.0)
     env.move(torch.from_numpy(lots * 33.33 / 100_000.0)[:, None])
     np.testing.assert_allclose(env.lots()[:, 0].numpy(), lots, rtol=1e-12)
-
-
-def test_each_asset_has_lots_of_its_own_size() -> None:
-    price = np.array([[100.0, 60_000.0]] * 3)
-    panel = Panel(("A", "BTC-USD"), np.arange(3) * DAY, price, price, np.ones((3, 2)), np.zeros((3, 2)))
-    half = torch.full((1, 2), 0.4999, dtype=F64)
-    held = {}
-    for name, lot in (("one size", 1.0), ("by asset", (1.0, 1e-8))):
-        env = Simulator(market(panel, dtype=F64), batch=1, episodes=WHOLE, costs=FREE, lot=lot)
-        env.move(half)
-        held[name] = env.lots()[0].tolist()
-    assert held["one size"] == [499.0, 0.0]
-    assert held["by asset"] == [499.0, pytest.approx(0.83316666, abs=1e-12)]
 
 
 def test_a_new_episode_is_rewarded_as_if_there_had_been_none_before() -> None:

@@ -107,23 +107,6 @@ def rows_of(news: Sequence[BrokerNews]) -> list[tuple[int, int, int, int, int, s
     ]
 
 
-def test_a_decision_on_a_close_fills_at_the_next_open() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    assert rows_of(venue.submit(basket(at_close(0), [(0, 5, 105.0)]))) == [(at_close(0), 0, 0, 0, 0, "ACCEPTED")]
-    assert not venue.on_slice(bar(0))
-    assert rows_of(venue.on_slice(bar(1, (101.0, 50.0, 10.0)))) == [(at_open(1), 0, 5, 5, 101 * NANO, "LAST_FILL")]
-    assert venue.on_slice(bar(2)) == ()
-
-
-def test_costs_are_paid_on_the_adverse_side() -> None:
-    costs = Costs(spread_bp=4.0, slippage_bp=3.0, commission_bp=1.0)
-    venue = Paper(UNIVERSE, costs)
-    venue.submit(basket(at_close(0), [(0, 10, 105.0), (1, -10, 45.0)]))
-    (report,) = reports(venue.on_slice(bar(1)))
-    assert report.price_nano == [100_050_000_000, 49_975_000_000]
-    assert report.fee_micro == [100_050, 49_975]
-
-
 @pytest.mark.requirement("R-167")
 def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.1))
@@ -653,30 +636,6 @@ def test_intervals_told_after_splits_are_contiguous_and_end_at_what_is_filled(sc
 
 
 # stops
-
-
-@pytest.mark.parametrize(
-    ("lots", "stop", "limit", "opens", "low", "high", "price"),
-    [
-        (-5, 92.0, 80.0, 95.0, 92.01, 96.0, None),  # not reached
-        (-5, 92.0, 80.0, 95.0, 92.0, 96.0, 92.0),  # reached inside the bar
-        (-5, 92.0, 80.0, 92.0, 91.0, 96.0, 92.0),
-        (-5, 92.0, 80.0, 85.0, 84.0, 96.0, 85.0),  # a gap fills at the open, not at the trigger
-        (-5, 92.0, 80.0, 79.0, 78.0, 79.5, None),  # beyond its limit
-        (-5, 92.0, 80.0, 79.0, 78.0, 80.5, 80.0),  # and back through it
-        (5, 110.0, 125.0, 105.0, 104.0, 109.99, None),
-        (5, 110.0, 125.0, 105.0, 104.0, 110.0, 110.0),
-        (5, 110.0, 125.0, 118.0, 104.0, 119.0, 118.0),
-        (5, 110.0, 125.0, 126.0, 124.0, 130.0, 125.0),
-    ],
-)
-def test_a_stop_fills_at_its_trigger_or_at_a_worse_open_never_beyond_its_limit(
-    lots: int, stop: float, limit: float, opens: float, low: float, high: float, price: float | None
-) -> None:
-    venue = Paper(UNIVERSE, FREE)
-    assert rows_of(venue.submit(stops(at_close(0), [(0, lots, stop, limit)])))[0][-1] == "ACCEPTED"
-    news = venue.on_slice(bar(1, (opens, 50.0, 10.0), low=low, high=high))
-    assert rows_of(news) == ([] if price is None else [(at_open(1), 0, 5, 5, round(price * NANO), "LAST_FILL")])
 
 
 def test_a_stop_that_was_triggered_is_a_limit_order_whatever_the_price_does() -> None:
