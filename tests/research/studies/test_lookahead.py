@@ -61,35 +61,6 @@ def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp
     assert "2019-01-02 SPY: 0.5 knowing the whole market, 0.4 when it ends 2019-01" in done.stdout
 
 
-@pytest.mark.long
-def test_who_reaches_past_the_view_for_the_market_is_found_by_the_cuts(tmp_path: Path) -> None:
-    thief = """
-import sys
-def act(view):
-    frame = sys._getframe()
-    while "assembly" not in frame.f_locals:
-        frame = frame.f_back
-    feed = frame.f_locals["assembly"].feed
-    return {"SPY": 0.5 if feed.slice_at(feed.count - 1).close[0] > 280 else 0.1}
-"""
-    done = study(tmp_path, thief)
-    assert done.returncode == 1
-    assert done.stdout.startswith("looks ahead: 4 cuts, ")
-
-
-@pytest.mark.long
-def test_a_file_read_only_up_to_today_is_not_accused(tmp_path: Path) -> None:
-    honest = """
-import polars as pl
-def act(view, *, path):
-    table = pl.read_parquet(path).filter(pl.col("symbol") == "SPY")
-    known = table.filter(pl.col("ts").dt.epoch("ns") < view.time).sort("ts")["close"]
-    return {"SPY": 0.5 if known[-1] > known[-2] else 0.2}
-"""
-    done = study(tmp_path, honest, params=f'{{ path = "{BARS}" }}')
-    assert (done.returncode, done.stdout) == (0, "looks only backwards: 4 cuts, 0 differences\n")
-
-
 def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path: Path) -> None:
     rows = [f"2024-07-0{day},{symbol},10,11,9,10,{day}" for symbol in ("SPY", "BTC-USD") for day in (1, 2, 3, 5)]
     (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume", *rows]) + "\n")
