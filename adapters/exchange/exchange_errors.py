@@ -36,6 +36,13 @@ class MalformedAnswer(Exception):
     """An answer has the wrong form: it is truncated, or a page of another server."""
 
 
+class Incomplete(Exception):
+    """A list of the exchange has more pages than are read: what is not in the pages read may exist."""
+
+    def __init__(self, pages: int) -> None:
+        super().__init__(f"the list has more than {pages} pages, and the rest was not read")
+
+
 def outcome(error: BaseException, classify: Callable[[str], Outcome | None] | None = None) -> Outcome:
     """Return the outcome of a request that raised `error`: by `classify`, else by the exception's nearest ccxt class.
 

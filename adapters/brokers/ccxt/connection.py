@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.brokers.venue_errors import KeysRefused
 from quantd.adapters.exchange.client import NOT_DOCUMENTED, Access, Call, Exchange, leave, patiently
 from quantd.adapters.exchange.dialects import Dialect, dialect_of
-from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
+from quantd.adapters.exchange.exchange_errors import Incomplete, MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO
 
@@ -35,7 +36,7 @@ LATEST_MS: Final = 4_102_444_800_000
 """The first day of 2100, in ms: the time of an item without a readable one, which is then in every list."""
 
 PAGES: Final = 200
-"""Maximum number of pages of history per query."""
+"""Most pages of a list. A list that is not complete after them raises Incomplete."""
 
 
 class CryptoSettings(Struct, frozen=True):
@@ -58,9 +59,9 @@ class CryptoSettings(Struct, frozen=True):
     stream: bool = True
 
 
-def _next_page(items: Sequence[dict[str, Any]]) -> str:
-    """The cursor that leads to the next page; ccxt puts it into the first item. Empty at the last page."""
-    return str((items[0].get("info") or {}).get("nextPageCursor") or "") if items else ""
+_NEXT_PAGE: Final[ContextVar[str]] = ContextVar("next page", default="")
+"""The cursor in the newest answer to this task, empty on the last page. ccxt puts it into one item of the page, sorts
+the items by time, and drops some."""
 
 
 class Line:
@@ -100,16 +101,17 @@ class Line:
         return balance
 
     async def open_orders(self) -> list[dict[str, Any]]:
-        """Return every open order of the account, of all pages."""
+        """Return every open order of the account, of all pages. Raises Incomplete."""
         orders: list[dict[str, Any]] = []
         params: dict[str, Any] = {}
-        while True:
+        for _ in range(PAGES):
             page: list[dict[str, Any]] = await self.exchange.fetch_open_orders(None, None, None, params)
             orders += page
-            cursor = _next_page(page) if self.dialect.cursor else ""
+            cursor = _NEXT_PAGE.get() if self.dialect.cursor else ""
             if not cursor:
                 return orders
             params = {self.dialect.cursor: cursor}
+        raise Incomplete(PAGES)
 
     def unread_coins(self) -> set[str]:
         """Return the coins with an unreadable balance in the last answer."""
@@ -149,6 +151,8 @@ class Line:
 
         async def fetch_and_read(url: str, *request: Any) -> Any:
             answer = await fetch(url, *request)
+            if self.dialect.cursor and not self.dialect.refused(answer):
+                _NEXT_PAGE.set(str(self.dialect.result(answer).get("nextPageCursor") or ""))
             form = self.dialect.form_of(url, *request[:1])
             if form is None or form.item is None or self.dialect.refused(answer):
                 return answer
@@ -195,8 +199,8 @@ class Line:
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield each item of a history since `since_ms` (ms UTC), page after page; an item may come twice.
 
-        `fetch` is a function of ccxt, `code` the asset or symbol to ask for (None: all). At most PAGES pages are read,
-        and a page that is not full is the last. An exchange without pages answers once.
+        `fetch` is a function of ccxt, `code` the asset or symbol to ask for (None: all). A page that is not full is the
+        last. An exchange without pages answers once. Raises Incomplete after PAGES pages that were not the last.
         """
         dialect, offset = self.dialect, 0
         if dialect.cursor:
@@ -213,24 +217,28 @@ class Line:
                 return
             if dialect.by_symbol:  # the next page begins at the last readable item
                 since_ms = max((item["timestamp"] for item in items if item["timestamp"] < LATEST_MS), default=since_ms)
+        raise Incomplete(PAGES)
 
     async def _pages_by_cursor(
         self, fetch: Call, code: str | None, since_ms: int, params: dict[str, Any]
     ) -> AsyncIterator[dict[str, Any]]:
-        """As `pages`, at an exchange that lists `span_days` at a time, and names the next page in the first item."""
+        """As `pages`, at an exchange that lists `span_days` at a time, and names the next page in its answer. Each
+        span has at most PAGES pages."""
         day_ms, now_ms = 86_400_000, int(time.time() * 1000)
-        span_ms, pages_left = self.dialect.span_days * day_ms, PAGES
+        span_ms = self.dialect.span_days * day_ms
         since_ms = max(since_ms, now_ms - self.dialect.kept_days * day_ms)
-        while pages_left:
+        while True:
             cursor = ""
-            while pages_left:
-                pages_left -= 1
+            for _ in range(PAGES):
                 more = {"endTime": since_ms + span_ms} | ({self.dialect.cursor: cursor} if cursor else {})
                 items: list[dict[str, Any]] = await self.ask(partial(fetch, code, since_ms, None, params | more))
+                cursor = _NEXT_PAGE.get()  # read before the items go out, as their reader may ask too
                 for item in items:
                     yield item
-                if not (cursor := _next_page(items)):
+                if not cursor:
                     break
+            else:
+                raise Incomplete(PAGES)
             since_ms += span_ms
             if since_ms > now_ms:
                 return

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from quantd.adapters.brokers.ccxt import broker as broker_module
+from quantd.adapters.brokers.ccxt import connection as connection_module
 from quantd.adapters.brokers.ccxt.broker import Crypto
 from quantd.adapters.brokers.ccxt.connection import CryptoSettings
 from quantd.adapters.brokers.ccxt.wire import Unsupported, execution_of, read_execution
@@ -20,6 +21,7 @@ from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from quantd.trading.ports import BrokerNews, TradeRecord
 from tests.proofs.conformance.rig import Row
+from tests.proofs.conformance.rigs.bybit import BybitRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.support.venues.kraken import Order, Refused
 
@@ -151,6 +153,65 @@ async def test_executions_of_one_instant_over_several_pages_get_the_same_interva
         )  # fmt: skip
     finally:
         await second.close()
+
+
+@pytest.mark.parametrize("make", [CcxtRig, BybitRig])
+async def test_a_history_with_more_pages_than_are_read_is_an_error(
+    make: type[CcxtRig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "PAGES", 1)
+    rig = make()
+    await rig.start()
+    try:
+        since, basket = rig.now() - NANO, rig.basket(Row(0, 120))
+        await rig.broker.submit(basket)
+        for _ in range(120):  # a page has 100 at most
+            await rig.fill(basket, 0, 1, rig.price_nano(0))
+        with pytest.raises(ConnectionError, match="more than 1 pages, and the rest was not read"):
+            await rig.broker.trades(since)
+    finally:
+        await rig.stop()
+
+
+async def test_every_page_of_a_history_is_read() -> None:
+    """At Bybit, whose pages hold 50 executions and name the next page: an order of 120, and the list of trades."""
+    rig = BybitRig()
+    await rig.start()
+    try:
+        since, basket = rig.now() - NANO, rig.basket(Row(0, 120))
+        await rig.broker.submit(basket)
+        for _ in range(120):
+            await rig.fill(basket, 0, 1, rig.price_nano(0))
+        assert len(await rig.broker.trades(since)) == 120
+        assert only(await rig.broker.query(basket.sample, basket.n, [0])).lots == [1] * 120
+    finally:
+        await rig.stop()
+
+
+@pytest.mark.long
+async def test_an_order_on_a_page_that_is_not_read_is_not_absent(rig: CcxtRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PAGES", 1)
+    baskets = [rig.basket(Row(0, 1)) for _ in range(60)]  # a page has 50, the newest first
+    for basket in baskets:
+        await rig.broker.submit(basket)
+        await rig.end(basket, 0, "cancelled")
+    await rig.settle()
+    (report,) = await rig.broker.query(baskets[0].sample, baskets[0].n, [0])
+    assert isinstance(report, Unknown), report
+    assert "more than 1 pages" in report.reason
+
+
+async def test_open_orders_on_more_pages_than_are_read_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PAGES", 1)
+    rig = BybitRig()
+    await rig.start()
+    try:
+        for _ in range(21):  # a page has 20
+            await rig.broker.submit(rig.basket(Row(0, 1)))
+        with pytest.raises(ConnectionError, match="more than 1 pages"):
+            await rig.broker.account()
+    finally:
+        await rig.stop()
 
 
 async def test_a_list_of_trades_that_lags_behind_its_order_is_read_again_soon() -> None:
