@@ -48,9 +48,10 @@ def written() -> dict[str, dict[str, str]]:
 PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
 HEAD: Final = """# What every venue's adapter does alike
 
-Each case of the conformance suite passed at the server of every venue, on one machine: {venues}. A case is one
-sentence, such as "a basket sent twice is one order". This command plays and prints all cases, and writes this page if
-none failed:
+Each case of the conformance suite passed at the server of every venue, on one machine:
+{venues}.
+A case is one sentence, such as "a basket sent twice is one order". This command plays and prints all cases, and writes
+this page if none failed:
 
     python -m tests.proofs.conformance --table
 
