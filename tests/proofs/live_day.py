@@ -281,6 +281,17 @@ class World:
         limit = order.limit or (Decimal("inf") if buys else Decimal(0))
         return Arrived(order.id, order.symbol, buys, order.left, limit)
 
+    def lose_answers(self) -> None:
+        """The next order is carried out without an answer, and nothing at the venue tells what became of it."""
+        self.venue.silent = True
+        self.venue.misbehave("500 after", "submit")
+        self.venue.misbehave("500", "query", 100_000)
+
+    def answer_again(self) -> None:
+        """End `lose_answers`."""
+        self.venue.silent = False
+        self.venue.misbehave("500", "query", 0)
+
     def watch(self, look: Callable[[Arrived], None]) -> None:
         """Call `look` with each order that arrives at the venue, before it can fill."""
         book, say = self.venue.book, self.venue.book.say

@@ -30,6 +30,13 @@ MARKETS: Final = (
     binance.Market("SOL", "USD", "0.01", "0.01", "0.01", "5"),
 )
 CASH: Final = Decimal(100_000)
+ORDERS: Final = {"kraken": ("AddOrder",), "binance": ("POST order",), "bybit": ("POST order/create",)}
+"""The request that sends an order, by exchange."""
+LOOK_UPS: Final = {
+    "kraken": ("ClosedOrders", "TradesHistory"), "binance": ("GET order", "GET myTrades"),
+    "bybit": ("GET order/realtime of one", "GET order/history", "GET execution/list"),
+}  # fmt: skip
+"""The requests that look up an order which is not open, by exchange."""
 SKEW_S: Final = 60.0
 """Accepted difference of clocks: a request of some milliseconds takes seconds of the day's clock."""
 
@@ -82,6 +89,15 @@ class ExchangeWorld(World):
     def _arrived(self, order: Resting) -> Arrived:  # type: ignore[override]
         symbol = next(name for name in SYMBOLS if name.replace("/", "") == order.symbol.replace("/", ""))
         return Arrived(order.client, symbol, order.buys, order.left, order.limit)
+
+    def lose_answers(self) -> None:
+        self.venue.silent = True
+        self.venue.misbehave("answer lost", ORDERS[self.name])
+        self.venue.misbehave("500", LOOK_UPS[self.name], 100_000)
+
+    def answer_again(self) -> None:
+        self.venue.silent = False
+        self.venue.misbehave("500", LOOK_UPS[self.name], 0)
 
     def watch(self, look: Callable[[Arrived], None]) -> None:
         self.venue.on_arrival = lambda order: look(self._arrived(order))

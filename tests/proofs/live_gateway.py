@@ -52,6 +52,14 @@ class GatewayWorld(World):
     def _arrived(order: Placed) -> Arrived:  # type: ignore[override]
         return Arrived(order.ref, order.listed.symbol, order.buy, order.qty - order.filled, order.limit)
 
+    def lose_answers(self) -> None:
+        """The connection is lost, and the list of ended orders has the order without an execution."""
+        self.venue.silent = self.venue.unlisted = True
+        self.venue.misbehave("answer lost", "submit")
+
+    def answer_again(self) -> None:
+        self.venue.silent = self.venue.unlisted = False
+
     def watch(self, look: Callable[[Arrived], None]) -> None:
         self.venue.on_arrival = lambda order: look(self._arrived(order))
 

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from quantd.daemon.app import Options, serve
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
-from tests.proofs.live_day import CONFIG, World
+from tests.proofs.live_day import CONFIG, World, world_at
 from tests.support.command_line import Done, program
 
 SCALE = 30.0
@@ -67,7 +67,7 @@ class Scene:
         """Wait for the first positions; a feed that a slow machine made late is re-armed."""
 
         async def bought() -> bool:
-            if len(self.venue.book.positions) == 3:
+            if all(self.world.account().units.values()):
                 return True
             if (await self.read("status")).get("switch") == "REDUCE":
                 await self.typed("resume --reason 'the machine was slow'")
@@ -97,13 +97,17 @@ class Scene:
 
 @asynccontextmanager
 async def played(
-    folder: Path, *, prepare: Callable[[World], None] = lambda world: None, schedules: str = "", adopt: str = ""
+    folder: Path,
+    *,
+    prepare: Callable[[World], None] = lambda world: None,
+    more: str = "",
+    adopt: str = "",
+    venue: str = "alpaca",
 ) -> AsyncIterator[Scene]:
-    async with market(folder) as world:
+    """A daemon at a wire-level venue; `more` are further lines of its configuration."""
+    async with market(folder, world_at(venue, folder, SCALE, 1)) as world:
         prepare(world)
-        async with running(
-            world, folder, Options(config=configured(folder, schedules), quiet=True, adopt=adopt)
-        ) as scene:
+        async with running(world, folder, Options(config=configured(folder, more), quiet=True, adopt=adopt)) as scene:
             yield scene
 
 

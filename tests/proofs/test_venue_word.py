@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.proofs.live_day import World
+from tests.proofs.live_day import VENUES, World
 from tests.proofs.live_scene import played
+from tests.support.sink_servers import NtfyServer
 
 
 def command(text: str) -> str:
@@ -44,18 +45,19 @@ async def test_flatten_ends_after_a_sale_by_hand_and_the_command_of_its_alert_ma
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("claimed", "agrees"), [("0.01", True), ("", False)])
+@pytest.mark.parametrize(("venue", "claimed"), [*((venue, "0.01") for venue in VENUES), ("alpaca", "")])
 async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert_and_the_venues_word_wins(
-    tmp_path: Path, claimed: str, agrees: bool
+    tmp_path: Path, venue: str, claimed: str
 ) -> None:
-    async with played(tmp_path) as scene:
+    phone = NtfyServer()
+    await phone.start()
+    sink = f'[alerts.sinks.ntfy]\ntopic = "desk"\nurl = "{phone.url}"\n'
+    async with played(tmp_path, venue=venue, more=sink) as scene:
         await scene.holds()
         await scene.equal()
-        venue = scene.venue
-        venue.silent = True
-        venue.misbehave("500 after", "submit")
-        venue.misbehave("500", "query", 100_000)
-        price = venue.book.assets["ETH/USD"].price
+        world, prices = scene.world, list[float]()
+        world.watch(lambda order: prices.append(world.price[order.symbol]))
+        world.lose_answers()
         await scene.typed("order buy 0.01 ETH/USD --agent rotating --reason 'by hand'")
         early = await scene.read("orders")
         name = next(order["id"] for order in early["orders"] if order["state"] in ("unknown", "sent"))
@@ -66,22 +68,29 @@ async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert
             assert "not waited for its time" in await refused.text()
         text = await scene.critical("has not confirmed the order to buy 0.01")
         assert name in text
+
+        async def rings() -> bool:
+            return any(text in message for message in phone.taken)
+
+        await scene.until(rings)
         compared = await scene.typed("reconcile")
         assert compared.returncode == 0, "what the order explains is no difference"
         assert name in compared.stdout
         line = command(text).partition(", or ")[0]
-        fill = f"{claimed}@{price}"
+        (price,) = prices  # it was sent once
+        fill = f"{claimed}@{price:.2f}"
         line = line.replace("--filled QUANTITY@PRICE", f"--filled {fill}" if claimed else "--never-sent")
         done = await scene.typed(line.replace("REASON", "'seen in the app'"))
         assert done.returncode == 0, done.stderr
-        venue.misbehave("500", "query", 0)
-        venue.silent = False
+        world.answer_again()
         await scene.equal()
-        if not agrees:
+        if not claimed:
             assert "filled 0.01" in await scene.critical("the venue now reports")
             assert (await scene.read("status"))["switch"] == "REDUCE"
             assert (await scene.typed("resume --reason 'looked at it'")).returncode == 0
         await scene.equal()
+        assert max(world.account().placed.values()) == 1
+    await phone.stop()
 
 
 SAVINGS = """
@@ -102,7 +111,7 @@ async def test_shares_that_are_held_already_are_taken_and_the_money_of_each_day_
         world.venue.list("DOGE/USD", "0.10")  # outside of the universe
         world.venue.book.positions.update({"BTC/USD": Decimal("0.1"), "DOGE/USD": Decimal(700)})
 
-    async with played(tmp_path, prepare=prepare, schedules=SAVINGS, adopt="rotating") as scene:
+    async with played(tmp_path, prepare=prepare, more=SAVINGS, adopt="rotating") as scene:
 
         async def alert(words: str) -> dict[str, Any]:
             async def raised() -> dict[str, Any]:

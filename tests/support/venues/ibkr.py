@@ -121,6 +121,8 @@ class Gateway:
         """Of each execution; None: no report is made."""
         self.requests: Counter[str] = Counter()
         self.faults: dict[str, deque[str]] = {}
+        self.unlisted = False
+        """No execution is listed."""
         self.silent_lists: set[str] = set()
         """Numbers of requests that are never answered."""
         self.answer_place: Callable[[Placed], Iterable[tuple[object, ...]]] | None = None
@@ -549,7 +551,7 @@ class Gateway:
 
     def _list_executions(self, session: Session, fields: list[str]) -> None:
         id = int(fields[2])
-        for executed in self.executions:
+        for executed in () if self.unlisted else self.executions:
             if executed.at_ns > self.midnight_ns:
                 self._send(session, self._execution(executed, id))
                 if executed.commission is not None:
