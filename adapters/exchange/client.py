@@ -22,6 +22,7 @@ from quantd.adapters.exchange.exchange_errors import MalformedAnswer, outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.adapters.pace import Pace, Rate, retry_after_s
 from quantd.adapters.proxies import ProxyWrong, proxy_of
+from quantd.adapters.wire_record import RECORD, WireRecord
 from quantd.extras import command
 from quantd.trading.display_text import one_line
 
@@ -167,6 +168,8 @@ async def connect(access: Access) -> Exchange:
             exchange.timeout_on_exit = 0  # otherwise it waits for the end of TLS
     _apply(dialect, exchange, access)
     _use_proxy(exchange)
+    if access.key and (record := RECORD.get()) is not None:
+        exchange.on_rest_response = recorded(record)
     exchange.fetch = strict(exchange.fetch, dialect)
     per_minute = dialect.per_minute if access.per_minute is None else access.per_minute
     if per_minute:
@@ -244,6 +247,16 @@ def strict(fetch: Call, dialect: Dialect) -> Call:
         return answer
 
     return fetch_whole
+
+
+def recorded(record: WireRecord) -> Callable[..., str]:
+    """Return ccxt's handler of an answer's text, which adds it to a record."""
+
+    def note(status: int, reason: str, url: str, method: str, headers: Any, body: str, *request: Any) -> str:
+        record.add(method, url, status, body)
+        return body.strip()
+
+    return note
 
 
 def paced(request_method: Call, dialect: Dialect, query_pace: Pace, order_pace: Pace) -> Call:

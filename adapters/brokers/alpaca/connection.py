@@ -17,7 +17,7 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
@@ -28,6 +28,7 @@ from quantd.adapters.brokers.unreadable import Unreadable
 from quantd.adapters.brokers.venue_errors import KeysRefused, VenueError
 from quantd.adapters.pace import retry_after_s
 from quantd.adapters.proxies import ProxyWrong, proxy_of, through
+from quantd.adapters.wire_record import RECORD
 from quantd.trading.display_text import one_line
 
 T = TypeVar("T")
@@ -154,6 +155,7 @@ class Rest:
         self.undated: dict[str, int] | None = None
         """Activities without a date -> when they were first listed (ns), 0 in the first list; None before it."""
         self.refused: KeysRefused | None = None
+        self._record = RECORD.get()
         # a quarter of the limit may be used at once, and the other three quarters evenly: no minute exceeds the limit
         burst = max(settings.per_minute // 4, 2)
         self._limiter = AsyncLimiter(burst, 60.0 * burst / max(settings.per_minute - burst, 1))
@@ -252,6 +254,8 @@ class Rest:
             raise NotSent(f"no connection to {self._host}{through(url)}: {cause(away)}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as broken:
             raise Lost(f"no answer to {method} /{path}: {cause(broken)}") from None
+        if self._record is not None:
+            self._record.add(method, f"{url}?{urlencode(query or {})}", status, content)
         if 200 <= status < 300:
             self.refused = None
             return Answer(status, content), 0.0

@@ -39,12 +39,15 @@ from quantd.adapters.brokers.ibkr.wire import (
 )
 from quantd.adapters.brokers.unreadable import WRONG, Unreadable
 from quantd.adapters.brokers.venue_errors import VenueError
+from quantd.adapters.wire_record import RECORD, WireRecord
 from quantd.extras import command
 
 WHERE: Final = "Interactive Brokers"
 PACE: Final = (4, 0.1)
 """Messages, and the seconds in which they go out. The gateway takes 50 in a second. ib_async's own 45 in a second
 arrived as 80 within one: those before and after a pause of a second come together when some are delayed."""
+ACCOUNTS: Final = "15"
+"""The message that lists the accounts of the log-in."""
 WORDS: Final = 200
 """Maximum length of the gateway's words in a message."""
 
@@ -132,13 +135,9 @@ class Line:
             module = await asyncio.to_thread(importlib.import_module, "ib_async.client")
         except ImportError:
             raise VenueError(WHERE, "ib_async is not installed", f"Install it with: {command('ibkr')}") from None
-        client = module.Client(self._wrapper())
-        client.MaxRequests = 0  # it has no pace of its own: `client` waits, so that no message waits unsent in a queue
-        client.decoder.logger = logging.Logger("ibkr")  # of its own: not in the log of the daemon
-        client.decoder.logger.addHandler(_Unread(self))
-        for kind, places in NEEDED.items():
-            client.decoder.handlers[kind] = _complete(client.decoder.handlers[kind], places)
-        client._logger = logging.Logger("ibkr", logging.CRITICAL)
+        client = self.prepared(module)
+        if (record := RECORD.get()) is not None:
+            _record_messages(client, record)
         self._refusal = asyncio.get_running_loop().create_future()
         self._refusal.add_done_callback(lambda done: None if done.cancelled() else done.exception())  # read: not logged
         client.apiError += self._refuse
@@ -170,6 +169,17 @@ class Line:
         except VenueError:
             self.drop("")
             raise
+
+    def prepared(self, module: Any) -> Any:
+        """Return a client of `module`, ib_async's, without a connection; its decoder passes the messages on to here."""
+        client = module.Client(self._wrapper())
+        client.MaxRequests = 0  # it has no pace of its own: `client` waits, so that no message waits unsent in a queue
+        client._logger = logging.Logger("ibkr", logging.CRITICAL)
+        client.decoder.logger = logging.Logger("ibkr")  # of its own: not in the log of the daemon
+        client.decoder.logger.addHandler(_Unread(self))
+        for kind, places in NEEDED.items():
+            client.decoder.handlers[kind] = _complete(client.decoder.handlers[kind], places)
+        return client
 
     def _refuse(self, words: str) -> None:
         """The connection ended before it was ready."""
@@ -368,6 +378,24 @@ class Line:
             self._listener.on_error(id, code, words)
         elif code not in NOISE:
             self.unreadable.name(f"the gateway said: {words}", words)
+
+
+def _record_messages(client: Any, record: WireRecord) -> None:
+    """Add every message of a client of ib_async to a record."""
+    send, interpret = client.sendMsg, client.decoder.interpret
+
+    def sent(message: str) -> None:
+        record.sent(message.partition("\0")[0])
+        send(message)
+
+    def heard(fields: list[str]) -> None:
+        if fields[0] == ACCOUNTS:
+            for account in filter(None, fields[2].split(",")):
+                record.hide(account)
+        record.heard(fields)
+        interpret(fields)
+
+    client.sendMsg, client.decoder.interpret = sent, heard
 
 
 class _InUse(ConnectionError):

@@ -29,16 +29,23 @@ def doctor(
     symbol: Annotated[str, typer.Option(metavar="SYMBOL", help="The symbol of --order and --fill.")] = "BTC/USD",
     order: Annotated[bool, typer.Option("--order", help="With --venue: one order far away, then cancelled.")] = False,
     fill: Annotated[bool, typer.Option("--fill", help="With --venue: the smallest purchase, and its sale.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --venue: keep the venue's answers, without secrets.")
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Print the checks as a report in Markdown.")] = False,
     as_json: Json = False,
 ) -> int:
     checks = []
     if (order or fill) and not venue:
         raise Failure("--order and --fill send orders to a venue's test network; name it with --venue", USAGE)
+    if record and not venue:
+        raise Failure("--record keeps the answers of a venue; name it with --venue", USAGE)
     if venue:
-        from quantd.server.cli.setup.venue_trial import venue_checks
+        from quantd.server.cli.setup.venue_trial import recorded, venue_checks
 
         results = venue_checks(venue, symbol, tuple(sets or ()), live, order, fill)
+        if record:
+            results = recorded(results, venue, record)
     else:
         results = _checks(config, state, sets, store, live)
     for check in results:

@@ -25,13 +25,14 @@ from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.calendars import CalendarError
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.wire_record import RECORD, WireRecord
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.brokers import broker_of, venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
-from quantd.daemon.config import Config, ConfigError
+from quantd.daemon.config import Config, ConfigError, secret
 from quantd.daemon.config.mistakes import suggestion
 from quantd.daemon.live.connect import reach
 from quantd.daemon.monitoring.metrics import configure
@@ -170,6 +171,30 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
         configure("ERROR", config.log.format, instance=config.quantd.name)
         sets = (*sets, f"broker.cash={cash}")
         yield from asyncio.run(Trial(name, symbol, folder).checks(path, sets, order, fill))
+
+
+def recorded(checks: Iterator[Check], name: str, folder: Path) -> Iterator[Check]:
+    """Make the checks of a venue, and keep its answers in a new or empty folder, also if a check fails.
+
+    Raises Failure for another folder.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        taken = next(folder.iterdir(), None)
+    except OSError as error:
+        raise Failure(f"--record {folder}: {error.strerror}; name a new folder", USAGE) from None
+    if taken is not None:
+        raise Failure(f"--record {folder}: it has {taken.name}; name a new or an empty folder", USAGE)
+    kind = venues().get(name) or venues()["ccxt"]
+    record = WireRecord(name, filter(None, (secret(key) for key in kind.secrets)))
+    before = RECORD.set(record)
+    try:
+        yield from checks
+    finally:
+        RECORD.reset(before)
+        count = record.write(folder)
+    more = f"; {record.missed} more were not kept" if record.missed else ""
+    yield Check("record", True, f"{count} answers in {folder}{more}; read them before you pass them on")
 
 
 async def _account(config: Config) -> tuple[str, str]:
