@@ -7,7 +7,7 @@ All answers are computed from the run's own store in a thread, one request at a 
 import asyncio
 from collections.abc import Callable
 from datetime import date
-from math import isfinite, sqrt
+from math import isfinite
 from typing import Annotated, Final, TypeVar
 
 import numpy as np
@@ -17,8 +17,7 @@ from msgspec import Meta, Struct
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.config.agent_tables import BENCHMARK
 from quantd.daemon.views.outside_wealth import outside_of
-from quantd.daemon.views.report.curves import SAMPLES
-from quantd.daemon.views.report.figures import with_values
+from quantd.daemon.views.report.figures import var_test, with_values
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
@@ -26,7 +25,7 @@ from quantd.research.attribution.stored_track import HOUSE, PastTrades, StoredBo
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
-from quantd.risk.measures.var_backtest import VarBacktest, backtest
+from quantd.risk.measures.var_backtest import VarBacktest
 from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
@@ -234,24 +233,8 @@ class Performances:
 
     def _var(self, books: StoredBooks, reader: Reader) -> VarRecord:
         """Compare the newest VaR at each sample with the account's return to the next sample."""
-        run, spec = self._run.service.run, getattr(self._run.service.config.risk, "var", None)
-        records = with_values(reader.risk(), reader.decisions())
-        # a measure is a pair (value, bound)
-        var_pairs = [
-            (record.ts, record.measures["var"][0])
-            for record in records
-            if record.measures.get("var", (None,))[0] is not None
-        ]
-        if not var_pairs:
-            return VarRecord(run, None, "no VaR was recorded: [risk] var is not set, or the history was too short")
-        newest = np.searchsorted([ts for ts, _ in var_pairs], books.ts, side="right") - 1  # -1: none yet
-        values = np.array([value for _, value in var_pairs], dtype=np.float64)
-        # the last sample has no later return; a VaR over h samples is scaled to one sample by the root of h
-        forecasts = np.where(newest >= 0, values[newest], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
-        if (samples := int(np.isfinite(forecasts).sum())) < SAMPLES:
-            return VarRecord(run, None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed")
-        confidence = spec.confidence if spec is not None else 0.95
-        return VarRecord(run, backtest(books.returns(HOUSE)[1:], forecasts, confidence))
+        service, records = self._run.service, with_values(reader.risk(), reader.decisions())
+        return VarRecord(service.run, *var_test(records, books.ts, books.returns(HOUSE), service.config))
 
     def _benchmark(self, books: StoredBooks) -> Floats:
         """Return float64[T+1], the total returns of [universe] benchmark to each sample, 0 at the first sample.

@@ -450,32 +450,40 @@ class _Figures:
         return lines
 
     def _backtest(self) -> VarBacktest | None:
-        """The test of the VaR that was in force at each sample against the return that followed.
+        """The test of the VaR from `begin` on, at least a year: a weekly report alone has too few samples.
 
-        None without enough samples; the field `unknown` of the report then has the reason. A VaR over a horizon of
-        several samples is divided by the root of their number.
+        None without enough samples; the field `unknown` of the report then has the reason.
         """
-        spec, records, curves = getattr(self.config.risk, "var", None), self.records, self.curves
-        forecasts = [
-            (record.ts, record.measures["var"][0])
-            for record in records
-            if record.measures.get("var", (None, None))[0] is not None
-        ]
-        if not forecasts:
-            self.unknown["var_backtest"] = "no VaR was recorded: [risk] var is not set, or the history was too short"
-            return None
-        forecast_rows = np.searchsorted([ts for ts, _ in forecasts], curves.ts, side="right") - 1
-        latest_forecasts = np.where(
-            forecast_rows >= 0, np.array([value for _, value in forecasts], dtype=np.float64)[forecast_rows], np.nan
-        )
-        daily_var = latest_forecasts[:-1] / sqrt(spec.horizon if spec is not None else 1)
-        # from `begin`, at least a year: a weekly report alone has too few samples
-        returns, daily_var = curves.returns[1:][self.begin :], daily_var[self.begin :]
-        samples = int(np.isfinite(daily_var).sum())
-        if samples < SAMPLES:
-            self.unknown["var_backtest"] = f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
-            return None
-        return backtest(returns, daily_var, spec.confidence if spec is not None else 0.95)
+        test, why = var_test(self.records, self.curves.ts, self.curves.returns, self.config, self.begin)
+        if test is None:
+            self.unknown["var_backtest"] = why
+        return test
+
+
+def var_test(
+    records: Sequence[RiskPoint], ts: NDArray[np.int64], returns: Floats, config: Config, begin: int = 0
+) -> tuple[VarBacktest | None, str]:
+    """The test of the VaR that was in force at each sample against the return that followed, or None and the reason.
+
+    `returns` float64[T] belong to the samples `ts`; the first `begin` samples are left out. A VaR over a horizon of
+    several samples is divided by the root of their number.
+    """
+    spec = getattr(config.risk, "var", None)
+    forecasts = [
+        (record.ts, record.measures["var"][0])
+        for record in records
+        if record.measures.get("var", (None, None))[0] is not None
+    ]
+    if not forecasts:
+        return None, "no VaR was recorded: [risk] var is not set, or the history was too short"
+    newest = np.searchsorted([instant for instant, _ in forecasts], ts, side="right") - 1  # -1: none yet
+    values = np.array([value for _, value in forecasts], dtype=np.float64)
+    daily_var = np.where(newest >= 0, values[newest], np.nan)[:-1] / sqrt(spec.horizon if spec is not None else 1)
+    returns, daily_var = returns[1:][begin:], daily_var[begin:]
+    samples = int(np.isfinite(daily_var).sum())
+    if samples < SAMPLES:
+        return None, f"{samples} samples have a recorded VaR; {SAMPLES} are needed"
+    return backtest(returns, daily_var, spec.confidence if spec is not None else 0.95), ""
 
 
 def last_agents(decisions: Sequence[Decision]) -> dict[Plan, set[int]]:

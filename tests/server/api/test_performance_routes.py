@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.views.report import figures
 from quantd.daemon.views.report.figures import with_values
 from quantd.research.attribution.stored_track import PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
-from quantd.research.routes import performance_routes
 from quantd.research.runs.backtest import drive_items
 from quantd.research.runs.run_record import Record
 from quantd.risk.measures.var_backtest import backtest
@@ -132,7 +132,7 @@ async def test_the_var_of_the_record_is_compared_with_the_returns_that_followed(
 ) -> None:
     _, comparison = await get(shared, "/api/v1/risk/var")
     assert (comparison["result"], comparison["missing"][-14:]) == (None, " 60 are needed")
-    monkeypatch.setattr(performance_routes, "SAMPLES", 30)  # a quarter has fewer
+    monkeypatch.setattr(figures, "SAMPLES", 30)  # a quarter has fewer
     _, comparison = await get(shared, "/api/v1/risk/var")
     result, reader = comparison["result"], Reader.open(shared.folder)
     points, records = reader.equity(), with_values(reader.risk(), reader.decisions())
