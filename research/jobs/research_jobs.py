@@ -10,11 +10,8 @@ reference of the run. The pin is a job run, too, of the job REFERENCE, and the n
 """
 
 import asyncio
-import os
 import re
 import resource
-import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -29,7 +26,7 @@ from quantd.adapters.store.journal.job_runs import OPEN, JobRun
 from quantd.daemon.cli.output import PROGRESS
 from quantd.daemon.jobs.job_log import AlreadyRunning, JobLog
 from quantd.daemon.jobs.job_table import duration_text
-from quantd.daemon.jobs.tasks.command_process import LOWEST
+from quantd.daemon.jobs.tasks import command_process
 from quantd.research.jobs.research_orders import KINDS, ResearchOrder, check
 
 LIMIT_S: Final = 3_600.0
@@ -37,9 +34,6 @@ LIMIT_S: Final = 3_600.0
 
 MOST_DATA: Final = 4 << 30
 """Maximum private memory of each process, in bytes."""
-
-MOST_LINE: Final = 1 << 24
-"""Maximum length in bytes of a line that the process prints."""
 
 REFERENCE: Final = "reference"
 """The job that pins a backtest."""
@@ -242,46 +236,17 @@ def _sweep_text(swept: _Sweep) -> str:
 
 
 async def output_of(arguments: Sequence[str], on_progress: Callable[[float], object]) -> tuple[bytes, str]:
-    """Run `quantd ARGUMENTS` in a process, and return its output and the last line of its errors.
+    """Return (output, last line of errors) of a command that runs with little memory, on one processor.
 
-    `on_progress` is called with the completed share of the work, 0 to 1. A cancelled call ends the process with its
-    children.
+    `on_progress` gets the completed share. If the call is cancelled, the process and its children are killed.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "quantd.daemon.cli", *arguments,
-        env={**os.environ, PROGRESS: "lines", "OMP_NUM_THREADS": "1"}, limit=MOST_LINE, start_new_session=True,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        _limit_resources(process.pid)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        last_error = ""
-
-        async def read_errors(lines: asyncio.StreamReader) -> None:
-            nonlocal last_error
-            async for line in lines:
-                text = line.decode(errors="replace").strip()
-                if text.startswith("progress "):
-                    on_progress(float(text.removeprefix("progress ")))
-                elif text:
-                    last_error = text
-
-        # both pipes at once: a process whose error pipe is full would never end its output
-        output, _ = await asyncio.gather(process.stdout.read(), read_errors(process.stderr))
-        code = await process.wait()
-    finally:
-        # after a normal end too: a child may have outlived the process
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    return output, last_error or f"its process ended with code {code}"
+    environ = {PROGRESS: "lines", "OMP_NUM_THREADS": "1"}
+    _, output, error = await command_process.output_of(arguments, environ, on_progress, _limit_resources)
+    return output, error
 
 
 def _limit_resources(pid: int) -> None:
     """Give a process the lowest priority and MOST_DATA bytes of memory. In a shortage the system ends it first."""
-    with suppress(OSError):  # the process may have ended
-        os.setpriority(os.PRIO_PROCESS, pid, LOWEST)
     with suppress(OSError, AttributeError, ValueError):  # only Linux has prlimit
         resource.prlimit(pid, resource.RLIMIT_DATA, (MOST_DATA, MOST_DATA))
     with suppress(OSError):

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -13,27 +14,52 @@ NOTHING_WRITTEN: Final = "Nothing was written."
 LOWEST: Final = 19
 """The nice value of the lowest priority."""
 
+MOST_LINE: Final = 1 << 24
+"""Maximum length in bytes of a line that the process prints."""
 
-async def output_of(words: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, bytes, str]:
+
+async def output_of(
+    words: Sequence[str],
+    environ: Mapping[str, str] | None = None,
+    on_progress: Callable[[float], object] = lambda share: None,
+    begun: Callable[[int], object] = lambda pid: None,
+) -> tuple[int, bytes, str]:
     """Return (exit code, output, reason why it failed) of `quantd WORDS`, run with the variables of `environ` added.
 
-    The command runs at the lowest priority, so that it does not delay trading. If the call is cancelled, the process is
-    killed.
+    The command runs at the lowest priority, so that it does not delay trading. `begun` gets its process id. Lines
+    "progress 0.5" of its errors are passed to `on_progress`. At its end, and if the call is cancelled, the process and
+    its children are killed.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "quantd.daemon.cli", *words, env={**os.environ, **(environ or {})},
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        sys.executable, "-P", "-m", "quantd.daemon.cli", *words, env={**os.environ, **(environ or {})}, limit=MOST_LINE,
+        start_new_session=True, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         with suppress(OSError):  # the process may have ended
             os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)
-        out, err = await process.communicate()
+        begun(process.pid)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        output, reason = await asyncio.gather(process.stdout.read(), _reason_in(process.stderr, on_progress))
+        code = await process.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    reason = reason_of(err.decode(errors="replace")) or f"it ended with code {process.returncode}"
-    return process.returncode or 0, out, reason
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return code, output, reason or f"its process ended with code {code}"
+
+
+async def _reason_in(errors: asyncio.StreamReader, on_progress: Callable[[float], object]) -> str:
+    """Return the last line of errors that is neither progress nor NOTHING_WRITTEN; empty without one."""
+    reason = ""
+    async for line in errors:
+        text = line.decode(errors="replace").strip()
+        if text.startswith("progress "):
+            on_progress(float(text.removeprefix("progress ")))
+        else:
+            reason = reason_of(text) or reason
+    return reason
 
 
 def reason_of(errors: str) -> str:
