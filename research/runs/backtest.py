@@ -20,7 +20,7 @@ from quantd.daemon.runtime.version import code_version
 from quantd.engine_build.state import advice
 from quantd.research.file_audit import watched
 from quantd.research.runs.answer_blocks import in_blocks
-from quantd.research.runs.failures import stop_at_failure, stop_without_answer
+from quantd.research.runs.failures import stop_at_failure
 from quantd.research.runs.run_record import Record
 from quantd.strategies.policies.holding import OutsidePolicy
 from quantd.trading.display_text import instant_text
@@ -228,11 +228,9 @@ def drive(
     True, the first failed decision raises DecisionFailed.
     """
     shell = assembly.shell(log)
-    if stop:
-        stop_at_failure(shell, assembly.rules.names())
-    # a question without an answer ends the run in any case
-    elif any(isinstance(policy, OutsidePolicy) for policy in assembly.policies):
-        stop_without_answer(shell)
+    # a run without the answers of an outside agent is no result of it
+    if stop or any(isinstance(policy, OutsidePolicy) for policy in assembly.policies):
+        stop_at_failure(shell, assembly.rules.names(), every=stop)
     _watch_files(shell, log)
     begin(shell, assembly, config, run, fresh=True)
     # policies with `act_rows` answer many samples in one call

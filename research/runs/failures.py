@@ -9,7 +9,7 @@ each symbol. The agent then holds, and after `[risk] max_failures` failures in a
 """
 
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
 from msgspec import Struct
 
@@ -124,30 +124,22 @@ def session_text(ts: int) -> str:
     return session_date(ts - 1).isoformat()  # 1 ns earlier: a session that ends at midnight has the earlier date
 
 
-def stop_at_failure(shell: Shell, names: Sequence[str]) -> None:
-    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception."""
+def stop_at_failure(shell: Shell, names: Sequence[str], *, every: bool = True) -> None:
+    """Make a run raise DecisionFailed at the first failed decision, caused by the policy's exception.
 
-    def stop(ask: Ask, text: str, error: BaseException) -> NoReturn:
-        if isinstance(error, Unanswered):
-            raise error
-        day, name = date_of(ask), names[ask.agent]
-        raise DecisionFailed(f"{day}: agent {name} failed: {text}; {REMEDY}", f"{day}: {text}") from error
-
-    def decide(ask: Ask) -> Decided:
-        # `seats` returns the policy of a policy number
-        return answer(shell.seats(ask.policy), ask, stop)
-
-    shell.answer = decide
-
-
-def stop_without_answer(shell: Shell) -> None:
-    """Make a run raise Unanswered when an outside agent gives no usable answer; at other failures the agent holds."""
+    It raises Unanswered when an outside agent gives no usable answer. Without `every` it stops there only, and at other
+    failures the agent holds.
+    """
 
     def stop(ask: Ask, text: str, error: BaseException) -> None:
         if isinstance(error, Unanswered):
             raise error
+        if every:
+            day, name = date_of(ask), names[ask.agent]
+            raise DecisionFailed(f"{day}: agent {name} failed: {text}; {REMEDY}", f"{day}: {text}") from error
 
     def decide(ask: Ask) -> Decided:
+        # `seats` returns the policy of a policy number
         return answer(shell.seats(ask.policy), ask, stop)
 
     shell.answer = decide
