@@ -18,7 +18,6 @@ from quantd.trading.exit_codes import ExplainedError, PackageMissing
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
     from quantd.training.runs.evaluation import Evaluated
-    from quantd.training.seeds.seed_run import Progress as SeedProgress
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,13 @@ def train(
     _probe(training_plan.data.files[0])
     begins = training_plan.splits.train.first - timedelta(days=training_plan.warmup_days)
     require_sound_bars(*training_plan.data.files, training_plan.data.symbols, begins, training_plan.splits.test.last)
-    shares = dict.fromkeys(training_plan.seeds, 0.0)
-
-    def report(seed_progress: "SeedProgress") -> bool:
-        shares[seed_progress.seed] = min(1.0, seed_progress.steps / training_plan.steps)
-        progress(sum(shares.values()) / len(shares))
-        return False  # True would stop the seed
-
     arguments = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
     seed_executor = None if on == "local" and workers == 1 else executor(on, workers, address)
     manifest = training_run.train(
         training_plan,
         Path(out),
         f"quantd.train({', '.join(arguments)})",
-        report,
+        training_run.mean_share(training_plan, progress),
         resume=resume,
         looked=looked,
         executor=seed_executor,

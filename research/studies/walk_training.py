@@ -25,7 +25,6 @@ from quantd.models.artifacts.loader import load_artifact
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import Split, Splits
-from quantd.regular_file import remove, remove_folder
 from quantd.research.runs.trials import Look
 from quantd.research.studies.walk import Choice
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError
@@ -34,13 +33,9 @@ from quantd.trading.statistics import PERIODS_PER_YEAR
 from quantd.training.plans.plan import Plan
 from quantd.training.runs import training_run
 from quantd.training.runs.workers import Executor
-from quantd.training.seeds.seed_run import Progress
 
 SHOWN: Final = ("seed", "step")
 """Columns of the table that show a choice: the best seed, and the step of its best checkpoint."""
-
-DONE: Final = "done"
-"""Name of the file that marks the folder of a refit as complete."""
 
 COMMAND: Final = "quantd walk"
 """The command that the card of each artifact names."""
@@ -123,18 +118,21 @@ def trained(
 ) -> tuple[Choice, ...]:
     """Train a policy for each of the refits `planned` in `folder`, and return the choice of each refit.
 
-    A refit whose folder has the file DONE is finished: its policy is read and not trained again. `last` is the last
-    session of the bars. `where` is an executor that trains several seeds at once; None for this process. `progress`
-    receives the finished share of all refits, from 0 to 1. The Sharpe ratios are annual, with `periods` samples a year
-    as in the run. Raises the errors of `training_run.train`.
+    A refit that is finished is not trained again. `last` is the last session of the bars. `where` is an executor that
+    trains several seeds at once; None for this process. `progress` receives the finished share of all refits, from 0 to
+    1. The Sharpe ratios are annual, with `periods` samples a year as in the run. Raises the errors of
+    `training_run.train`.
     """
     choices = []
     for k, refit in enumerate(planned):
         refit_plan = plan_at(plan, refit, planned[k + 1] if k + 1 < len(planned) else None, last)
-        refit_folder = folder / f"refit-{refit.day}"
-        if not (refit_folder / DONE).exists():
-            _train(refit_plan, refit_folder, where, partial(_report_part, progress, k, len(planned)))
-        choices.append(_choice(refit_plan, refit, refit_folder / "artifact", periods))
+        report = training_run.mean_share(plan, partial(_report_part, progress, k, len(planned)))
+        try:
+            artifact = training_run.trained_once(refit_plan, folder / f"refit-{refit.day}", COMMAND, report, where)
+        except ExplainedError as error:
+            error.add_note(f"(refit {refit.day})")
+            raise
+        choices.append(_choice(refit_plan, refit, artifact, periods))
         progress((k + 1) / len(planned))
     return tuple(choices)
 
@@ -142,31 +140,6 @@ def trained(
 def _report_part(progress: Callable[[float], object], number: int, parts: int, share: float) -> None:
     """Report the finished share of all `parts` refits, where the refit at index `number` has finished `share`."""
     progress((number + share) / parts)
-
-
-def _train(plan: Plan, refit_folder: Path, where: Executor | None, progress: Callable[[float], object]) -> None:
-    """Train the policy of one refit in its folder, from the last checkpoint if there is one.
-
-    `where` is an executor that trains several seeds at once; None for this process. `progress` receives the finished
-    share of the training, the mean of its seeds.
-    """
-    run = refit_folder / "run"
-    # an evaluation that is repeated after a kill is the same look, which would else be counted twice
-    remove(run / training_run.LOOKS, missing_ok=True)
-    remove_folder(refit_folder / "artifact", ignore_errors=True)
-    share_by_seed = dict.fromkeys(plan.seeds, 0.0)
-
-    def report(news: Progress) -> bool:
-        share_by_seed[news.seed] = min(1.0, news.steps / plan.steps)
-        progress(sum(share_by_seed.values()) / len(share_by_seed))
-        return False  # True would stop the seed
-
-    try:
-        training_run.train(plan, refit_folder / "artifact", COMMAND, report, folder=run, resume=True, executor=where)
-    except ExplainedError as error:
-        error.add_note(f"(refit {plan.splits.test.first})")
-        raise
-    (refit_folder / DONE).write_text(f"{plan.name}\n")
 
 
 def _choice(plan: Plan, refit: Refit, artifact: Path, periods: float) -> Choice:

@@ -35,6 +35,7 @@ from quantd.models.artifacts.processor import processor
 from quantd.models.history.panel_files import file_digest
 from quantd.models.history.splits import day_of
 from quantd.models.observation.sight import sight_hash
+from quantd.regular_file import remove, remove_folder
 from quantd.trading.exit_codes import CONFIG, INTERRUPTED, ExplainedError
 from quantd.training.export import writer
 from quantd.training.learners.record import learners
@@ -52,6 +53,9 @@ from quantd.training.seeds.validation import evaluate, judge
 
 LOOKS: Final = "test-looks"
 """File in a run's folder with the number of test evaluations."""
+
+DONE: Final = "done"
+"""File that marks the folder of an artifact that is trained once as complete."""
 
 Track = Callable[[int, Path, int | None], Tracker]
 """(seed, folder, step of resumption or None) -> its tracker."""
@@ -157,6 +161,35 @@ def train(
         tracker.log_artifact(out)
         tracker.close()
     return written
+
+
+def trained_once(
+    plan: Plan, folder: Path, command: str, report: Callable[[Progress], bool], executor: Executor | None = None
+) -> Path:
+    """Return the artifact of `plan` in `folder`, trained where there is none. Raises the errors of `train`.
+
+    A training that was killed goes on from its last checkpoint. The file DONE is written last, so that an unfinished
+    artifact is never read.
+    """
+    if not (folder / DONE).exists():
+        # an evaluation that is repeated after a kill is the same look, which would else be counted twice
+        remove(folder / "run" / LOOKS, missing_ok=True)
+        remove_folder(folder / "artifact", ignore_errors=True)
+        train(plan, folder / "artifact", command, report, folder=folder / "run", resume=True, executor=executor)
+        (folder / DONE).write_text(f"{plan.name}\n")
+    return folder / "artifact"
+
+
+def mean_share(plan: Plan, progress: Callable[[float], object]) -> Callable[[Progress], bool]:
+    """Return a report for `train` that stops no seed and gives `progress` the finished share of all seeds, 0 to 1."""
+    shares = dict.fromkeys(plan.seeds, 0.0)
+
+    def report(news: Progress) -> bool:
+        shares[news.seed] = min(1.0, news.steps / plan.steps)
+        progress(sum(shares.values()) / len(shares))
+        return False  # True would stop the seed
+
+    return report
 
 
 def unfinished(plan: Plan, folder: Path) -> str:

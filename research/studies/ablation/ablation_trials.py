@@ -11,7 +11,6 @@ from collections.abc import Callable
 from hashlib import blake2b
 from math import isfinite
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -20,7 +19,7 @@ from msgspec import Struct
 from quantd.bundled import find
 from quantd.daemon.runtime.version import code_version
 from quantd.models.history.panel_files import file_digest
-from quantd.regular_file import remove, remove_folder, write_whole
+from quantd.regular_file import write_whole
 from quantd.trading.market import Floats
 from quantd.trading.statistics import PERIODS_PER_YEAR, RISK_FREE_ANNUAL
 from quantd.training.market.tensors import Market
@@ -30,9 +29,6 @@ from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import Markets, markets_of, window_market
 from quantd.training.seeds.seed_run import Progress, fit
 from quantd.training.seeds.validation import evaluate
-
-DONE: Final = "done"
-"""Name of the file that marks the folder of an artifact as complete."""
 
 
 class Trial(Struct, frozen=True):
@@ -84,14 +80,7 @@ def artifact_of(plan: Plan, seed: int, folder: Path, command: str, report: Calla
     A training that was killed goes on from its last checkpoint. The artifact's card names `command` as the command that
     trained it.
     """
-    if not (folder / DONE).exists():
-        plan_of_seed = msgspec.structs.replace(plan, seeds=(seed,))
-        # an evaluation that is repeated after a kill is the same look, which would else be counted twice
-        remove(folder / "run" / training_run.LOOKS, missing_ok=True)
-        remove_folder(folder / "artifact", ignore_errors=True)
-        training_run.train(plan_of_seed, folder / "artifact", command, report, folder=folder / "run", resume=True)
-        (folder / DONE).write_text(f"{plan.name}\n")
-    return folder / "artifact"
+    return training_run.trained_once(msgspec.structs.replace(plan, seeds=(seed,)), folder, command, report)
 
 
 class Trainer:
