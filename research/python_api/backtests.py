@@ -41,7 +41,7 @@ from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, chosen
 from quantd.research.python_api.plots import account_plot
-from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
+from quantd.research.python_api.run_config import Settings, around, loaded, with_adjusted
 from quantd.research.python_api.run_history import Run, Why
 from quantd.research.reports.notebook_picture import picture
 from quantd.research.reports.report_contents import RunFigures
@@ -158,16 +158,10 @@ def _configured(
     A policy gets a configuration around it: over the bars of `frame`, with one agent that has all the capital. Raises
     Misused for arguments that do not go together, ConfigError for a wrong setting.
     """
-    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
-    if isinstance(what, Config) or is_file:
-        if settings and isinstance(what, Config):
-            raise Misused(
-                "settings cannot change a loaded configuration; give them to quantd.load(file, settings), and "
-                "adjusted as the key feed.adjusted"
-            )
+    if isinstance(what, Config) or (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):
         if params is not None:
             raise Misused("params cannot go with a configuration; write the settings agents.NAME.params.KEY")
-        return asking(what if isinstance(what, Config) else load(str(what), settings)), None
+        return asking(loaded(what, settings)), None
     if frame is None:
         raise Misused("a policy needs bars: quantd.backtest(policy, bars=frame), or name a config.toml")
     policy, params, caller = chosen(what, params)

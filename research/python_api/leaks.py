@@ -8,7 +8,7 @@ from quantd.daemon.config import Config
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import chosen
-from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
+from quantd.research.python_api.run_config import Settings, around, loaded, with_adjusted
 from quantd.research.python_api.signals import captured_tables
 from quantd.research.studies import lookahead as study
 
@@ -63,9 +63,7 @@ def lookahead(
             )
         if params is not None:
             raise Misused("params need bars in a frame; in a configuration write them as params of its agent")
-        if settings and isinstance(bars, Config):
-            raise Misused("settings cannot change a loaded configuration; give them to quantd.load(file, settings)")
-        config = bars if isinstance(bars, Config) else load(bars, settings)
+        config = loaded(bars, settings)
     else:
         frame = bar_frame(bars)
         config = around(frame, name, policy_params, settings)

@@ -16,6 +16,7 @@ from quantd.adapters.feeds.table_files.statement import NO_VOLUMES
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
 from quantd.daemon.config import load as load_file
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from quantd.trading.display_text import toml_value
 from quantd.trading.instruments import calendar_of, house_calendar, kind_of
@@ -44,6 +45,21 @@ def load(path: str | os.PathLike[str] = "config.toml", settings: Settings | None
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
     return config
+
+
+def loaded(what: Config | str | os.PathLike[str], settings: Settings | None) -> Config:
+    """Return a configuration that is loaded already, or that of a file with the overrides `settings`.
+
+    Raises Misused for settings beside a loaded configuration, and ConfigError as `load`.
+    """
+    if not isinstance(what, Config):
+        return load(what, settings)
+    if settings:
+        raise Misused(
+            "settings cannot change a loaded configuration; give them to quantd.load(file, settings), and "
+            "adjusted as the key feed.adjusted"
+        )
+    return what
 
 
 def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | None:

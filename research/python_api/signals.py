@@ -17,11 +17,10 @@ from quantd.daemon.config import Config
 from quantd.daemon.policies.user_file import UserPolicy
 from quantd.daemon.views.report.rendering import html
 from quantd.daemon.views.report.section_parts import Note, Part, Row, Table
-from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
-from quantd.research.python_api.run_config import Settings, around, load, with_adjusted
+from quantd.research.python_api.run_config import Settings, around, loaded, with_adjusted
 from quantd.research.runs.comparison import unlimited
 from quantd.research.studies import signal_study
 from quantd.research.studies.factors import FunctionFactor, Source, require_function, source_of
@@ -60,15 +59,8 @@ def study_signal(
     """
     settings = with_adjusted(settings, adjusted=adjusted)
     frame: BarFrame | None = None
-    if isinstance(bars, Config):
-        if settings:
-            raise Misused(
-                "settings cannot change a loaded configuration; give them to quantd.load(file, settings), and "
-                "adjusted as the key feed.adjusted"
-            )
-        config = bars
-    elif isinstance(bars, str | os.PathLike):
-        config = load(bars, settings)
+    if isinstance(bars, Config | str | os.PathLike):
+        config = loaded(bars, settings)
     else:
         frame = bar_frame(bars)
         config = around(frame, "equal_weight", {}, settings)
