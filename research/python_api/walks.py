@@ -1,41 +1,28 @@
 """Walk-forward of a policy over bars in memory, or of a configuration, with the code of `quantd walk`."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
-from msgspec.structs import replace
 
-from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.config import Config, ConfigError, read
+from quantd.daemon.config import ConfigError, read
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import Backtest, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.functions import CallerPolicy, SentPoints, chosen
-from quantd.research.python_api.run_config import (
-    AGENT,
-    PLACE,
-    Settings,
-    sets_of,
-    setting_text,
-    text_around,
-    with_adjusted,
-)
-from quantd.research.python_api.sweeps import SweepResult, key_of
+from quantd.research.python_api.grid_studies import GridStudy, How, grid_of
+from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, with_adjusted
+from quantd.research.python_api.sweeps import SweepResult
 from quantd.research.runs.comparison import samples_a_year
-from quantd.research.runs.failures import DecisionFailed
-from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid
-from quantd.research.studies.sweep import Progress, SweepFailed
-from quantd.research.studies.sweep_points import Base, Market, Point, Work, base_of, grid_history, run_point, run_points
+from quantd.research.studies.sweep import Progress
+from quantd.research.studies.sweep_points import Base, Run, base_of
 from quantd.research.studies.walk import (
-    Run,
+    Choice,
     Walk,
     choices,
     folder_of,
@@ -46,23 +33,11 @@ from quantd.research.studies.walk import (
     walk_of,
     write,
 )
-from quantd.research.studies.walk_calendar import Steps, day_of, refits
-from quantd.training.runs.workers import Here, executor
+from quantd.research.studies.walk_calendar import Refit, Steps, day_of, refits
+from quantd.training.runs.workers import Executor, executor
 
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """The arguments of `walk_forward` that say where the work runs, and whether equal weight runs for comparison."""
-
-    compare: bool = True
-    workers: int = 1
-    on: str = "local"
-    address: str = ""
-    progress: Progress = lambda share: None
-    family: str = ""
 
 
 class WalkForward:
@@ -162,35 +137,11 @@ def walk_forward(
         return walk_plan(plan, steps, None, how, stop=stop)  # None: the default state folder
     if not over:
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
-    if bars is None and not (isinstance(what, str | os.PathLike) and str(what).endswith(".toml")):
-        raise Misused("a policy needs bars: quantd.walk_forward(policy, bars=frame, over=...), or name a config.toml")
-    all_settings = with_adjusted(settings, adjusted=adjusted)
-    return _walk_over_grid(what, bars, over, params or {}, all_settings, steps).walked(how, stop=stop)
-
-
-def _walk_over_grid(
-    what: object,
-    bars: object,
-    over: Mapping[str, Iterable[object]],
-    params: Mapping[str, object],
-    settings: Settings | None,
-    steps: Steps,
-) -> "_WalkOverGrid":
-    """Return the prepared walk-forward of a policy over `bars`, or of the configuration file `what`."""
-    is_file = isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
-    policy, params, caller = chosen(what, params)
-    frame = None if bars is None else bar_frame(bars)
-    path = Path(str(what)) if is_file else Path(PLACE)
-    text = path.read_text(encoding="utf-8") if is_file or frame is None else text_around(frame, policy, params)
-    grid = Grid(
-        {key_of(key, is_file=is_file): [setting_text(value) for value in values] for key, values in over.items()}
-    )
+    grid = grid_of(what, over)
     require_keys(grid)
-    sets, folder = sets_of(settings), path.parent if is_file else Path()
-    config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
-    if mistakes := config.missing_files() if frame is None else ():
-        raise ConfigError(mistakes)
-    return _WalkOverGrid(config, text, sets, grid, steps, config.state_folder(None), frame, caller, what)
+    call = "quantd.walk_forward(policy, bars=frame, over=...)"
+    study = GridStudy.of(what, bars, grid, params, with_adjusted(settings, adjusted=adjusted), call)
+    return _walked(study, steps, how, stop=stop)
 
 
 def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
@@ -203,8 +154,7 @@ def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state
     config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
-    walk = _WalkOverGrid(config, text, sets, grid, steps, config.state_folder(state))
-    return walk.walked(how, stop=False)
+    return _walked(GridStudy(config, text, sets, grid, config.state_folder(state)), steps, how, stop=False)
 
 
 def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
@@ -224,8 +174,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     config = read(text, known_names(), file=PLACE, environ=os.environ, sets=sets)
     folder = config.state_folder(state)
     full_assembly = assemble(config, cache=folder / "cache", bars=frame)
-    calendar = full_assembly.sessions[full_assembly.universe.calendar]
-    planned = refits(steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
+    planned = _planned(steps, full_assembly)
     walk_folder = folder_of(folder, training.identity_of(plan, steps))
     pool = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
     last_day, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
@@ -235,85 +184,47 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     # None: no policy is an object of the caller
     assembly = traded(base, [f"agents.{AGENT}.policy"], chosen, None, frame)
     note_choices(folder, full_assembly, training.SHOWN, chosen, how.family)
-    backtest = backtest_of(assembly, folder, compare=how.compare, stop=stop, family=how.family, kind="walk")
-    walk = walk_of(assembly, backtest.record, training.SHOWN, chosen)
-    write(walk, walk_folder)
-    return WalkForward(walk, backtest, walk_folder)
+    return _traded(assembly, training.SHOWN, chosen, folder, walk_folder, how, stop=stop)
 
 
-class _WalkOverGrid:
-    """A walk-forward that chooses from a grid of parameters: its market, and the input that all refits share."""
+def _walked(study: GridStudy, steps: Steps, how: How, *, stop: bool) -> WalkForward:
+    """Choose the values of each refit from a grid, trade them, and write the result.
 
-    def __init__(
-        self,
-        config: Config,
-        text: str,
-        sets: tuple[str, ...],
-        grid: Grid,
-        steps: Steps,
-        state: Path,
-        frame: BarFrame | None = None,
-        caller: CallerPolicy | None = None,
-        what: object = None,
-    ) -> None:
-        """`text` is the text of `config`, `sets` its overrides, and `state` the state folder.
+    With `stop`, a failed decision raises an Error.
+    """
+    grid, state, planned = study.grid, study.state, _planned(steps, study.assembly)
+    identity = identity_of(study.base, grid, steps, study.market)
+    walk_folder = folder_of(state, identity)
 
-        `frame` has the bars in memory, if there are any. `caller` loads the policy `what`, if `what` is an object.
-        """
-        self._grid, self._frame, self._caller, self._state = grid, frame, caller, state
-        base = base_of(config, text, sets, self._state / "cache")
-        self._base = replace(base, history=grid_history(base, grid.axes, caller))
-        self._whole = self._assembled(self._base, config)
-        self._steps = steps
-        # a caller's object has no file whose text the digest could contain: its source stands for it
-        market = trial_digest(self._whole)
-        self._market = market if caller is None else f"{self._whole.market} {caller.known_as[2]}"
+    def chosen_by(base: Base, where: Executor, run: Run) -> tuple[Choice, ...]:
+        return choices(base, grid, planned, identity, walk_folder, where, how.progress, run, stop=stop)
 
-    def _assembled(self, base: Base, config: Config) -> Assembly:
-        cache = Path(base.cache)
-        return assemble(config, cache=cache, isolation=self._caller, bars=self._frame, history=base.history)
+    chosen = study.run(walk_folder, how, chosen_by, stop=stop)
+    assembly = traded(study.base, grid.keys, chosen, study.caller, study.frame)
+    note_choices(state, study.assembly, grid.keys, chosen, how.family)
+    return _traded(assembly, grid.keys, chosen, state, walk_folder, how, stop=stop)
 
-    def walked(self, how: How, *, stop: bool) -> WalkForward:
-        """Choose the values of each refit, trade them, and write the result.
 
-        With `stop`, a failed decision raises an Error.
-        """
-        full_assembly, base = self._whole, self._base
-        calendar = full_assembly.sessions[full_assembly.universe.calendar]
-        planned = refits(self._steps, calendar, full_assembly.start_ns, full_assembly.feed.last_ts)
-        identity = identity_of(base, self._grid, self._steps, self._market)
-        walk_folder = folder_of(self._state, identity)
-        walk_folder.mkdir(parents=True, exist_ok=True)
-        base = replace(base, bars=self._written(walk_folder))
-        run: Run = run_points
-        inline: _InProcess | None = None
-        in_process = self._caller is not None and how.workers == 1 and how.on == "local"
-        # a caller's function runs here, or is sent to the workers; other policies are loaded by the workers
-        if self._caller is not None:
-            run = inline = _InProcess(self._caller, stop=stop)
-            if not in_process:
-                run, inline = SentPoints(self._caller, stop=stop), None
-        pool = Here() if in_process else executor(how.on, how.workers, how.address)
-        try:
-            chosen = choices(base, self._grid, planned, identity, walk_folder, pool, how.progress, run, stop=stop)
-        except SweepFailed:
-            if inline is not None and inline.failed is not None:  # the failed decision itself, with its cause
-                raise inline.failed from inline.failed.__cause__
-            raise
-        assembly = traded(base, self._grid.keys, chosen, self._caller, self._frame)
-        note_choices(self._state, full_assembly, self._grid.keys, chosen, how.family)
-        backtest = backtest_of(assembly, self._state, compare=how.compare, stop=stop, family=how.family, kind="walk")
-        walk = walk_of(assembly, backtest.record, self._grid.keys, chosen)
-        write(walk, walk_folder)
-        return WalkForward(walk, backtest, walk_folder)
+def _planned(steps: Steps, assembly: Assembly) -> tuple[Refit, ...]:
+    calendar = assembly.sessions[assembly.universe.calendar]
+    return refits(steps, calendar, assembly.start_ns, assembly.feed.last_ts)
 
-    def _written(self, place: Path) -> str:
-        """Write bars in memory to a file in the folder `place`, and return its path; empty for bars of a file."""
-        if self._frame is None:
-            return ""
-        path = place / "bars.parquet"
-        self._frame.frame.write_parquet(path)
-        return str(path.resolve())
+
+def _traded(
+    assembly: Assembly,
+    keys: Sequence[str],
+    chosen: Sequence[Choice],
+    state: Path,
+    folder: Path,
+    how: How,
+    *,
+    stop: bool,
+) -> WalkForward:
+    """Trade the choices of all refits in one run, and write the result to `folder`."""
+    backtest = backtest_of(assembly, state, compare=how.compare, stop=stop, family=how.family, kind="walk")
+    walk = walk_of(assembly, backtest.record, keys, chosen)
+    write(walk, folder)
+    return WalkForward(walk, backtest, folder)
 
 
 def _plan_in(what: object) -> "Plan | None":
@@ -334,28 +245,3 @@ def _plan_in(what: object) -> "Plan | None":
     from quantd.training.plans.plan import Plan
 
     return what if isinstance(what, Plan) else None
-
-
-class _InProcess:
-    """Runs the points of a caller's function in this process."""
-
-    def __init__(self, caller: CallerPolicy, *, stop: bool) -> None:
-        self._caller, self._stop = caller, stop
-        self._open: tuple[Base, Market] | None = None
-        self.failed: DecisionFailed | None = None
-        """The failed decision that ended the walk."""
-
-    def __call__(self, work: Work, tell: Callable[[Point], bool]) -> int:
-        """Run the points of `work`, and give each result to `tell`. Returns their number.
-
-        The market stays open for further work with the same shared input (`work.base`).
-        """
-        if self._open is None or self._open[0] != work.base:
-            self._open = work.base, Market.open(work.base, self._caller)
-        for number, values in work.points:
-            try:
-                tell(run_point(self._open[1], work.base, work.keys, number, values, stop=self._stop))
-            except DecisionFailed as error:
-                self.failed = error
-                raise
-        return len(work.points)

@@ -32,7 +32,7 @@ from quantd.research.runs.looks import try_note_looks
 from quantd.research.runs.trials import Known, Look
 from quantd.research.significance.overfitting import BLOCKS, Overfitting, overfitting
 from quantd.research.studies.grid import Grid
-from quantd.research.studies.sweep_points import METRICS, Base, Point, Work, run_points
+from quantd.research.studies.sweep_points import METRICS, Base, Point, Run, Work, run_points
 from quantd.trading.exit_codes import ExplainedError
 from quantd.training.runs.workers import Executor, Failed
 
@@ -328,7 +328,7 @@ def sweep(
     state: Path,
     where: Executor,
     progress: Progress = lambda share: None,
-    run: Callable[[Work, Callable[[Point], bool]], int] = run_points,
+    run: Run = run_points,
     *,
     stop: bool = False,
     family: str = "",

@@ -88,6 +88,10 @@ class Work(Struct, frozen=True):
     points: tuple[tuple[int, tuple[str, ...]], ...]
 
 
+Run = Callable[[Work, Callable[[Point], bool]], int]
+"""Runs the points of some work, and tells each result; returns how many points ran."""
+
+
 def base_of(config: Config, text: str, sets: Sequence[str], cache: Path) -> Base:
     """Return the input that all points of a sweep of this configuration share. `text` is its TOML text."""
     folder = str(config.source.folder.resolve())
@@ -142,9 +146,10 @@ class Market:
         self._identified: set[str] = set()
 
     @classmethod
-    def open(cls, base: Base, isolation: Apart | None = None) -> "Market":
-        """Read the market of a sweep. Raises the errors of `assemble`."""
-        bars = BarFrame(pl.read_parquet(base.bars)) if base.bars else None
+    def open(cls, base: Base, isolation: Apart | None = None, bars: BarFrame | None = None) -> "Market":
+        """Read the market of a sweep, unless its `bars` are in memory. Raises the errors of `assemble`."""
+        if bars is None and base.bars:
+            bars = BarFrame(pl.read_parquet(base.bars))
         cache = Path(base.cache)
         assembly = assemble(config_of(base), cache=cache, isolation=isolation, bars=bars, history=base.history)
         return cls(assembly, bars, cache, base.history)

@@ -47,7 +47,7 @@ from quantd.research.studies.sweep import (
     Sweep,
     stop_at,
 )
-from quantd.research.studies.sweep_points import Base, Point, Work, config_of, run_points
+from quantd.research.studies.sweep_points import Base, Point, Run, Work, config_of, run_points
 from quantd.research.studies.walk_calendar import Refit, Steps, WalkError, day_of
 from quantd.research.studies.walk_policy import walked
 from quantd.training.runs.workers import Executor
@@ -55,9 +55,6 @@ from quantd.training.runs.workers import Executor
 POINTS: Final = "points.bin"
 TABLE: Final = "walk.parquet"
 RETURNS: Final = "returns.parquet"
-
-Run = Callable[[Work, Callable[[Point], bool]], int]
-"""Runs points one after another and reports each."""
 
 
 class Choice(Struct, frozen=True):

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import to_builtins
-from msgspec.structs import replace
 
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_whole
@@ -39,16 +38,12 @@ def sweep(
     family: Family = "",
     as_json: Json = False,
 ) -> int:
-    from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config.overrides import between
-    from quantd.research.runs.looks import trial_digest
+    from quantd.research.python_api.grid_studies import GridStudy, How
+    from quantd.research.python_api.sweeps import swept
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.heat_map import sweep_page
-    from quantd.research.studies.sweep import folder_of, identity_of
-    from quantd.research.studies.sweep import sweep as run_sweep
-    from quantd.research.studies.sweep_points import base_of, grid_history
-    from quantd.training.runs.workers import executor
 
     if report is not None:
         check_folder(report)
@@ -56,15 +51,9 @@ def sweep(
     overrides = between(sets, start, end)
     configuration = read(config, overrides)
     folder = configuration.state_folder(state)
-    assembly = assemble(configuration, cache=folder / "cache")
-    base = base_of(configuration, config.read_text(encoding="utf-8"), overrides, folder / "cache")
-    # the longest lookback of any point, so that all points begin at the same sample
-    base = replace(base, history=grid_history(base, grid.axes))
-    identity = identity_of(base, grid, trial_digest(assembly))
-    sweep_folder = out or folder_of(folder, identity)
-    pool = executor(on, workers, address)
+    study = GridStudy(configuration, config.read_text(encoding="utf-8"), overrides, grid, folder)
     with progress(f"sweep of {len(grid):,} points") as advance:
-        result = run_sweep(base, grid, identity, sweep_folder, folder, pool, advance, family=family)
+        result, sweep_folder = swept(study, How(True, workers, on, address, advance, family), out)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     answer(as_json, document(result, sweep_folder), lambda: _say(result, sweep_folder, report))

@@ -47,7 +47,8 @@ def walk(
     as_json: Json = False,
 ) -> int:
     from quantd.daemon.config.overrides import between
-    from quantd.research.python_api.walks import How, walk_file, walk_plan
+    from quantd.research.python_api.grid_studies import How
+    from quantd.research.python_api.walks import walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.walk_calendar import Steps
