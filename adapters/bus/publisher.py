@@ -32,8 +32,9 @@ T = TypeVar("T")
 WINDOW: Final = 32
 """Maximum number of unacknowledged messages, so that one round trip carries many messages and not one."""
 
-RETAINED: Final = 64
-"""Maximum number of retained topics that are remembered for the next connection; the daemon has four."""
+RETAINED: Final = 256
+"""Maximum number of retained topics that are remembered for the next connection; the daemon has four, and one for each
+outside agent."""
 
 TRANSIENT: Final = 16
 """Maximum number of queued transient messages; older messages are dropped."""

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures
-from quantd.adapters.store.journal.chain import HeadFile, newest, sync
+from quantd.adapters.store.journal.chain import Head, HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.journal.queues import BUS
@@ -188,6 +188,11 @@ class Store(Records):
         """Commit a batch and wait. Raises StoreFull, StoreFailing or StoreDamaged; the same batch may be tried
         again."""
         self.submit(batch).result()
+
+    @property
+    def head(self) -> Head:
+        """The newest row that this process has committed; call it when no commit is in progress."""
+        return self._writer.head
 
     async def write(self, batch: Batch) -> None:
         """Commit a batch without blocking the event loop. Raises StoreFull, StoreFailing or StoreDamaged."""

@@ -43,6 +43,7 @@ from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.predictions import Predictions
 from quantd.daemon.runtime.alert_filter import AlertFilter
 from quantd.daemon.runtime.committed_folds import BatchMessages
+from quantd.daemon.runtime.decision_receipts import Receipts
 from quantd.daemon.runtime.inbox import Command, Inbox, InboxFull
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.leader import LeaderNow
@@ -217,6 +218,8 @@ class Service:
         """The sinks of [alerts.sinks]. The alerts of each batch that a sink selects are queued for it."""
         self.bus_commands: Counter[str] = Counter()
         """Commands over MQTT by outcome."""
+        self.receipts = Receipts(run, state_folder)
+        """The signed receipts of decisions on proposals."""
         self._folds = opened(self)
 
     async def step_forever(self) -> None:
@@ -380,6 +383,9 @@ class Service:
         self._committed += len(entries)
         self._last_commit = time.monotonic()
         self.send(outgoing)
+        if self.receipts.pending:
+            root = "" if self.messages is None else self.messages.composer.root
+            states += self.receipts.signed(self.store.head, root)
         for command in waiting:
             command.complete()
         if self.messages is not None:

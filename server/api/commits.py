@@ -20,6 +20,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
+from quantd.daemon.runtime.receipt import HEADER
 from quantd.daemon.runtime.service import Service, is_stop
 from quantd.server.api.problems import INTERNAL, FieldFault, Refused, log_fault
 from quantd.server.requests.control import NotDone
@@ -50,8 +51,15 @@ class Commits:
         self.commands: list[Command] = []
         self.act: dict[str, Any] = {}
         """The fields of `Act` for the events of the request; empty without an idempotency key."""
+        self.receipt: Callable[[], str] = str
+        """Returns the receipt of what the request decides, for a header of its answer; empty text for none."""
         self.late = asyncio.Event()
         """Set when a commit takes longer than WAIT_S; the sender is then answered, and the request continues."""
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer that say what was decided."""
+        text = self.receipt()
+        return {HEADER: text} if text else {}
 
     def queue(self, service: Service, events: Sequence[Event], outcome: Outcome[object] | None) -> list[Command]:
         """Queue all events, with the key of the request. Raises InboxFull, with none of them queued, if too many
@@ -160,7 +168,13 @@ class OpenRequests:
 
         async def run() -> web.Response:
             _COMMITS.set(commits)
-            return await work()
+            try:
+                response = await work()
+            except Refused as why:
+                why.headers |= commits.headers()
+                raise
+            response.headers.update(commits.headers())
+            return response
 
         working = asyncio.create_task(run())
         self._open.add(working)

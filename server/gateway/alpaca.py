@@ -15,6 +15,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -144,13 +145,14 @@ class Gateway:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Check the key, and answer each fault in the vendor's form."""
+        headers: dict[str, str] = {}
         try:
             if request.path.rstrip("/") != "/stream":
                 key, secret = (request.headers.get(f"APCA-API-{part}", "") for part in ("KEY-ID", "SECRET-KEY"))
                 request[TOKEN] = await self._token(key, secret)
             return await handler(request)
         except Fault as why:
-            status, code, text = why.status, why.code, str(why)
+            status, code, text, headers = why.status, why.code, str(why), why.headers
         except (NotDone, InboxFull) as why:
             busy = isinstance(why, InboxFull) or why.fault == "not_ready"
             status, code, text = (429, 42910000, str(why)) if busy else (422, 42210000, str(why))
@@ -162,7 +164,9 @@ class Gateway:
         except Exception as why:
             log_fault(request.path, why)
             status, code, text = 500, 50010000, "internal server error; look the order up by its client id"
-        return answer({"code": code, "message": text}, status)
+        refused = answer({"code": code, "message": text}, status)
+        refused.headers.update(headers)
+        return refused
 
     async def _token(self, key: str, secret: str) -> Token:
         """The token of a key pair. Raises Fault."""
@@ -303,7 +307,14 @@ class Gateway:
         return await self._sent(request, wish, str(changed.get("client_order_id") or uuid4()), ticket.client_id)
 
     async def _sent(self, request: web.Request, wish: Wish, client_id: str, replaces: str = "") -> web.Response:
-        return await self._open.answer(lambda: self._submit(request, wish, client_id, replaces))
+        async def work() -> web.Response:
+            try:
+                return await self._submit(request, wish, client_id, replaces)
+            except Fault as why:
+                why.headers |= of_request().headers()
+                raise
+
+        return await self._open.answer(work)
 
     def _wish(self, request: web.Request, body: dict[str, Any]) -> Wish:
         """The order of a body. Raises Fault for what is not supported: nothing is accepted and changed."""
@@ -364,6 +375,7 @@ class Gateway:
         )  # fmt: skip
         self._check_unused(state, token.agent, client_id)
         commits, cut = of_request(), token.agent in self._cutting
+        commits.receipt = partial(self._service.receipts.find, proposal.agent, client_id)
         (commit,) = await commits.settled(commits.queue(self._service, [proposal], lambda *_: None))
         tries = TRIES if cut else 0
         while commit.refused is not None and tries and (lots := largest(commit.effects, wish)):

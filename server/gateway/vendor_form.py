@@ -31,6 +31,7 @@ class Fault(Exception):
     def __init__(self, status: int, code: int, message: str) -> None:
         super().__init__(message)
         self.status, self.code = status, code
+        self.headers: dict[str, str] = {}
 
 
 def invalid(message: str) -> Fault:

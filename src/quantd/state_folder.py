@@ -11,7 +11,7 @@ _DATABASES: Final = tuple(
 
 FILES: Final = (
     *_DATABASES, "journal.head", "lock", "tokens.json", "api.json", "commands.taken", "doctor-live.json", "looks.jsonl",
-    "looks.head", "accepted-prices.jsonl", "reload.json", "sign-in",
+    "looks.head", "accepted-prices.jsonl", "reload.json", "sign-in", "receipts.pem",
 )  # fmt: skip
 """Files, beside the one with the owner's token. The file HALT is not among them: whatever has this name halts."""
 

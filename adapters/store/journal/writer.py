@@ -129,6 +129,11 @@ class Writer:
         self._seqs: dict[str, int] = {}  # run -> its last entry
         self._queues: dict[str, Queued] = {}  # sink -> the counts of its queue
 
+    @property
+    def head(self) -> Head:
+        """The newest row of the journal as this writer has committed it."""
+        return Head(self._number, "", 0, self._hash)
+
     def open(self) -> None:
         """Connect and read the newest row of the hash chain. Raises StoreDamaged when the chain does not reach its
         head."""

@@ -34,7 +34,7 @@ from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
 from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
 from quantd.server.api.client_calls import change, read
-from quantd.server.api.commits import committed, refused
+from quantd.server.api.commits import committed, of_request, refused
 from quantd.server.api.documents import NAMES, Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
@@ -245,6 +245,7 @@ class ProposalRoutes:
         async with self._turn:
             await self._run.service.settled()
             proposal = await self.proposal(asked, name, sender)
+            of_request().receipt = partial(self._run.service.receipts.find, proposal.agent, proposal.id)
             if (earlier := earlier_verdict(state, proposal)) is not None:
                 line = verdict_line(state.universe, earlier, asked.weights)
                 return ProposalAnswer(name, preview=False, repeated=True, verdict=line)
@@ -345,6 +346,7 @@ class ProposalRoutes:
         async with self._turn:
             await service.settled()
             proposal = waiting_proposal(self._state, name, asked.id)
+            of_request().receipt = partial(service.receipts.find, name, asked.id)
             if asked.approve:
                 _check_second(proposal, sender)
                 now = market_now(service)

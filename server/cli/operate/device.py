@@ -78,18 +78,24 @@ def revoke(
 
 
 def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    """List the devices of the configuration, and whether each is in force in the daemon."""
+    """List the devices of the configuration, whether each is in force, and the key of the daemon's receipts."""
+    from quantd.daemon.runtime.receipt import public_key
+
     daemon = running(place(config, state, sets))
     reviews = None if daemon is None else daemon.get("/api/v1/reviews")
     rows = [
         {"name": name, "key": key, "state": _standing(name, key, reviews)} for name, key in _configured(config).items()
     ]
+    receipts = public_key(place(config, state, sets).folder)
     if as_json:
-        print_json({"devices": rows})
-    elif rows:
+        print_json({"devices": rows, "receipts": receipts})
+        return
+    if rows:
         table(list(rows[0]), [list(row.values()) for row in rows])
     else:
         say("no device approves; `quantd device create FILE` makes a key, on another machine or as another user")
+    if receipts:
+        say(f"the daemon signs receipts of decisions with {receipts} (quantd verify FILE --key KEY)")
 
 
 def confirm(

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from alpaca.common.exceptions import APIError
 from alpaca.trading.client import TradingClient
@@ -14,6 +15,7 @@ from alpaca.trading.stream import TradingStream
 from msgspec import structs
 
 from quantd.adapters.store.queries import Reader
+from quantd.daemon.runtime.receipt import HEADER, public_key, unsealed
 from quantd.risk.switch import RUN
 from quantd.server.gateway.tickets import THROUGH, Tickets
 from quantd.server.gateway.vendor_form import order_of
@@ -46,6 +48,22 @@ async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> No
     assert clock.next_close > clock.timestamp
     asset = await bot.call(bot.client.get_asset, "SPY")
     assert (asset.symbol, asset.tradable) == ("SPY", True)
+
+
+async def test_each_answer_to_an_order_has_a_receipt_in_a_header(bot: Bot) -> None:
+    headers = {"APCA-API-KEY-ID": bot.key, "APCA-API-SECRET-KEY": bot.secret}
+    order = {"symbol": "SPY", "side": "buy", "type": "market", "time_in_force": "day"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for id, qty, status, outcome in (("one", "3", 200, "passed"), ("two", "90000", 403, "refused")):
+            body = order | {"qty": qty, "client_order_id": id}
+            async with session.post(f"{bot.url}/v2/orders", json=body) as response:
+                receipt, key = unsealed(response.headers[HEADER])
+                assert (response.status, receipt.id, receipt.outcome) == (status, id, outcome)
+                assert key == public_key(bot.world.folder)
+                assert ("at most" in receipt.text) == (status == 403)
+        await bot.world.go(2)
+        (fill,) = unsealed(bot.world.service.receipts.find("guest", "one"))[0].fills
+        assert (fill.symbol, fill.qty) == ("SPY", "3")
 
 
 async def test_an_order_passes_whole_or_is_refused_with_the_largest_that_would_pass(bot: Bot) -> None:

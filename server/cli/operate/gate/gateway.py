@@ -12,6 +12,7 @@ import msgspec
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver.exceptions import ToolError
 
+from quantd.daemon.runtime.receipt import HEADER
 from quantd.server.api.client_side.transport import Address, opened
 from quantd.server.requests.tokens import Scope
 
@@ -117,6 +118,8 @@ class Gateway:
             retry = f" (try again after {wait_s} s)" if wait_s else ""
             kind = Denied if response.status in (401, 403) else ToolError
             raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
+        if receipt := response.headers.get(HEADER):
+            document["receipt"] = receipt
         return document
 
 

@@ -25,6 +25,7 @@ from mcp.shared.auth import OAuthClientMetadata
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
+from quantd.daemon.runtime.receipt import public_key, unsealed
 from quantd.server.api.access import keyring
 from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS
 from quantd.server.cli.operate.gate.sessions import MOST
@@ -80,6 +81,16 @@ async def test_an_agent_stands_previews_proposes_and_asks_why_over_http(world: A
         worked, mode_answer = await call(client, "standing")
         assert (worked, mode_answer["mode"], mode_answer["book"]) == (True, "trading", "trend")
     assert [event.who.rsplit(":", 1)[0] for event in journalled(world)] == ["api:robot"]
+
+
+async def test_a_proposal_over_mcp_has_its_receipt_where_no_model_reads_it(world: Any) -> None:
+    secret = await token(world, "robot", "propose", "guest")
+    async with served(world, "guest") as address, client_at(address, secret) as client:
+        reply = await client.call_tool("propose", {"weights": {"SPY": 0.1}, "id": "p-1", "reason": "x"})
+        assert reply.meta is not None
+        receipt, key = unsealed(reply.meta["receipt"])
+        assert (receipt.id, receipt.outcome, key) == ("p-1", "passed", public_key(world.folder))
+        assert reply.meta["receipt"] not in "".join(getattr(block, "text", "") for block in reply.content)
 
 
 @pytest.mark.long
