@@ -332,8 +332,20 @@ class SliceBuilder:
             self._old(rows.take(~new), placed.take(~new), now)
             rows, placed = rows.take(new), placed.take(new)
         if len(rows):
+            self._drop_repeated(rows, placed)
             self._waiting.append((rows, placed, now))
         return self._note(rows.column, placed.ts_event, noted_after)
+
+    def _drop_repeated(self, rows: Rows, placed: BarTimes) -> None:
+        """Drop the queued bars that `rows` has anew: while nothing can be emitted, each answer has all of them."""
+        anew = set(zip(rows.column.tolist(), placed.ts_event.tolist(), strict=True))
+        waiting = []
+        for queued, times, received_at in self._waiting:
+            pairs = zip(queued.column.tolist(), times.ts_event.tolist(), strict=True)
+            stays = np.array([pair not in anew for pair in pairs], dtype=np.bool_)
+            if stays.any():
+                waiting.append((queued.take(stays), times.take(stays), received_at))
+        self._waiting = waiting
 
     def _note(self, column: Ints, event: Ints, noted_after: int) -> list[int]:
         is_noted = event > noted_after

@@ -223,3 +223,16 @@ def test_time_stops_before_an_open_whose_actions_nobody_was_asked_for() -> None:
     other = forming(true, OPEN - MINUTE)
     other.announce([], OPEN)
     assert said(other.give(OPEN + NANO)) == OPEN + NANO
+
+
+def test_bars_that_wait_are_queued_once_however_often_they_are_answered() -> None:
+    """Time stops before an open without known actions; each answer then has every bar since the last slice."""
+    true = minutes()
+    it = forming(true, OPEN - MINUTE)
+    bars = [bar for bar in true.bars if bar.event > OPEN]
+    for k in range(50):
+        it.answer(rows_of(true, bars), OPEN + 10 * MINUTE, OPEN + 10 * MINUTE + k)
+    assert sum(len(rows) for rows, _, _ in it._waiting) == len(bars)
+    it.announce([], OPEN + DAY_NS)
+    given = slices(it.give(OPEN + 11 * MINUTE))
+    assert [market.ts_event for market in given] == sorted({bar.event for bar in bars})
