@@ -1,0 +1,62 @@
+"""What is particular to Bybit spot, over the network, with ccxt itself on our side."""
+
+from importlib.util import find_spec
+from typing import Final
+
+import pytest
+
+from quantd.trading.instruments import NANO
+from tests.proofs.conformance.rig import Row
+from tests.proofs.conformance.rigs.bybit import BybitRig
+
+pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+
+FIXTURES: Final[dict[str, set[str]]] = {
+    "POST order/create": {"symbol", "side", "orderType", "category", "qty", "price"},
+    "POST order/cancel": {"symbol", "orderFilter", "orderId", "category"},
+    "GET order/realtime": {"symbol", "category"},
+    "GET order/history": {"symbol", "category"},
+    "GET execution/list": {"execType", "symbol", "category"},
+    "GET account/wallet-balance": {"accountType"},
+    "GET account/transaction-log": set(),
+}
+"""Fields by request in ccxt's static fixtures, ts/src/test/static/request/bybit.json of ccxt/ccxt at commit
+00a587de3f2096338e997717e9085dd07562cea4 (spot: limit order, cancelOrder, fetchOpenOrders,
+fetchClosedOrder without status and id, fetchMyTrades, fetchBalance, fetchLedger)."""
+
+MORE: Final[dict[str, set[str]]] = {
+    "POST order/create": {"orderLinkId", "smpType"},
+    "POST order/cancel": {"orderLinkId"},
+    "GET order/realtime": {"orderLinkId"},
+    "GET order/history": {"orderLinkId"},
+    "GET execution/list": {"startTime", "endTime"},
+    "GET account/wallet-balance": set(),
+    "GET account/transaction-log": {"startTime", "endTime"},
+}
+"""Fields of ours that these fixtures do not have."""
+
+
+async def test_each_request_has_the_form_of_the_fixtures_and_the_named_fields_more() -> None:
+    rig = BybitRig()
+    await rig.start()
+    try:
+        since, basket = rig.now() - NANO, rig.basket(Row(0, 7))
+        await rig.broker.submit(basket)
+        await rig.fill(basket, 0, 2, rig.price_nano(0))
+        await rig.broker.cancel(basket.sample, basket.n, 0, rig.now())
+        rig.venue.asked = [row for row in rig.venue.asked if row[0] != "GET order/realtime"]  # those of all symbols
+        await rig.settle()
+        rig.broker.remember(missing := rig.basket(Row(1, 3)))  # of which the exchange knows nothing
+        await rig.broker.query(missing.sample, missing.n, [0])
+        await rig.broker.trades(since)
+        await rig.broker.flows(since)
+        await rig.broker.account()
+    finally:
+        await rig.stop()
+    seen: dict[str, set[str]] = {name: set() for name in FIXTURES}
+    for name, fields in rig.venue.asked:
+        if name in seen:
+            seen[name] |= set(fields)
+    assert seen == {name: FIXTURES[name] | MORE[name] for name in FIXTURES}
+    orders = [fields for name, fields in rig.venue.asked if name == "POST order/create"]
+    assert [(order["category"], order["side"], order["orderType"]) for order in orders] == [("spot", "Buy", "Limit")]
