@@ -45,7 +45,8 @@ class OrderNews:
         """Prepare the stream; `news` starts it. `look` queries the open orders, `clock` is our clock (ns UTC).
 
         The queue holds reports for `news`; None ends it. `_denied` is the text of a refused key, empty without one.
-        `_up` tells whether the connection was last reported as working.
+        `_up` tells whether the connection was last reported as working, `_refused` whether the keys were last reported
+        as refused: a connection can be lost for another reason before the venue refuses the keys.
         """
         self._line = line
         self._look = look
@@ -55,6 +56,7 @@ class OrderNews:
         self._task: asyncio.Task[None] | None = None
         self._denied = ""
         self._up = True
+        self._refused = False
         self._closed = False
         self._pause_s = line.settings.retry_first_s
 
@@ -98,7 +100,8 @@ class OrderNews:
             try:
                 await self._watch_until_lost()
             except Exception as error:
-                if (refused := self._line.refused(error)) is not None and self._up:
+                if (refused := self._line.refused(error)) is not None and not self._refused:
+                    self._refused = True
                     await self._queue.put(Condition(self._clock(), "account", False, str(refused)))
                 if self._up:
                     self._up = False
@@ -123,6 +126,7 @@ class OrderNews:
             # its answer shows that the venue answers again and accepts the key
             await self._line.ask(exchange.fetch_open_orders)
             await self._report()
+            self._refused = False
             if not self._up:
                 self._up = True
                 await self._queue.put(Condition(self._clock(), "broker", True))

@@ -156,22 +156,24 @@ export async function elsewhere(origin, path, token, signal, sent = null) {
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");
 
 export async function session() {
-  const before = daemon.session && daemon.session.name;
+  const before = daemon.session;
   const found = await read("/api/v1/session");
   let { ended, stops } = daemon;
   if (found.name) [ended, stops] = ["", false];
-  // without its CSRF token the session was ended by a sign-out, here or in another tab
-  else if (before && csrfNow()) [ended, stops] = [before, may("trade")];
+  // not by a sign-out, here or in another tab; the tab that saw it first has removed the CSRF token of all
+  else if (before && before.name && !signedOut()) [ended, stops] = [before.name, before.scopes.includes("trade")];
   if (!found.name) keepCsrf("");
   if (!found.name && daemon.device && !signedOut() && await byDevice(found.challenge)) return;
   changed({ session: found, ended, stops });
   if (found.reads) follow(); else stop(!ended);
 }
 
+let unstoredOut = false;
 function signedOut() {
-  try { return Boolean(localStorage.getItem(OUT)); } catch { return false; }
+  try { return Boolean(localStorage.getItem(OUT)); } catch { return unstoredOut; }
 }
 function keepSignedOut(out) {
+  unstoredOut = out;
   try { if (out) localStorage.setItem(OUT, "1"); else localStorage.removeItem(OUT); } catch { /* a private window */ }
 }
 
@@ -214,9 +216,9 @@ export async function signIn(what) {
 }
 
 export async function signOut() {
-  await enter("/api/v1/sign-out", {});
+  keepSignedOut(true);  // before the session ends, so that no tab takes it for an end by itself
+  try { await enter("/api/v1/sign-out", {}); } catch (why) { keepSignedOut(false); throw why; }
   keepCsrf("");
-  keepSignedOut(true);
   stop();
   changed({ session: { ...daemon.session, name: "", scopes: [] }, ended: "", stops: false });
   await session();

@@ -347,6 +347,22 @@ async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtR
     listening.cancel()
 
 
+async def test_a_key_that_is_revoked_while_the_stream_is_down_is_named_once(rig: CcxtRig) -> None:
+    news: list[BrokerNews] = []
+    listening = await heard(rig, news)
+    await rig.listened()
+    await rig.stream("down")
+    await until(news, lambda report: isinstance(report, Condition) and report.what == "broker" and not report.up)
+    await rig.revoke()
+    await rig.stream("up")
+    await until(news, lambda report: isinstance(report, Condition) and "refuses the keys" in report.detail)
+    await asyncio.sleep(1.0)  # several attempts
+    assert [(report.what, report.up) for report in news if isinstance(report, Condition)] == [
+        ("broker", False), ("account", False)
+    ]  # fmt: skip
+    listening.cancel()
+
+
 async def test_a_key_that_may_not_trade_is_refused_at_the_start_and_the_check_places_nothing(rig: CcxtRig) -> None:
     broker = rig.adapter()
     await broker.open()

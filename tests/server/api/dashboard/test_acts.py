@@ -260,6 +260,10 @@ async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
     await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
     async with opened(browser, shared.api.url, token=secret) as page:
         stage = Stage(shared, page, secret)
+        other = await page.context.new_page()
+        await other.goto(shared.api.url)
+        await expect(other.locator("header .who")).to_contain_text(f"desk-{how}, trade")
+        await page.bring_to_front()
         await page.keyboard.press("h")
         await page.locator("#reason").fill("it was typed before")
         if how == "revoked":
@@ -276,7 +280,9 @@ async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
             await expect(page.get_by_role("dialog")).to_contain_text(
                 f"The session of desk-{how} has ended", timeout=20_000
             )
-        await expect(page.locator("header .who")).to_have_text(f"the session of desk-{how} has ended")
+        for tab in (page, other):
+            await expect(tab.locator("header .who")).to_have_text(f"the session of desk-{how} has ended")
+            await expect(tab.get_by_role("button", name="Halt …")).to_have_count(1)
         assert await violations(page) == []
         assert await page.locator("#reason").input_value() == "it was typed before"
         assert shared.service.shell.state.switch.state == 0
