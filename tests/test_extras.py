@@ -4,6 +4,7 @@ import json
 import sys
 from importlib.metadata import PathDistribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,84 +33,77 @@ def installed(folder: Path, origin: dict[str, object] | None = None, installer: 
     return PathDistribution(info)
 
 
-def archive(path: Path) -> dict[str, object]:
-    return {"url": path.as_uri(), "archive_info": {}}
-
-
-def checkout(path: Path) -> dict[str, object]:
-    return {"url": path.as_uri(), "dir_info": {"editable": True}}
-
-
 PACKAGES = "'curl-cffi>=0.13' 'yfinance>=1.7'"
+PIP = f"{sys.executable} -m pip install"
+UV = f"uv pip install --python {sys.executable}"
+WHEEL = "quantd-1.0-py3-none-any.whl"
+URL = f"https://forge.example/{WHEEL}"
+GIT = {"url": "https://forge.example/me/quantd", "vcs_info": {"vcs": "git", "commit_id": "0a1b"}}
+ADDRESS = {"url": URL, "archive_info": {}}
+ARCHIVE = {"url": f"HERE/{WHEEL}", "archive_info": {}}
+CHECKOUT = {"url": "HERE", "dir_info": {"editable": True}}
 
 
-def test_an_installation_from_an_index_gets_the_packages_and_never_the_bare_name(tmp_path: Path) -> None:
-    words = command_for("yahoo", tmp_path, installed(tmp_path))
-    assert words == f"{sys.executable} -m pip install {PACKAGES}"
-    (tmp_path / "pipx_metadata.json").write_text("{}")
-    assert command_for("yahoo", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info")) == (
-        f"pipx inject quantd {PACKAGES}"
-    )
+def pipx(words: str) -> dict[str, str]:
+    """The record of pipx of a tool that was requested by these words."""
+    return {"pipx_metadata.json": json.dumps({"main_package": {"package_or_url": words}})}
 
 
-@pytest.mark.parametrize("mark", ["INSTALLER", "uv-receipt.toml"])
-def test_an_installation_by_uv_is_extended_by_uv_which_needs_no_pip(tmp_path: Path, mark: str) -> None:
-    distribution = installed(tmp_path, installer="uv" if mark == "INSTALLER" else "pip")
-    if mark == "uv-receipt.toml":
-        (tmp_path / mark).touch()
-    assert command_for("yahoo", tmp_path, distribution) == f"uv pip install --python {sys.executable} {PACKAGES}"
+def uv(*extras: str) -> dict[str, str]:
+    """The receipt of uv of a tool with these extras."""
+    requirement = f'{{ name = "quantd", extras = {json.dumps(extras)} }}'
+    return {"uv-receipt.toml": f"[tool]\nrequirements = [{requirement}]\n"}
 
 
-def test_an_address_stays_the_source(tmp_path: Path) -> None:
-    git = {"url": "https://forge.example/me/quantd", "vcs_info": {"vcs": "git", "commit_id": "0a1b"}}
-    words = command_for("yahoo", tmp_path, installed(tmp_path, git))
-    assert words == f"{sys.executable} -m pip install 'quantd[yahoo] @ git+https://forge.example/me/quantd@0a1b'"
-    file = {"url": "https://forge.example/quantd-1.0-py3-none-any.whl", "archive_info": {}}
-    (tmp_path / "quantd-1.0.dist-info" / "direct_url.json").write_text(json.dumps(file))
-    words = command_for("yahoo", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info"))
-    assert words == f"{sys.executable} -m pip install 'quantd[yahoo] @ {file['url']}'"
+HELD = {WHEEL: ""}
+"""The files of a place where the wheel was not deleted."""
+
+CASES: dict[str, tuple[dict[str, Any] | None, dict[str, str], str]] = {
+    "from an index": (None, {}, f"{PIP} {PACKAGES}"),
+    "from an index, by pipx": (None, {"pipx_metadata.json": "{}"}, f"pipx inject quantd {PACKAGES}"),
+    "from an index, by uv": (None, {"INSTALLER": "uv\n"}, f"{UV} {PACKAGES}"),
+    "from an index, a tool of uv": (None, {"uv-receipt.toml": ""}, f"{UV} {PACKAGES}"),
+    "from a commit": (GIT, {}, f"{PIP} 'quantd[yahoo] @ git+https://forge.example/me/quantd@0a1b'"),
+    "from an address": (ADDRESS, {}, f"{PIP} 'quantd[yahoo] @ {URL}'"),
+    "a checkout stays editable": (CHECKOUT, {}, f"{PIP} -e 'HERE[yahoo]'"),
+    "a checkout keeps its versions": (
+        CHECKOUT, {"constraints.txt": ""}, f"{PIP} -c 'HERE/constraints.txt' -e 'HERE[yahoo]'"
+    ),
+    "a wheel": (ARCHIVE, HELD, f"{PIP} 'HERE/{WHEEL}[yahoo]'"),
+    "a wheel that was deleted": (ARCHIVE, {}, f"{PIP} {PACKAGES}"),
+    "pipx, a checkout": (
+        CHECKOUT, {"pipx_metadata.json": "{}"}, "pipx install --force --editable 'HERE[yahoo]'"
+    ),
+    "uv, a checkout": (CHECKOUT, uv(), "uv tool install --editable 'HERE[yahoo]'"),
+    "pipx, without an extra": (
+        ARCHIVE, HELD | pipx(f"HERE/{WHEEL}"), f"pipx install --force 'HERE/{WHEEL}[yahoo]'"
+    ),
+    "pipx keeps an extra": (
+        ARCHIVE, HELD | pipx(f"HERE/{WHEEL}[mcp]"), f"pipx install --force 'HERE/{WHEEL}[mcp,yahoo]'"
+    ),
+    "pipx, with the extra": (
+        ARCHIVE, HELD | pipx(f"HERE/{WHEEL}[yahoo,mcp]"), f"pipx install --force 'HERE/{WHEEL}[yahoo,mcp]'"
+    ),
+    "uv, without an extra": (ARCHIVE, HELD | uv(), f"uv tool install 'HERE/{WHEEL}[yahoo]'"),
+    "uv keeps an extra": (ARCHIVE, HELD | uv("mcp"), f"uv tool install 'HERE/{WHEEL}[mcp,yahoo]'"),
+    "uv, with the extra": (ARCHIVE, HELD | uv("yahoo", "mcp"), f"uv tool install 'HERE/{WHEEL}[yahoo,mcp]'"),
+}  # fmt: skip
+"""Where quantd came from, the files of its place, and the command that adds the extra; HERE is the place. No command
+has the bare name, and those of uv need no pip."""
 
 
-def test_a_checkout_stays_editable_and_keeps_its_versions(tmp_path: Path) -> None:
-    place = tmp_path / "my quantd"
-    place.mkdir()
-    words = command_for("study", tmp_path, installed(tmp_path, checkout(place)))
-    assert words == f"{sys.executable} -m pip install -e '{place}[study]'"
-    (place / "constraints.txt").touch()
-    words = command_for("study", tmp_path, PathDistribution(tmp_path / "quantd-1.0.dist-info"))
-    assert words == f"{sys.executable} -m pip install -c '{place}/constraints.txt' -e '{place}[study]'"
-
-
-def test_a_wheel_is_named_by_its_path_and_a_deleted_one_by_the_packages_of_the_extra(tmp_path: Path) -> None:
-    wheel = tmp_path / "quantd-1.0-py3-none-any.whl"
-    wheel.touch()
-    distribution = installed(tmp_path, archive(wheel))
-    assert command_for("yahoo", tmp_path, distribution) == f"{sys.executable} -m pip install '{wheel}[yahoo]'"
-    wheel.unlink()
-    words = command_for("yahoo", tmp_path, distribution)
-    assert words == f"{sys.executable} -m pip install {PACKAGES}"
-
-
-@pytest.mark.parametrize("before", [[], ["mcp"], ["yahoo", "mcp"]])
-def test_a_tool_of_uv_or_pipx_keeps_the_extras_that_it_has(tmp_path: Path, before: list[str]) -> None:
-    distribution = installed(tmp_path, archive(wheel := tmp_path / "quantd-1.0-py3-none-any.whl"))
-    wheel.touch()
-    extras = ",".join(dict.fromkeys([*before, "yahoo"]))
-    requested_package = f"{wheel}[{','.join(before)}]" if before else str(wheel)
-    (tmp_path / "pipx_metadata.json").write_text(json.dumps({"main_package": {"package_or_url": requested_package}}))
-    assert command_for("yahoo", tmp_path, distribution) == f"pipx install --force '{wheel}[{extras}]'"
-    requirement = f'{{ name = "quantd", extras = {json.dumps(before)} }}'
-    (tmp_path / "uv-receipt.toml").write_text(f"[tool]\nrequirements = [{requirement}]\n")
-    assert command_for("yahoo", tmp_path, distribution) == f"uv tool install '{wheel}[{extras}]'"
-
-
-def test_a_tool_from_a_checkout_or_a_wheel_is_installed_from_it_again(tmp_path: Path) -> None:
-    (tmp_path / "uv-receipt.toml").write_text('[tool]\nrequirements = [{ name = "quantd" }]\n')
-    distribution = installed(tmp_path, checkout(tmp_path))
-    assert command_for("study", tmp_path, distribution) == f"uv tool install --editable '{tmp_path}[study]'"
-    (tmp_path / "uv-receipt.toml").unlink()
-    (tmp_path / "pipx_metadata.json").write_text("{}")
-    assert command_for("study", tmp_path, distribution) == f"pipx install --force --editable '{tmp_path}[study]'"
+@pytest.mark.parametrize("case", CASES)
+def test_an_extra_is_added_in_the_form_in_which_quantd_was_installed(tmp_path: Path, case: str) -> None:
+    here = tmp_path / "my quantd"
+    here.mkdir()
+    origin, files, words = CASES[case]
+    if origin is not None:
+        origin = origin | {"url": str(origin["url"]).replace("HERE", here.as_uri())}
+    distribution = installed(here, origin)
+    for name, text in files.items():
+        folder = here / "quantd-1.0.dist-info" if name == "INSTALLER" else here
+        (folder / name).write_text(text.replace("HERE", str(here)))
+    assert command_for("yahoo", here, distribution) == words.replace("HERE", str(here))
 
 
 def test_only_modules_that_are_not_installed_are_named() -> None:
