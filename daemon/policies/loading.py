@@ -13,6 +13,7 @@ import numpy as np
 from quantd.daemon.policies.user_file import load_user_policy, place_of
 from quantd.models.isolation.session import OpenGraph
 from quantd.strategies.policies import COMPOSITES, MAX_DEPTH, POLICIES, Load, MemberFailed, nearest
+from quantd.strategies.policies.members import Around
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
 from quantd.trading.exit_codes import CONFIG, ExplainedError
@@ -161,18 +162,8 @@ def members_in(
 
 
 @dataclass(frozen=True, slots=True)
-class Inner:
+class Inner(Around):
     """A policy inside another policy: its answers are checked like an agent's before the outer policy uses them."""
-
-    policy: Policy
-
-    @property
-    def inside(self) -> tuple[Policy, ...]:
-        return (self.policy,)
-
-    @property
-    def lookback(self) -> int:
-        return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """The answer of the inner policy (`Policy.act`), with its weights checked for type, shape, finite values and

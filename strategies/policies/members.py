@@ -93,17 +93,26 @@ class Based:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruled:
-    """An agent's `policy` together with the sizing or rebalancing rules around it."""
+class Around:
+    """One `policy`, whose answers the outer policy checks or changes."""
 
     policy: Policy
 
-    spaces: ClassVar = (RULED,)
-
     @property
     def inside(self) -> tuple[Policy, ...]:
-        """The agent's own policy, to whose weights the rules apply."""
         return (self.policy,)
+
+    @property
+    def lookback(self) -> int:
+        """The lookback of the policy inside, in samples."""
+        return self.policy.lookback
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled(Around):
+    """An agent's `policy` together with the sizing or rebalancing rules around it."""
+
+    spaces: ClassVar = (RULED,)
 
 
 class Question(NamedTuple):

@@ -11,10 +11,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from quantd.strategies.policies.members import Question, noted, unpacked
+from quantd.strategies.policies.members import Around, Question, noted, unpacked
 from quantd.trading.instruments import Membership, Universe
 from quantd.trading.market import Floats
-from quantd.trading.ports import Policy
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Hold, Memory, Noted, PartView, View, own_memory, under
 
@@ -34,26 +33,16 @@ def members_of(membership: Membership, view: View) -> tuple[int, ...]:
     return membership.at(day - day % DAY_NS)
 
 
-@dataclass(slots=True)
-class MembersOfDay:
+@dataclass(frozen=True, slots=True)
+class MembersOfDay(Around):
     """Calls `policy` with the columns (instruments) of the day's members, and gives other columns no weight.
 
     The policy begins with an empty memory whenever the members change, because its arrays may have an element for each
     column.
     """
 
-    policy: Policy
     membership: Membership
     _universes: dict[tuple[int, ...], Universe] = field(default_factory=dict)
-
-    @property
-    def inside(self) -> tuple[Policy, ...]:
-        return (self.policy,)
-
-    @property
-    def lookback(self) -> int:
-        """The lookback of the policy that decides for the members, in samples."""
-        return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the policy in the columns of the members, zero in others; all cash on
@@ -97,20 +86,10 @@ class MembersOfDay:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersOnly:
+class MembersOnly(Around):
     """Sets to zero the weights that sizing or rebalancing rules gave to instruments that are no members of the day."""
 
-    policy: Policy
     membership: Membership
-
-    @property
-    def inside(self) -> tuple[Policy, ...]:
-        return (self.policy,)
-
-    @property
-    def lookback(self) -> int:
-        """The lookback of the policy whose weights are restricted to members, in samples."""
-        return self.policy.lookback
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
         """Implements `Policy.act`: the weights of the policy, with zero in the columns of instruments that are no
