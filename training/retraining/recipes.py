@@ -72,7 +72,8 @@ def moved(splits: Splits, days: int, *, expanding: bool) -> Splits:
 class ScorerRecipe:
     """The recipe of a scorer: everything that repeats its training on later data.
 
-    `capital`, `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are for evaluations.
+    `first` is the first day of the training part, `last` the last day of data that the training uses. `capital`,
+    `costs`, `cash_rate` (interest on cash) and `lots` (units, by symbol) are for evaluations.
     """
 
     cash_rate: float | str | None = None
@@ -83,16 +84,7 @@ class ScorerRecipe:
         self._plan = plan
         self.symbols, self.splits, self.costs, self.capital = symbols, plan.splits, plan.costs, plan.cash
         self.lots = tuple(usual_lot_nano(symbol) / NANO for symbol in symbols)
-
-    @property
-    def first(self) -> date:
-        """The first day of the training part."""
-        return self.splits.train.first
-
-    @property
-    def last(self) -> date:
-        """The last day of data that the training uses."""
-        return self.splits.test.last
+        self.first, self.last = plan.splits.train.first, plan.splits.test.last
 
     def settings(self) -> dict[str, Any]:
         """Return everything that determines the training, except the data."""
@@ -153,16 +145,7 @@ class LearnedRecipe:
         self.costs, self.capital, self.cash_rate = market.costs, market.capital, market.cash_rate
         self.sources = plan.data.sources
         self.lots = market.lots(self.symbols)
-
-    @property
-    def first(self) -> date:
-        """The first day of the training part."""
-        return self.splits.train.first
-
-    @property
-    def last(self) -> date:
-        """The last day of data that the training uses."""
-        return self.splits.test.last
+        self.first, self.last = plan.splits.train.first, plan.splits.test.last
 
     def settings(self) -> dict[str, Any]:
         """Return everything that determines the training, except the data and the names of its files.
