@@ -14,7 +14,7 @@ from quantd.daemon.config import ConfigError, read
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import Backtest, OnError, backtest_of, stops
 from quantd.research.python_api.bar_frame import bar_frame
-from quantd.research.python_api.grid_studies import GridStudy, How, grid_of
+from quantd.research.python_api.grid_studies import GridStudy, How, grid_of, is_file
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, with_adjusted
 from quantd.research.python_api.sweeps import SweepResult
 from quantd.research.runs.comparison import samples_a_year
@@ -227,15 +227,18 @@ def _traded(
     return WalkForward(walk, backtest, folder)
 
 
+def is_plan(path: Path) -> bool:
+    """Return whether a TOML file is a training plan: it has the key `agent`. The reader of a file names its faults."""
+    try:
+        return isinstance(msgspec.toml.decode(path.read_bytes()).get("agent"), str)
+    except msgspec.DecodeError:
+        return False
+
+
 def _plan_in(what: object) -> "Plan | None":
     """Return `what` if it is a training plan, or the plan of a TOML file that has the key `agent`; else None."""
-    if isinstance(what, str | os.PathLike) and str(what).endswith(".toml"):
-        path = Path(str(what))
-        try:
-            agent = msgspec.toml.decode(path.read_bytes()).get("agent")
-        except msgspec.DecodeError:
-            return None  # the configuration's own reader names the line
-        if not isinstance(agent, str):
+    if is_file(what):
+        if not is_plan(path := Path(str(what))):
             return None
         from quantd.training.plans.plan import read as read_plan
 

@@ -48,7 +48,7 @@ def walk(
 ) -> int:
     from quantd.daemon.config.overrides import between
     from quantd.research.python_api.grid_studies import How
-    from quantd.research.python_api.walks import walk_file, walk_plan
+    from quantd.research.python_api.walks import is_plan, walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
     from quantd.research.studies.grid import Grid, axis_of
     from quantd.research.studies.walk_calendar import Steps
@@ -59,7 +59,7 @@ def walk(
     steps = Steps(refit, window, embargo, first)
     with progress("walk") as advance:
         how = How(not no_compare, workers, on, address, advance, family)
-        if _trains(plan):
+        if is_plan(find(plan)):
             walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
         else:
             if not over:
@@ -72,14 +72,6 @@ def walk(
     report_lines = [] if report is None else [f"  report {report}"]
     answer(as_json, document(walk_forward), lambda: _say(walk_forward), *report_lines)
     return CHECK_FAILED if walk_forward.backtest.verdict.failures else DONE
-
-
-def _trains(path: Path) -> bool:
-    """Return whether a file is a training plan, which names its learner as `agent`; a configuration has no such key."""
-    try:
-        return isinstance(msgspec.toml.decode(find(path).read_bytes()).get("agent"), str)
-    except msgspec.DecodeError:
-        return False  # not TOML: the reader of configurations then reports the faulty line
 
 
 def _plan_of(
