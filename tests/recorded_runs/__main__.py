@@ -12,10 +12,9 @@ import tempfile
 from pathlib import Path
 
 from quantd.adapters.store.handle import read_only
-from quantd.trading.codec import decode
 from tests.recorded_runs import archive
-from tests.recorded_runs.features import FEATURES, lacking
-from tests.recorded_runs.index import IndexedRun, IndexedStore, counted, read_index, write_index
+from tests.recorded_runs.features import FEATURES
+from tests.recorded_runs.index import IndexedRun, IndexedStore, read_index, write_index
 from tests.recorded_runs.processor import begin_with_setting
 from tests.recorded_runs.replaying import account_of, parts_at_end, runs_of, snapshots
 from tests.recorded_runs.scan import identifiers
@@ -24,9 +23,8 @@ from tests.recorded_runs.scan import identifiers
 def indexed(folder: Path) -> IndexedStore:
     """The index of a store, with the accounts of its newest snapshots: those of the daemon, not of a replay."""
     records = read_only(folder / "state")
-    runs, entries = [], []
+    runs = []
     for run in runs_of(records):
-        entries += [decode(data) for _, data in records.entries(run, 1)]
         run_snapshots = snapshots(records, run)
         last = records.last_seq(run)
         if not run_snapshots or run_snapshots[-1][0] != last:
@@ -35,25 +33,23 @@ def indexed(folder: Path) -> IndexedStore:
         shell = parts.shell()
         shell.restore(parts.rules, run_snapshots[-1][1])
         runs.append(IndexedRun(run, last, [seq for seq, _ in run_snapshots], account_of(shell)))
-    return IndexedStore(runs, *counted(entries))
+    return IndexedStore(runs)
 
 
 def record(name: str) -> None:
     """Records one run and writes its archive."""
     with tempfile.TemporaryDirectory(prefix="quantd-recording-") as folder:
         recording = Path(folder)
-        FEATURES[name].record(recording)
+        FEATURES[name](recording)
         archive.neutral(recording)
         archive.pack(recording, archive.STORES / f"{name}.tar.xz")
 
 
 def index_again(name: str) -> None:
-    """Writes the index of one archive. Raises RuntimeError when it names this machine or lost its feature."""
+    """Writes the index of one archive. Raises RuntimeError when it names this machine."""
     path = archive.path_of(name)
     with archive.opened(path) as (unpacked, _):
         store = indexed(unpacked)
-    if missing := lacking(name, store):
-        raise RuntimeError(f"{name} lost what it is for: {missing}")
     if machine_names := identifiers(path):
         raise RuntimeError(f"{name} names this machine: {machine_names}")
     write_index(read_index() | {name: store})
