@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read, reloading, secret
+from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read, reloading
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
@@ -347,14 +347,6 @@ def test_what_may_change_is_applied_beside_what_may_not_also_where_agents_are_ad
     (added,) = mistakes
     assert "[[agents]] are another, one, and those in force are one" in str(added)
     assert applicable(merged, old)[1] == ()  # the way back is looser
-
-
-def test_a_secret_comes_from_a_credential_before_the_environment(tmp_path):
-    (tmp_path / "mqtt_password").write_text("from the file\n")
-    environ = {"QUANTD_MQTT_PASSWORD": "from the environment"}
-    assert secret("mqtt_password", environ) == "from the environment"
-    assert secret("mqtt_password", environ | {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == "from the file"
-    assert secret("alpaca_key", environ) is None
 
 
 @pytest.mark.parametrize(
