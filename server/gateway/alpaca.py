@@ -75,6 +75,16 @@ PRICES: Final = {
 }  # fmt: skip
 """Type of an order -> its prices."""
 
+INSTEAD: Final = {
+    "trailing_stop": "send a stop order, and replace its stop_price as the price moves",
+    "ioc": "send a day order, and cancel what is not filled",
+    "fok": "send a day order, and cancel what is not filled",
+    "opg": "send a day order while the market is closed",
+    "cls": "send a day order before the close",
+    "oco": "send a stop order, and take profit by closing the position at the market, which ends the stop order",
+}  # fmt: skip
+"""Type, time in force or class of an order that is not supported -> what to send instead."""
+
 REPLACED: Final = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
 """Fields of an order that can be replaced."""
 
@@ -323,9 +333,9 @@ class Gateway:
             raise invalid(f"{unknown[0]} is not supported here; leave it out")
         kind, tif, side = (str(given.get(key, "")) for key in ("type", "time_in_force", "side"))
         if kind not in PRICES:
-            raise invalid(f"order type {kind[:20]!r} is not supported: {', '.join(PRICES)} are")
+            raise invalid(f"order type {kind[:20]!r} is not supported: {', '.join(PRICES)} are{instead(kind)}")
         if tif not in ("day", "gtc"):
-            raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are")
+            raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are{instead(tif)}")
         if side not in ("buy", "sell"):
             raise invalid("side must be buy or sell")
         if given.get("extended_hours", False) is not False:
@@ -559,6 +569,11 @@ async def body_of(request: web.Request) -> dict[str, Any]:
         raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
 
 
+def instead(asked: str) -> str:
+    """The end of a refusal of a type, time in force or class: what to send instead, if that is known."""
+    return f"; {INSTEAD[asked]}" if asked in INSTEAD else ""
+
+
 def exits_of(given: dict[str, Any]) -> tuple[int, ...]:
     """The prices of the exits of an order: take profit, stop loss, limit of the stop loss; empty for a simple order.
 
@@ -566,7 +581,7 @@ def exits_of(given: dict[str, Any]) -> tuple[int, ...]:
     """
     wanted, kind = EXITS.get(str(given.get("order_class") or "simple")), str(given.get("order_class"))[:20]
     if wanted is None:
-        raise invalid(f"order_class {kind!r} is not supported: {', '.join(EXITS)} are")
+        raise invalid(f"order_class {kind!r} is not supported: {', '.join(EXITS)} are{instead(kind)}")
     legs = [field for field in ("take_profit", "stop_loss") if field in given]
     if len(legs) != wanted:
         texts = "have no take_profit and stop_loss", "have one of take_profit and stop_loss", "have both exits"

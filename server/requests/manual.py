@@ -87,14 +87,15 @@ SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     """A manual order; `qty` (in units), the worst price `limit`, and the protective prices `stop` and `target` are
-    decimal text. `until` is `day`, `cancelled` or an instant.
+    decimal text. `until` is `day`, `cancelled` or an instant. With `trigger` it is a stop order, which waits until a
+    bar closes at this price or beyond it.
 
     Without `agent` the order is for the book `manual`. `as_planned` is the `plan` of a preview: the order is refused if
     it would now differ from the preview.
     """
 
     instead: ClassVar[str] = (
-        "without `limit` an order is sent at the collar; there is no order type; its preview is the dry run"
+        "without `limit` an order is sent at the collar; a stop order has a `trigger`; its preview is the dry run"
     )
     side: Side
     qty: Positive
@@ -105,6 +106,7 @@ class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):
     target: Level = ""
     limit: Level = ""
     until: Until = ""
+    trigger: Level = ""
     as_planned: Annotated[str, Meta(max_length=64)] = ""
 
 
@@ -166,7 +168,7 @@ def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Propos
     check_priced(state)
     reason = journal_reason(order.reason, "a manual order")
     sign = "-" if order.side == "sell" else ""
-    asked = OrderAsked(f"{sign}{order.qty}", order.limit, order.until, order.stop, order.target)
+    asked = OrderAsked(f"{sign}{order.qty}", order.limit, order.until, order.stop, order.target, order.trigger)
     wish = wish_of(state, names.index(agent), symbol, asked)
     if book_index is not None:
         _check_review(state, book_index, column, wish.lots)

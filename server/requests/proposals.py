@@ -66,13 +66,18 @@ Until = Annotated[
 
 
 class OrderAsked(Struct, frozen=True, forbid_unknown_fields=True):
-    """An order at `limit` or better, and never beyond the collar; `stop` and `target` protect the whole position."""
+    """An order at `limit` or better, and never beyond the collar; `stop` and `target` protect the whole position.
+
+    With `trigger` it is a stop order: the daemon holds it until a bar closes at this price or beyond it, above for a
+    purchase and below for a sale.
+    """
 
     units: str
     limit: str = ""
     until: Until = ""
     stop: str = ""
     target: str = ""
+    trigger: str = ""
 
 
 Orders = Annotated[
@@ -300,8 +305,9 @@ def wish_of(state: State, book_index: int, symbol: str, asked: OrderAsked) -> Wi
         raise NotDone("conflict", text)
     signed_lots = -lots if asked.units.startswith("-") else lots
     limit_nano = exact_amount(asked.limit, NANO, "price of a limit", "95.50") if asked.limit else 0
+    trigger_nano = exact_amount(asked.trigger, NANO, "price of a trigger", "95.50") if asked.trigger else 0
     levels = exit_levels(state, book_index, column, signed_lots, asked.stop, asked.target)
-    return Wish(column, signed_lots, limit_nano, end_of(asked.until), *levels)
+    return Wish(column, signed_lots, limit_nano, end_of(asked.until), *levels, trigger_nano=trigger_nano)
 
 
 def wish_text(wish: Wish, lot_nano: int) -> str:

@@ -136,7 +136,7 @@ class Client(PlainClient):
     def open_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """Open a portfolio with capital of the unallocated book."""
 
-    def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", limit: str = "", until: str = "", key: str = "") -> Ordered:
+    def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", limit: str = "", until: str = "", trigger: str = "", key: str = "") -> Ordered:
         """Submit a manual order through the gate; quantities and prices are decimal text."""
 
     def orders(self, *, group: Literal["all", "open", "cut", "filled", "cancelled", "rejected", "expired"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Orders:
@@ -180,7 +180,7 @@ class Client(PlainClient):
     def preview_exchange(self, agent: str, do: Literal["promote", "demote"], reason: str) -> ExchangePlan:
         """The orders that a promotion or demotion would bring; nothing is exchanged."""
 
-    def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", limit: str = "", until: str = "") -> Previewed:
+    def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", limit: str = "", until: str = "", trigger: str = "") -> Previewed:
         """What a manual order would become now; nothing is sent."""
 
     def preview_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:

@@ -33,10 +33,13 @@ def order(
     until: Annotated[
         str, typer.Option(metavar="day|cancelled|TIME", help="When the order expires; as the others without it.")
     ] = "",
+    trigger: Annotated[
+        str, typer.Option(metavar="PRICE", help="A stop order: wait until a bar closes at this price or beyond it.")
+    ] = "",
     as_json: Json = False,
 ) -> int:
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
-    terms = {"stop": stop, "target": target, "limit": limit, "until": until}
+    terms = {"stop": stop, "target": target, "limit": limit, "until": until, "trigger": trigger}
     body |= {name: text for name, text in terms.items() if text}
     result = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
     if as_json:

@@ -215,6 +215,8 @@ async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
         ({"type": "stop"}, "stop orders require a stop price"),
         ({"type": "stop_limit", "stop_price": "9"}, "stop_limit orders require a limit price"),
         ({"type": "trailing_stop"}, "order type 'trailing_stop' is not supported: market, limit, stop, stop_limit"),
+        ({"type": "trailing_stop"}, "; send a stop order, and replace its stop_price as the price moves"),
+        ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
         ({"type": "limit"}, "limit orders require a limit price"),
         ({"qty": "0.5"}, "multiple of 1"),
         ({"qty": "NaN"}, "qty"),

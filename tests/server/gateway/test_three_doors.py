@@ -22,6 +22,9 @@ DAYS: Sequence[Sequence[Order]] = (
 )  # fmt: skip
 """Orders that fill, rest, open and close a short position."""
 
+STOPPED: Sequence[Sequence[Order]] = ([("SPY", 7, 0.0)], [("SPY", -3, 0.0), ("QQQ", 4, 0.0)], [], [], [], [])
+"""Orders of which all but the first are stop orders, 0.1 % below the mark for a sale and above it for a purchase."""
+
 TOO_LARGE: Sequence[Sequence[Order]] = ([("SPY", 90_000, 0.0)], [])
 """An order that the limits cut; by hand its smaller part is sent."""
 
@@ -58,6 +61,30 @@ async def by_hand(bot: Bot, order: Order, name: str) -> bool:
     body |= {"limit": str(limit), "until": "cancelled"} if limit else {"until": "day"}
     async with bot.world.session.post("/api/v1/orders", json=body, headers=bot.world.bearer) as response:
         return response.status == 200
+
+
+async def stop_by_proposal(bot: Bot, order: Order, name: str) -> bool:
+    symbol, qty, _ = order
+    asked = {"units": str(qty), "until": "cancelled"} | trigger(bot, order, name)
+    body = {"orders": {symbol: asked}, "id": name, "reason": "the same", "whole": True}
+    path = "/api/v1/agents/guest/propose"
+    async with bot.world.session.post(path, json=body, headers=bot.world.bearer) as response:
+        return response.status == 200
+
+
+async def stop_by_hand(bot: Bot, order: Order, name: str) -> bool:
+    symbol, qty, _ = order
+    body = {"side": "buy" if qty > 0 else "sell", "qty": str(abs(qty)), "symbol": symbol, "reason": name}
+    body |= {"agent": "guest", "until": "cancelled"} | trigger(bot, order, name)
+    async with bot.world.session.post("/api/v1/orders", json=body, headers=bot.world.bearer) as response:
+        return response.status == 200
+
+
+def trigger(bot: Bot, order: Order, name: str) -> dict[str, str]:
+    symbol, qty, _ = order
+    state = bot.world.service.shell.state
+    mark = float(state.marks[state.universe.index[symbol]])
+    return {} if name == "0.0" else {"trigger": f"{mark * (1.001 if qty > 0 else 0.999):.2f}"}
 
 
 def plain(effect: object) -> Any:
@@ -114,3 +141,15 @@ async def test_three_doors_give_the_same_fills_fees_and_journal(tmp_path: Path) 
     last = next(k for k, row in enumerate(gateway[1]) if isinstance(row[0], list) and row[0][0][1] == 90_000)
     before = [row for row in gateway[1][:last] if not is_unsent(row)]
     assert before == [row for row in hand[1] if not is_unsent(row)][: len(before)]
+
+
+async def test_stop_orders_by_proposal_and_by_hand_fill_alike(tmp_path: Path) -> None:
+    for name in ("proposals", "hand"):
+        (tmp_path / name).mkdir()
+    proposals = await traded(tmp_path / "proposals", stop_by_proposal, STOPPED)
+    hand = await traded(tmp_path / "hand", stop_by_hand, STOPPED)
+    assert hand[2] == proposals[2] == [True] * 3
+    assert (hand[0], hand[3:]) == (proposals[0], proposals[3:])
+    held = [effect for _, effects in hand[1] for effect in effects if effect["type"] == "OrdersHeld"]
+    assert len(held) == 2
+    assert len([fill for fill in hand[0] if any(share[0] == 2 for share in fill["shares"][0])]) > 1

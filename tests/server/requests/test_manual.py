@@ -71,6 +71,24 @@ async def test_an_order_by_hand_may_rest_at_a_price_until_it_is_cancelled(world:
         assert words in str(answer)
 
 
+async def test_an_order_by_hand_may_be_a_stop_order_and_gets_the_same_verdict_as_a_proposal(world: Any) -> None:
+    state = world.service.shell.state
+    mark = float(state.marks[state.universe.index["SPY"]])
+    above, below = f"{mark * 1.1:.2f}", f"{mark * 0.9:.2f}"
+    status, done = await post(world, "orders", ORDER | {"trigger": above, "limit": above, "until": "cancelled"})
+    assert (status, done["waits"]) == (200, True)
+    assert done["text"] == f"held until a bar of SPY closes at {float(above):.2f} or above"
+    (held,) = state.awaiting
+    assert (held.id, held.orders[0].trigger_nano) == (done["order"], held.orders[0].limit_nano)
+    status, answer = await post(world, "orders", ORDER | {"trigger": below})
+    assert status == 409
+    assert "is reached" in str(answer)
+    assert "send a market order, or another stop" in str(answer)
+    status, answer = await post(world, "orders", ORDER | {"trigger": "soon"})
+    assert (status, answer["code"]) == (422, "amount")
+    assert len(state.awaiting) == 1
+
+
 async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -> None:
     status, done = await post(world, "orders", ORDER | {"qty": "100000"})
     assert status == 200

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantd.daemon.engine.agents.stop_orders import replacing
 from quantd.daemon.engine.planning.gate_account import account_of
@@ -51,6 +52,17 @@ def test_a_stop_fires_at_the_first_bar_that_reaches_its_price(
     assert (basket.ts, basket.lots) == (at(0, bar + 1), [lots])
     assert run.outcome == "passed"
     assert list(run.shell.state.lots(0)) == [10 + lots, 0]
+    assert run.shell.state.awaiting == []
+
+
+@pytest.mark.parametrize("end", [0, UNTIL_CANCELLED])
+def test_a_stop_by_hand_fires_as_that_of_a_program(end: int) -> None:
+    run = Path({20: 98.01, 30: 98.0})
+    by_hand = Proposed(0, "a0", "", "a test", "me", orders=(stop(-5, 98.0, end=end),), by_hand=True)
+    run.until({2: lambda: run.hold(10), FIRST: lambda: run.shell.run(replace(by_hand, ts=run.shell.state.now))})
+    (basket,) = [basket for basket in run.of(OrderBasket) if basket.lots == [-5]]
+    assert basket.ts == at(0, 31)
+    assert list(run.shell.state.lots(0)) == [5, 0]
     assert run.shell.state.awaiting == []
 
 
