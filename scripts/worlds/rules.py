@@ -126,7 +126,7 @@ def rules_of(draw: random.Random, market: Market, kind: Kind) -> Rules:
     if kind.tour or draw.random() < 0.15:
         rules = _with_outside(draw, rules, count)
     if kind.calm:
-        rules = _calmed(rules)
+        rules = _moved(draw, _calmed(rules), cash)
     return _bare(rules, protected=draw.random() < 0.5) if kind.bare else rules
 
 
@@ -208,6 +208,20 @@ def _calmed(rules: Rules) -> Rules:
         venue_pays=False,
         macro=(),
     )
+
+
+def _moved(draw: random.Random, rules: Rules, cash: int) -> Rules:
+    """The calm rules, in some worlds with limits that move, an agent outside, or a place for a portfolio."""
+    if draw.random() < 0.25:
+        rules = replace(rules, live=_allowance(draw, cash))
+    if draw.random() < 0.2:
+        rules = replace(rules, regime=MarketRegime(draw.choice((0.05, 0.15)), 0.5, lookback=10))
+    if draw.random() < 0.25:
+        place = AgentRules("p0", 0, rules.agents[0].limits, 0.0, scheduled=True, place=True)
+        rules = replace(rules, agents=(*rules.agents, place))
+    elif draw.random() < 0.3:
+        rules = _with_outside(draw, rules, len(rules.agents))
+    return rules
 
 
 def _bare(rules: Rules, *, protected: bool) -> Rules:

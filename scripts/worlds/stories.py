@@ -486,6 +486,12 @@ def story(draw: random.Random, rules: Rules, ts: int, wait: int, number: int) ->
     return STORIES[number](Setting(draw, rules, ts, wait, agent, draw.randrange(rules.universe.size)))
 
 
+def outside_stories(rules: Rules) -> list[int]:
+    """The numbers of the stories without which a place or an agent outside does nothing."""
+    places = [STORIES.index(_portfolio)] if any(agent.place for agent in rules.agents) else []
+    return [*places, STORIES.index(_proposed)] if rules.outside else places
+
+
 def usual_story(draw: random.Random, rules: Rules) -> int:
     """The number of a random story that fits the rules: those that need something of the rules come where it is."""
     wanted = [k for k, story in enumerate(STORIES)]

@@ -15,7 +15,7 @@ from quantd.trading.sessions import DAY_NS, Sessions
 from .engine import Rules
 from .market import HOUR_NS, MINUTE_NS, Market
 from .rules import Kind
-from .stories import AGAINST_HOUSE, BUST, CARRY, STORIES, THAW, story, usual_story
+from .stories import AGAINST_HOUSE, BUST, CARRY, STORIES, THAW, outside_stories, story, usual_story
 
 JOBS = ("reallocate", "promote", "snapshot", "flatten", "before_open", "after_close")
 """Jobs of schedules."""
@@ -148,6 +148,8 @@ def _add_stories(draw: random.Random, line: Timeline, rules: Rules, kind: Kind, 
     else:
         count = 0 if kind.bare else draw.choice((0, 0, 1) if kind.calm else (0, 1, 2, 4, 6, 12))
         numbers = [usual_story(draw, rules) for _ in range(count)]
+        if kind.calm:
+            numbers += outside_stories(rules)
         numbers += [number for number in AGAINST_HOUSE if kind.strict == "house" and draw.random() < 0.7]
         starts = [draw.randrange(first, last) for _ in numbers]
         wait = 0

@@ -7,7 +7,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.trading.events import NotFound, Unknown
+from quantd.daemon.runtime.outbound import Rows
+from quantd.trading.effects import Cancel, Query
+from quantd.trading.events import Action, NotFound, Tick, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Universe
 from quantd.trading.market import MarketSlice
@@ -98,3 +100,38 @@ class UnreliablePaper(Paper):
         if (sample, n) not in self._by_key:
             return [NotFound(sample, n, self._ts, list(rows), self.again[sample, n])]
         return super().query(sample, n, rows)
+
+
+class Far:
+    """A venue across a network: requests arrive after an item of the market, and some reports one item later."""
+
+    def __init__(self, world: Any) -> None:
+        self.venue, self.draw, self.late = world.venue(), random.Random(world.seed), []
+
+    def moved(self, item: Any) -> list[Any]:
+        """What it reports after an item of the market, and what was late before."""
+        before, self.late, news = self.late, [], []
+        if type(item) is MarketSlice:
+            news = list(self.venue.on_slice(item))
+        elif type(item) is Tick:
+            news = list(self.venue.on_time(item.ts, item.opened))
+        elif type(item) is Action:
+            news = list(self.venue.on_action(item))
+        if self.draw.random() < 0.2:
+            self.late, news = news, []
+        return [*before, *news]
+
+    def answers(self, requests: list[Any]) -> list[Any]:
+        """What it answers to requests at once."""
+        news: list[Any] = []
+        for request in requests:
+            match request:
+                case OrderBasket():
+                    news.extend(self.venue.submit(request))
+                case Rows():
+                    news.extend(self.venue.submit(request.basket, request.row))
+                case Cancel():
+                    news.extend(self.venue.cancel(request.sample, request.n, request.row, request.ts))
+                case Query():
+                    news.extend(self.venue.query(request.sample, request.n, request.row))
+        return news

@@ -42,6 +42,8 @@ class World:
     """Probability that the venue loses or rejects a basket."""
     coin_fees: float
     """Rate of the venue's fees on purchases of coins, in the coin."""
+    far: bool
+    """Whether the venue is across a network: its reports come later."""
     together: bool
     """Whether the engine takes consecutive items of the market in one call."""
     hits: set[str] = field(default_factory=set)
@@ -96,8 +98,10 @@ def world_of(seed: int) -> World:
         auctions=draw.random() < 0.5 or rules.execution.style in ("open", "close"),
         faults=0.1 if kind.tour else 0.0 if kind.calm else draw.choice((0.0, 0.0, 0.05, 0.3)),
         coin_fees=0.0 if kind.calm else draw.choice((0.0, 0.0, 0.001, 0.02)),
+        far=False,
         together=draw.random() < 0.9,
     )
+    world.far = not kind.tour and draw.random() < 0.25
     world.policies = _policies(draw, world, kind)
     lookbacks = [policy.lookback for policy in world.policies]
     most = max([60 if rules.notices is None else 121, *lookbacks, *_lookbacks(rules)])

@@ -37,6 +37,8 @@ class AgentColumns:
     window: int
     stop: float
     target: float
+    asked: bool
+    """Whether its policy is asked: an agent outside the daemon sends its decisions."""
     always: bool
     """Whether it decides at each sample."""
     request: Request
@@ -73,7 +75,7 @@ class AgentColumns:
         self.weights_view, self.change_view, self.reason_view = self.weights, self.change, self.reason
         self.kept, self.why = float_zeros(size), memoryview(bytearray(size)).cast("b")
         self.keeps = False
-        self.taking = self.always = False
+        self.taking = self.asked = self.always = False
         self.rooms = []
         self.waits, self.heaviest = 0.0, inf
         self.most_age = self.window = 0

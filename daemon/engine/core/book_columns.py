@@ -48,6 +48,10 @@ class BookColumns:
     held_view: ReadFloats
     """The same lots for functions that write to none: compiled code makes this view by way of a Python object."""
     micro: int
+    used: bool
+    """Whether the book is in use: that of a place without a portfolio is not."""
+    watched: bool
+    """Whether the alert levels of its limits are checked."""
     px: Floats
     """Prices of one lot: the array `px` of the market."""
     weights: Floats
@@ -89,6 +93,7 @@ class BookColumns:
         self.held, self.moves_at = float_zeros(size), float_zeros(LOSSES)
         self.low, self.high = float_zeros(LOSSES), float_zeros(LOSSES)
         self.micro, self.held_view, self.returns = 0, self.held, None
+        self.used, self.watched = True, False
         self.volatility_low = self.sharpe_low = -inf
         self.volatility_high = self.sharpe_high = inf
         self.up, self.down = float_zeros(size), float_zeros(size)

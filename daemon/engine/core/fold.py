@@ -13,9 +13,8 @@ What only `step` can take
     4. stops at the venue or that trail, parent orders, orders without an answer of the venue
     5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions
     6. a tick with a job or a cash rate; a short position with a borrow fee
-    7. limits that change with time or equity, or count trades: mode live, regime, turnover, order rate
-    8. outside agents, shadows, places of portfolios, a carried account; open orders at a venue across a network
-    9. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
+    7. shadows, a carried account, a portfolio that is being closed, proposals and orders from outside that wait
+    8. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
        and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know
 
 Check, then write
@@ -134,6 +133,10 @@ class Core:
     """Number of the sample at which a switch is re-armed at the earliest."""
     cooling: bool
     """Whether an agent may not trade a symbol."""
+    counting: bool
+    """Whether a limit counts what is traded in a session."""
+    limits_move: bool
+    """Whether limits follow from equity, time or the market: then `host` renews them at each sample."""
     returns_known: bool
     """Whether every return that a limit reads is finite; else Python measures and plans."""
     pays_borrow: bool
@@ -196,9 +199,7 @@ class Core:
             return False
         ts_open: int = bars.ts_open[row]
         orders: VenueOrders = self.venue_orders
-        filling: bool = len(orders.baskets) > 0
-        if filling and orders.remote:
-            return False
+        filling: bool = len(orders.baskets) > 0 and not orders.remote
         crossing: bool = crosses.count > 0
         if crossing and not crosses.fit(self.fold_ledger, bars, row, ts_open):
             return False
@@ -216,6 +217,8 @@ class Core:
         if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
             self.host.flush()
             market.block, market.bars = block, bars
+        if self.counting and (fills or crossing):
+            self.host.count_trades(item, fills, crossing)
         if fills:
             if self.journalled:
                 records.note_fills(orders.baskets, ts_open)
@@ -254,7 +257,8 @@ class Core:
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
         status: int = FOR_PYTHON
-        if self.returns_known and not self.plans_in_python and len(orders.baskets) == 0:
+        by_python: bool = self.plans_in_python or self.limits_move or not self.returns_known  # limits of this instant
+        if not by_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
         if status == FOR_PYTHON:
             self.host.order_exits()
@@ -276,7 +280,9 @@ class Core:
         crosses: Crosses = self.crosses
         if not self.folding and not self.host.load():
             return False
-        if tick.opened and len(self.venue_orders.baskets) > 0 and not self.host.fill_at_venue(tick):
+        orders: VenueOrders = self.venue_orders
+        filling: bool = len(orders.baskets) > 0 and not orders.remote
+        if tick.opened and filling and not self.host.fill_at_venue(tick):
             return False  # orders may fill at opens of bars in progress
         if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
@@ -349,6 +355,8 @@ class Core:
         week: int = (day + 3) // 7  # the day 0, 1970-01-01, was a Thursday: weeks begin on Monday
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
+            if not columns.used:
+                continue
             if not 0 < self.equities[book] < EXACT:  # not positive, or not exact as a float
                 return False
             news: int = columns.losses(self.equities[book], day, week)
@@ -361,7 +369,8 @@ class Core:
             self.volume_count += 1
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
-            columns.observe(self.equities[book], day, week)
+            if columns.used:
+                columns.observe(self.equities[book], day, week)
         note_sample(self.agent_columns, self.book_columns, market.px_view, float(self.equities[0]) / 1e6)
         samples: SampleColumns = self.sample_columns
         if samples.recording:
@@ -381,6 +390,8 @@ class Core:
         if rows.hashed:
             rows.put_equity(ts, self.equities)
         self.losses_cross = crossing
+        if self.limits_move:
+            self.host.move_limits(ts)
         return True
 
     def _append(self, tick: Any, row: int) -> None:
@@ -411,14 +422,14 @@ class Core:
         crossing: bool = self.losses_cross or not self.returns_known
         if self.reads_returns:
             settled: bool = True
-            for book in range(plan.watched):
+            for book in range(len(self.book_columns)):
                 columns = self.book_columns[book]
-                settled = settled and columns.keeps_realised()
+                settled = settled and (not columns.watched or columns.keeps_realised())
             if not settled and self.host.realised():
                 crossing = True
-        for book in range(plan.watched):
+        for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
-            crossing = crossing or not columns.keeps_levels(plan.holdings, market.px_view, ring)
+            crossing = crossing or (columns.watched and not columns.keeps_levels(plan.holdings, market.px_view, ring))
         recorded: int = self.fold_watch.recorded_no
         if crossing or (self.journalled and self.sample_no - recorded >= RECORD_SAMPLES):  # all limits are recorded
             self.host.check_levels()
@@ -450,7 +461,7 @@ class Core:
             state: Any = self.fold_agents[number]
             if state.suspended:
                 follow_up.drop()
-            elif agent.always or number in due:  # `always`: it decides at each sample
+            elif agent.asked and (agent.always or number in due):  # `always`: it decides at each sample
                 questions.append(number)  # its answer decides whether a rest goes on
             elif follow_up.sample >= 0 and not orders.busy(number):
                 rests.append(number)
@@ -535,7 +546,7 @@ class Core:
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         plan.open, plan.closing, plan.resting = len(orders.baskets) > 0, False, used > 0
-        if self.crosses.count > 0 or len(self.crosses.further) > 0:
+        if self.crosses.count > 0 or len(self.crosses.further) > 0 or (plan.open and not orders.whole):
             return False
         if plan.open:
             orders.reserve(self.book_columns, self.market_columns, self.house_fee)

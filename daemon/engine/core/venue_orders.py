@@ -40,6 +40,8 @@ class VenueOrders:
     terms: LimitFills
     remote: bool
     """Whether the venue fills them itself, and reports later."""
+    whole: bool
+    """Whether every open order is as it was sent."""
     latency: int
     filled: Any
     dropped: Orders | None
@@ -49,7 +51,7 @@ class VenueOrders:
     def __init__(self, filled: Any) -> None:
         self.baskets, self.working, self.filled, self.dropped = [], {}, filled, None
         self.latency = self.sent = self.done = 0
-        self.remote = False
+        self.remote, self.whole = False, True
 
     def send(self, orders: Orders) -> None:
         orders.starts = orders.ts + self.latency

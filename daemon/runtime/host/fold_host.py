@@ -26,6 +26,7 @@ from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.rounds import follow_ups
+from quantd.daemon.engine.safety.market_regime import watch_regime
 from quantd.daemon.engine.safety.monitor import (
     levels_of,
     watch_levels,
@@ -162,7 +163,9 @@ class FoldHost(MarketHost):
         self.follow_marks()
         self.take_pending_bar()
         state.returns_known = self.limits.known_returns()
-        state.venue_orders.working, state.venue_orders.baskets = state.working, list(state.working.values())
+        orders = state.venue_orders
+        orders.working, orders.baskets = state.working, list(state.working.values())
+        orders.whole = all(work.untouched() for work in orders.baskets)
         load_guards(state)
         reducing = self._reducing()
         # a sample that is never reached, where no kill switch is re-armed
@@ -171,9 +174,10 @@ class FoldHost(MarketHost):
         state.fold_watch, state.questions.seats = state.watch, state.seats
         state.warming, self._shown = state.switch.day_key < 0, None  # -1: the kill switch has seen no day yet
         state.reads_more = state.history.bars is not None or state.history.macro is not None
-        self.watched = watched(state)  # the books whose alert levels are computed
         plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
-        plan.watched, plan.holdings = len(self.watched), state.watch.holdings_of(state.universe.size)
+        plan.holdings = state.watch.holdings_of(state.universe.size)
+        self._load_agents()
+        self._watch()
         self.limits.load_books(self.watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
         state.market_columns.begin(state.rules.daily, state.volume)
@@ -196,21 +200,51 @@ class FoldHost(MarketHost):
             not (
                 state.parents or protection.stops or protection.retries or protection.postponed or protection.own
                 or restrictions.halted or restrictions.limited or restrictions.jumped
-                or venue.foreign or venue.unlent or venue.waits.compared
-                or state.flattening or state.later or state.shadows or state.down or state.portfolios or state.reviews
+                or venue.foreign or venue.waits.unanswered or venue.waits.refused
+                or state.flattening or state.later or state.shadows or state.down or state.reviews
+                or any(portfolio.closing for portfolio in state.portfolios.values())
                 or any(state.owed) or state.resting or state.awaiting or state.brackets
                 or state.unreported()
             )
             and (guards is None or not guards.trails)
             and state.carried == (0, 0)
-            and all(field is None for field in (state.loosening, state.round, venue.buying_power_micro))
+            and state.loosening is None
+            and state.round is None
             and (state.judged is None or isinstance(state.judged, HouseVerdicts))
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
-            and len({state.switch_at(book).day_key < 0 for book in self._books}) == 1
+            and len({state.switch_at(book).day_key < 0 for book in (HOUSE, *state.in_use())}) == 1
             and not addition(state)
             and idle(state)
         )  # fmt: skip
+
+    def _load_agents(self) -> None:
+        """Tell the columns which books are in use, and whose policies are asked."""
+        state, used = self.state, self.state.in_use()
+        for number, (agent, rules) in enumerate(zip(state.agent_columns, state.rules.agents, strict=True)):
+            agent.asked = state.seats[number] not in state.rules.outside
+            agent.always = agent.asked and not rules.scheduled
+            state.book_columns[number + 1].used = number in used
+
+    def _watch(self) -> None:
+        """Tell the columns the books whose alert levels are computed."""
+        self.watched = watched(self.state)
+        self.state.round_plan.watched = len(self.watched)
+        for book, columns in zip(self._books, self.state.book_columns, strict=True):
+            columns.watched = book in self.watched
+
+    def move_limits(self, ts: int) -> None:
+        """At a sample, count a session of mode live, see whether the market is volatile, and renew the limits."""
+        state = self.state
+        if state.rules.live is not None and state.session_ends(ts):
+            state.live_sessions += 1
+        self.show()
+        self.add(watch_regime(state))
+        self.limits.renew(self.limits.terms, remote=self.shell.remote)
+        self._watch()
+        self.limits.load_levels(self.watched)
+        if state.journalled:
+            self.limits.load_records()
 
     def _reducing(self) -> list[Switch]:
         switches = [self.state.switch_at(book) for book in self._books]
@@ -225,6 +259,8 @@ class FoldHost(MarketHost):
         """Whether the columns describe every open order; if so, note the instant from which each can fill. Where one
         was filled in part, the venue fills them all: no bar is late enough for the fold."""
         venue, working = self._venue, self.state.working
+        if self.shell.remote:
+            return not any(work.basket.kind or work.odd or work.again for work in working.values())
         starts = None if venue is None else venue.starts()
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
             if venue is None or any(work.basket.kind or work.odd or work.again for work in working.values()):
@@ -246,6 +282,17 @@ class FoldHost(MarketHost):
         if self.recording and self.sample_log is not None and isinstance(item, MarketSlice):
             self.shell.log.add(item, ())  # the reported fills are of this bar
         return True
+
+    def count_trades(self, item: MarketSlice, fills: bool, crosses: bool) -> None:
+        """Count, for limits over a session, what fills and crosses at the open of a bar."""
+        state = self.state
+        activity, size = state.activity, state.universe.lot_size
+        activity.roll(item.ts_open, state.rules.house_sessions())
+        for orders in state.venue_orders.baskets if fills else ():
+            symbols, _, _, prices, _ = orders.fills()
+            activity.fill(symbols, prices, orders.signed_shares(), size)
+        for cross in state.crosses if crosses else ():
+            activity.cross(int(item.open_nano[cross.symbol]), cross.shares, float(size[cross.symbol]))
 
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.

@@ -95,14 +95,13 @@ class LimitColumns:
         self._bands_of_records = False
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
-        self._foldable = (
-            not state.counting and rules.live is None and rules.regime is None and not rules.outside
-            and not rules.shadows and not any(agent.place for agent in rules.agents)
-        )  # fmt: skip
+        self._foldable = not rules.shadows
+        by_venue = state.venue.buying_power_micro is not None
+        state.limits_move = rules.live is not None or rules.regime is not None or by_venue
         self._plain = self._foldable and (remote or self.terms is not None)
         state.has_notices = rules.notices is not None
         state.plans_in_python = (
-            rules.execution.style != "marketable" or rules.counts_refusals or state.has_notices
+            rules.execution.style != "marketable" or rules.counts_refusals or state.has_notices or by_venue
             or None in self._sets.values()
         )  # fmt: skip
         if self._plain:
@@ -121,7 +120,7 @@ class LimitColumns:
             columns.gross, columns.net = state.rooms[index]
             columns.rooms, columns.heaviest = list(state.buying_rooms[index]), heaviest_of(agent.limits)
             columns.at_limit = state.at_limits[index]
-            columns.least_trade, columns.always = agent.min_trade, not agent.scheduled
+            columns.least_trade = agent.min_trade
             columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
         state.round_plan.heaviest = heaviest_of(rules.house)
         orders = state.venue_orders

@@ -7,12 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from quantd.daemon.runtime.outbound import Wire
 from quantd.trading.events import Busted, Carried, Event, Reloaded, Started, Tick
 from quantd.trading.sessions import DAY_NS
 
 from ..engine import Rules, Shell, State, accounts_of, answer, carry_of, freeze, unfit
 from ..stories import BUST, CARRY, RESTART, THAW
 from ..timeline import is_market
+from ..venue import Far
 from ..world import World, world_of
 from .journal import ACCOUNT, Record
 
@@ -27,6 +29,7 @@ class Drive:
         self.world, self.record = world, record
         self.taken: list[Any] = []
         """The last items of the market."""
+        self.far = Far(world)
         self.shell: Any = self.begin(world.rules)
 
     def begin(self, rules: Rules) -> Any:
@@ -34,7 +37,8 @@ class Drive:
         world = self.world
         shadows = [world.venue(k) for k in range(len(rules.shadows))]
         options: dict[str, Any] = {"interval_ns": world.interval_ns, "log": self.record, "shadows": shadows}
-        return Shell(State(rules), world.venue(), self.ask, **options)
+        options["remote"] = world.far
+        return Shell(State(rules), Wire() if world.far else world.venue(), self.ask, **options)
 
     def ask(self, question: Any) -> Any:
         return answer(self.world.policies[question.policy], question)
@@ -51,12 +55,20 @@ class Drive:
     def take(self, items: list[Any]) -> None:
         """Give an engine consecutive items of the market, in one call where the world does."""
         self.taken = [*self.taken, *items][-HISTORY:]
-        if self.world.together:
+        if self.world.together and not self.world.far:
             self.shell.take_all(items)
             self.note_fold()
             return
         for item in items:
             self.shell.take(item)
+            if self.world.far:
+                self.hear(item)
+        self.note_fold()
+
+    def hear(self, item: Any) -> None:
+        """Give a venue across a network an item and the requests so far; step what it reports."""
+        for news in [*self.far.moved(item), *self.far.answers(self.shell.outgoing())]:
+            self.shell.run(news)
 
     def note_fold(self) -> None:
         """Note what the fold took, where the engine has one."""
@@ -83,6 +95,8 @@ class Drive:
 
     def event(self, event: Event) -> None:
         self.shell.run(event)
+        if self.world.far:
+            self.hear(event)
         if type(event) is Reloaded:
             self.world.rules = self.shell.state.rules
 

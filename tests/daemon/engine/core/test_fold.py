@@ -8,21 +8,30 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.core.gate_sets import gate_set
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.parents import Execution
-from quantd.daemon.engine.state.settings import Notices
+from quantd.daemon.engine.state.settings import MarketRegime, Notices
 from quantd.daemon.engine.state.snapshot import in_force
+from quantd.daemon.policies.loading import answer
+from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.step_log import SampleLog
 from quantd.daemon.runtime.timeline import sample_ticks
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
-from quantd.trading.effects import Planned
-from quantd.trading.events import Reloaded, Tick
+from quantd.trading.effects import Ask, Planned
+from quantd.trading.events import Decided, Reloaded, Tick
+from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
+from quantd.trading.orders import OrderBasket
+from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Noted, View
-from tests.support.engine import START, Plain, block
+from tests.support.engine import START, Plain, World, block
 from tests.support.fold import (
     DAYS,
     LIMITS,
@@ -215,6 +224,74 @@ def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every
     assert steps[0].filled == steps[1].filled
     assert taken.bars > taken.of_bars / 20
     assert taken.rounds > 1
+
+
+CASH = 100_000 * MICRO
+MOVING = {
+    "a cap in money and a ramp": (PLAIN, {"live": Allowance(CASH // 2, ramp_days=40, ramp_from=0.2)}),
+    "the largest order": (PLAIN, {"live": Allowance(order_micro=CASH // 20)}),
+    "orders of a day": (PLAIN, {"live": Allowance(orders_per_day=2)}),
+    "a volatile market": (PLAIN, {"regime": MarketRegime(0.1, 0.4, lookback=10)}),
+    "turnover of a session": (override(PLAIN, max_turnover=0.05), {}),
+    "an agent outside": (PLAIN, {"outside": (1,), "seats": ("a", "b")}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MOVING)
+def test_limits_that_move_or_count_and_agents_outside_are_those_of_the_engine(name: str) -> None:
+    """The fold takes all bars and samples of mode live, of a regime, of a limit that counts, and beside agents that are
+    never asked."""
+    limits, rules = MOVING[name]
+    market = world(5, agents=2, limits=limits)
+    market.rules = replace(market.rules, **rules)
+    steps = Steps(), Steps(rows_only=True)
+    taken = both(market, 3, steps)
+    assert taken.bars > 0.9 * taken.of_bars
+    plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
+    cut = {reason for plan in plans for reason in plan.reason}
+    wanted = {
+        "a cap in money and a ramp": {Reason.ACCOUNT_NOTIONAL, Reason.RAMP},
+        "the largest order": {Reason.ORDER_NOTIONAL},
+        "orders of a day": {Reason.ORDERS_PER_DAY},
+        "a volatile market": {Reason.VOLATILE},
+        "turnover of a session": {Reason.TURNOVER},
+    }
+    assert cut & wanted.get(name, cut), "the limit cuts"
+
+
+def far(market: World, log: Steps, *, stepping: bool) -> tuple[Shell, int]:
+    """A run at a venue across a network, whose reports come a bar late; the bars taken while an order was open."""
+
+    def ask(question: Ask) -> Decided:
+        return answer(market.policies[question.policy], question)
+
+    shell = Shell(State(market.rules), Wire(), ask, interval_ns=DAY_NS, log=log, remote=True)
+    shell.stepping = stepping
+    venue, late, beside = Paper(market.universe, market.costs), list[BrokerNews](), 0
+    for item in decided_every(list(market.items()), 3, len(market.rules.agents)):
+        shell.take(item)
+        if isinstance(item, MarketSlice):
+            beside += bool(shell.state.working)
+            for news in late:
+                shell.run(news)
+            late = list(venue.on_slice(item))
+        for request in shell.outgoing():
+            if isinstance(request, OrderBasket):
+                for news in venue.submit(request):
+                    shell.run(news)
+    return shell, beside
+
+
+@pytest.mark.long
+def test_bars_beside_orders_across_a_network_are_those_of_the_engine() -> None:
+    market = world(2, agents=2, limits=PLAIN)
+    steps = Steps(), Steps()
+    (single, _), (folded, beside) = (far(market, log, stepping=log is steps[0]) for log in steps)
+    assert_same_steps(*steps)
+    assert_same(single, folded)
+    assert beside > 50
+    assert folded.bars[0] > 0.9 * sum(folded.bars)
 
 
 @pytest.mark.long
