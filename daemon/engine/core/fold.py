@@ -468,7 +468,7 @@ class Core:
         # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
         also_asks: bool = self.journalled and len(questions) > 0
         by_python: bool = self.plans_in_python or not self.returns_known
-        if rests and (by_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, ts)):
+        if rests and (by_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, self.now)):
             self.host.finish_tick(tick)
             return True
         if not questions:
@@ -476,7 +476,7 @@ class Core:
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None  # answers known in advance
         usable: bool = ahead is not None and not by_python
-        if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(ts, ts, 0):
+        if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(self.now, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
             return True
@@ -491,7 +491,7 @@ class Core:
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False
-        if not self._execute(self.sample, self.sample, 0):  # 0: the decision itself, no follow-up
+        if not self._execute(self.now, self.sample, 0):  # 0: the decision itself, no follow-up
             return False
         self.rounds_taken += 1
         if self.journalled:

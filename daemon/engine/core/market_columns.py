@@ -108,9 +108,8 @@ class Market:
         if not tick.sample or tick.jobs or tick.cash_rate is not None:
             return False
         bars: BlockColumns = self.bars
-        row: int = self.row
         ts: int = tick.ts
-        return bars.ts_event[row] <= ts and bars.ts_seen[row] <= ts
+        return bars.ts_event[self.row] <= ts
 
     def completes(self, tick: Any) -> bool:
         """Whether the bar has every symbol, and is the last one of the date of the sample `tick`."""
