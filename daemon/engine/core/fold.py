@@ -28,7 +28,8 @@ Check, then write
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
     cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, bars and series that
-    a policy reads, and a bar at which an order does not fill whole are calls of `host`, after which the fold goes on.
+    a policy reads, limits that move, trades that a limit counts, and a bar at which an order does not fill whole are
+    calls of `host`, after which the fold goes on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
@@ -49,13 +50,7 @@ from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.order_columns import Crosses, FollowUp, Orders, Request, write_ends
 from quantd.daemon.engine.core.questions import Questions, take_ahead, take_answers
 from quantd.daemon.engine.core.round_plan import FOR_PYTHON, NO_REQUEST, RAISES_LEVEL, Plan
-from quantd.daemon.engine.core.sample_columns import (
-    KEPT_SAMPLES,
-    KNOWN_SAMPLES,
-    RECORD_SAMPLES,
-    ROOM,
-    SampleColumns,
-)
+from quantd.daemon.engine.core.sample_columns import KEPT_SAMPLES, KNOWN_SAMPLES, RECORD_SAMPLES, ROOM, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
 from quantd.daemon.engine.core.venue_orders import VenueOrders
 from quantd.trading.history.rings import History, Ring
@@ -210,8 +205,6 @@ class Core:
             if crossing or not self.host.fill_at_venue(item):
                 return False
             bars = market.bars if block is market.block else self.host.columns_of(block, row)
-        if self.journalled:
-            records = self.records
         if market.waiting:  # the last bar had no sample
             self.host.keep_closes()
         if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
@@ -221,6 +214,7 @@ class Core:
             self.host.count_trades(item, fills, crossing)
         if fills:
             if self.journalled:
+                records = self.records
                 records.note_fills(orders.baskets, ts_open)
             orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)
         if crossing:
@@ -230,8 +224,8 @@ class Core:
         if filling or crossing:
             take_lots(self.book_columns)
         self._take_closes(bars, row)
-        if not ((self.exiting or self.guarded) and self._take_exits()) and self.journalled:
-            records.record(item)
+        if not ((self.exiting or self.guarded) and self._take_exits()):
+            self._record(item)
         return True
 
     def _take_closes(self, bars: BlockColumns, row: int) -> None:
@@ -281,15 +275,14 @@ class Core:
         if not self.folding and not self.host.load():
             return False
         orders: VenueOrders = self.venue_orders
-        filling: bool = len(orders.baskets) > 0 and not orders.remote
-        if tick.opened and filling and not self.host.fill_at_venue(tick):
+        if tick.opened and len(orders.baskets) > 0 and not orders.remote and not self.host.fill_at_venue(tick):
             return False  # orders may fill at opens of bars in progress
         if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
         if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
             return False
         if self.warming:
-            self._take_warm_up(tick)
+            self._extend(tick)
             self._record(tick)
             return True
         if not self._take_sample(tick):
@@ -305,9 +298,8 @@ class Core:
 
     def _record(self, item: Any) -> None:
         """Record an item of the market with its effects, if a log reads them."""
-        records: StepRecords
         if self.journalled:
-            records = self.records
+            records: StepRecords = self.records
             records.record(item)
 
     def _record_sample(self, ts: int) -> None:
@@ -324,8 +316,8 @@ class Core:
             return False
         return not self.exiting or all_ordered(self.fold_agents, now)
 
-    def _take_warm_up(self, tick: Any) -> None:
-        """Append a sample before the start of trading."""
+    def _extend(self, tick: Any) -> None:
+        """Append a sample to the history, and move the clocks: all of a sample before the start of trading."""
         market: Market = self.market_columns
         ts: int = tick.ts
         self._append(tick, market.row)
@@ -363,10 +355,7 @@ class Core:
             if news == TRIPS:
                 return False
             crossing = crossing or news == CROSSES
-        self._append(tick, row)
-        market.take_prices()
-        if market.ends_session(ts, self.volume_ring, self.volume_count, self.host):
-            self.volume_count += 1
+        self._extend(tick)
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             if columns.used:
@@ -374,14 +363,11 @@ class Core:
         note_sample(self.agent_columns, self.book_columns, market.px_view, float(self.equities[0]) / 1e6)
         samples: SampleColumns = self.sample_columns
         if samples.recording:
-            columns = self.book_columns[0]
             cash: int = self.fold_ledger.house.cash_micro
-            samples.add(tick, ts, key, row, self.equities, cash, columns.marks.high_water, columns.held)
-        market.waiting = False
-        self.sample, self.sample_key, self.fold_ts, self.fold_ticked = ts, key, ts, ts
+            samples.add(tick, ts, key, row, self.equities, cash, house.marks.high_water, house.held)
+        self.sample, self.sample_key = ts, key
         self.sample_no += 1
         self.samples_taken += 1
-        self.now = max(self.now, ts)
         if len(self.orders_at) > KEPT_SAMPLES:
             self.host.forget_orders()
         if self.cooling:
@@ -425,8 +411,7 @@ class Core:
             for book in range(len(self.book_columns)):
                 columns = self.book_columns[book]
                 settled = settled and (not columns.watched or columns.keeps_realised())
-            if not settled and self.host.realised():
-                crossing = True
+            crossing = crossing or (not settled and self.host.realised())
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             crossing = crossing or (columns.watched and not columns.keeps_levels(plan.holdings, market.px_view, ring))
@@ -476,7 +461,8 @@ class Core:
         self.round_no += 1
         ahead: Any = self.answers_ahead.pop(ts, None) if self.answers_ahead else None  # answers known in advance
         usable: bool = ahead is not None and not by_python
-        if usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions) and self._execute(self.now, ts, 0):
+        usable = usable and take_ahead(self.agent_columns, self.fold_agents, ahead, questions)
+        if usable and self._execute(self.now, ts, 0):
             self.host.note_ahead(ahead)
             self.rounds_taken += 1
             return True

@@ -283,17 +283,6 @@ class FoldHost(MarketHost):
             self.shell.log.add(item, ())  # the reported fills are of this bar
         return True
 
-    def count_trades(self, item: MarketSlice, fills: bool, crosses: bool) -> None:
-        """Count, for limits over a session, what fills and crosses at the open of a bar."""
-        state = self.state
-        activity, size = state.activity, state.universe.lot_size
-        activity.roll(item.ts_open, state.rules.house_sessions())
-        for orders in state.venue_orders.baskets if fills else ():
-            symbols, _, _, prices, _ = orders.fills()
-            activity.fill(symbols, prices, orders.signed_shares(), size)
-        for cross in state.crosses if crosses else ():
-            activity.cross(int(item.open_nano[cross.symbol]), cross.shares, float(size[cross.symbol]))
-
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
 

@@ -65,6 +65,17 @@ class MarketHost:
         del pending[market.key]
         columns.block, columns.bars, columns.row, columns.waiting = market.block, bars, row, True
 
+    def count_trades(self, item: MarketSlice, fills: bool, crosses: bool) -> None:
+        """Count, for limits over a session, what fills and crosses at the open of a bar."""
+        state = self.state
+        activity, size = state.activity, state.universe.lot_size
+        activity.roll(item.ts_open, state.rules.house_sessions())
+        for orders in state.venue_orders.baskets if fills else ():
+            symbols, _, _, prices, _ = orders.fills()
+            activity.fill(symbols, prices, orders.signed_shares(), size)
+        for cross in state.crosses if crosses else ():
+            activity.cross(int(item.open_nano[cross.symbol]), cross.shares, float(size[cross.symbol]))
+
     def columns_of(self, block: Block, row: int) -> BlockColumns:
         """The columns of `block`, consecutive bars of a recorded market, for bars from `row` on."""
         if self.state.bars_moved and not all(block.full[row:]):
