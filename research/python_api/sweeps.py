@@ -64,8 +64,6 @@ class SweepResult(Sweep):
         return str(self)
 
 
-# Long because what is swept (a file, a name, a function of the caller) and where (here, in processes, in a cluster)
-# decide together how a point is run.
 def sweep(
     what: object,
     over: Mapping[str, Iterable[object]],
