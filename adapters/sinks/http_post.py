@@ -8,14 +8,16 @@ addresses contain the secret.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from quantd.adapters.listener import is_loopback
+from quantd.adapters.pace import retry_after_s
 from quantd.adapters.proxies import ProxyWrong, proxy_of, through
-from quantd.adapters.sinks.sink import SinkError
+from quantd.adapters.sinks.sink import LONGEST_WAIT_S, SinkError
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, StreamReader
@@ -83,6 +85,14 @@ class Answer:
         the address or the load."""
         return self.status >= 400 and self.status not in OF_EVERY_ALERT and "Retry-After" not in self.headers
 
+    def require_success(self, *, pages: bool = False) -> None:
+        """Raise SinkError for an unsuccessful status, and for a page in place of an answer unless `pages` are one."""
+        if self.good and self.page and not pages:
+            raise SinkError(PAGE)
+        if not self.good:
+            wait_s = retry_after_s(self.headers, LONGEST_WAIT_S)
+            raise SinkError(f"the receiver answers {self.status}", wait_s, refused=self.refused)
+
 
 class HttpPost:
     """Posts alerts to one receiver over HTTP connections that stay open."""
@@ -93,26 +103,17 @@ class HttpPost:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post `body` and return the answer. Raises SinkError if there is no answer; its text contains no address."""
-        import aiohttp
         from yarl import URL
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        try:
+        with _failures(url, f"no answer within {self._timeout_s:g} s"):
             async with (
                 asyncio.timeout(self._timeout_s),
                 # a redirect is refused: it could lead to an address without encryption
-                self._session.post(
+                self._opened().post(
                     URL(url), data=body, headers=headers, allow_redirects=False, proxy=proxy_of(url)
                 ) as answer,
             ):
                 return Answer(answer.status, answer.headers, await _first_bytes(answer.content))
-        except TimeoutError:
-            raise SinkError(f"no answer within {self._timeout_s:g} s") from None
-        except ProxyWrong as wrong:
-            raise SinkError(str(wrong)) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
 
     async def lines(self, url: str, headers: Mapping[str, str], quiet_s: float) -> AsyncIterator[bytes]:
         """Yield the lines of an answer to GET that goes on. Raises SinkError without an answer, for an unsuccessful
@@ -120,31 +121,45 @@ class HttpPost:
         import aiohttp
         from yarl import URL
 
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout_s, sock_read=quiet_s)
-        try:
-            async with self._session.get(
+        with _failures(url, f"no line within {quiet_s:g} s"):
+            async with self._opened().get(
                 URL(url), headers=headers, allow_redirects=False, proxy=proxy_of(url), timeout=limits,
                 read_bufsize=LINE_BYTES,
             ) as answer:  # fmt: skip
                 if answer.status != 200:
                     raise SinkError(f"the receiver answers {answer.status}")
-                while line := await answer.content.readline():
-                    yield line
-        except TimeoutError:
-            raise SinkError(f"no line within {quiet_s:g} s") from None
-        except ProxyWrong as wrong:
-            raise SinkError(str(wrong)) from None
-        except ValueError:
-            raise SinkError("the receiver sends a line that is too long") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
+                try:
+                    while line := await answer.content.readline():
+                        yield line
+                except ValueError:
+                    raise SinkError("the receiver sends a line that is too long") from None
+
+    def _opened(self) -> "ClientSession":
+        import aiohttp
+
+        self._session = self._session or aiohttp.ClientSession()
+        return self._session
 
     async def close(self) -> None:
         """Close the session and its connections, if a request has opened one."""
         if self._session is not None:
             await self._session.close()
+
+
+@contextmanager
+def _failures(url: str, late: str) -> Iterator[None]:
+    """Raise SinkError for a request without an answer; `late` is its text after a time-out."""
+    import aiohttp
+
+    try:
+        yield
+    except TimeoutError:
+        raise SinkError(late) from None
+    except ProxyWrong as wrong:
+        raise SinkError(str(wrong)) from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise SinkError(f"the receiver cannot be reached{through(url)} ({type(error).__name__})") from None
 
 
 async def _first_bytes(content: "StreamReader") -> bytes:

@@ -15,10 +15,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from quantd.adapters.bus.payloads import Alert
-from quantd.adapters.pace import retry_after_s
 from quantd.adapters.sinks.alert_text import body, shortened, title
-from quantd.adapters.sinks.http_post import PAGE, HttpPost, check_address, check_page
-from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
+from quantd.adapters.sinks.http_post import HttpPost, check_address, check_page
+from quantd.adapters.sinks.sink import Sink, SinkError
 from quantd.trading.effects import Level
 
 BODY_BYTES: Final = 4_000
@@ -100,8 +99,7 @@ class Ntfy:
     async def say(self, text: str) -> None:
         """Publish a text of the daemon, such as what became of a press. Raises SinkError."""
         answer = await self._http.post(self._url, shortened(text, BODY_BYTES, "utf-8").encode(), self._login)
-        if not answer.good:
-            raise SinkError(f"the receiver answers {answer.status}")
+        answer.require_success(pages=True)
 
     def _actions(self, alert: Alert) -> dict[str, str]:
         """The headers of the buttons and of the page; a login would be readable by all who follow the topic."""
@@ -130,11 +128,7 @@ class Ntfy:
         } | self._actions(alert)
         text = shortened(body(alert), BODY_BYTES, "utf-8")
         answer = await self._http.post(self._url, text.encode(), headers | self._login)
-        if answer.good and answer.page:
-            raise SinkError(PAGE)
-        if not answer.good:
-            wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
-            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
+        answer.require_success()
 
     async def close(self) -> None:
         await self._http.close()

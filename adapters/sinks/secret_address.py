@@ -5,9 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from quantd.adapters.pace import retry_after_s
-from quantd.adapters.sinks.http_post import PAGE, HttpPost, check_address
-from quantd.adapters.sinks.sink import LONGEST_WAIT_S, SinkError
+from quantd.adapters.sinks.http_post import HttpPost, check_address
+from quantd.adapters.sinks.sink import SinkError
 
 HEADERS: Final = {"Content-Type": "application/json"}
 
@@ -34,11 +33,7 @@ class SecretAddress:
         except ValueError:
             raise SinkError(f"the secret {self._name} is not the https address of a webhook; copy it again") from None
         answer = await self._http.post(self._address, msgspec.json.encode(document), HEADERS)
-        if answer.good and answer.page:
-            raise SinkError(PAGE)
-        if not answer.good:
-            wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
-            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
+        answer.require_success()
 
     async def close(self) -> None:
         await self._http.close()

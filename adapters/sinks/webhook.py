@@ -9,9 +9,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from quantd.adapters.bus.payloads import Alert
-from quantd.adapters.pace import retry_after_s
 from quantd.adapters.sinks.http_post import HttpPost, check_address
-from quantd.adapters.sinks.sink import LONGEST_WAIT_S, Sink, SinkError
+from quantd.adapters.sinks.sink import Sink
 
 SIGNATURE: Final = "X-Quantd-Signature"
 """Header with "sha256=" and the hexadecimal HMAC-SHA256 of the body."""
@@ -45,9 +44,7 @@ class Webhook:
         signature = hmac.new(self._key, body, hashlib.sha256).hexdigest()
         headers = {"Content-Type": "application/json", SIGNATURE: f"sha256={signature}"}
         answer = await self._http.post(self._url, body, headers)
-        if not answer.good:
-            wait_s = retry_after_s(answer.headers, LONGEST_WAIT_S)
-            raise SinkError(f"the receiver answers {answer.status}", wait_s, refused=answer.refused)
+        answer.require_success(pages=True)
 
     async def close(self) -> None:
         await self._http.close()
