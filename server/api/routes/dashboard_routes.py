@@ -66,55 +66,21 @@ UPLOT: Final = Path(__file__).parents[3] / "daemon" / "views" / "report" / "vend
 FILES: Final = "/dashboard"
 """URL path below which the files of the page are served."""
 
-SCRIPT, STYLE = "text/javascript", "text/css"
-MANIFEST, ICON = "application/manifest+json", "image/svg+xml"
+SCRIPT: Final = "text/javascript"
+TYPES: Final = {
+    ".js": SCRIPT, ".mjs": SCRIPT, ".css": "text/css", ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}  # fmt: skip
+"""Ending of a file's name -> its content type."""
+
+
+def _served(folder: Path) -> dict[str, str]:
+    """Return name -> content type of the files of a folder that the page may load; others are not served."""
+    return {path.name: TYPES[path.suffix] for path in sorted(folder.iterdir()) if path.suffix in TYPES}
+
 
 FOLDERS: Final[dict[Path, dict[str, str]]] = {
-    FOLDER: {
-        "dashboard.css": STYLE,
-        "icon.svg": ICON,
-        "quantd.webmanifest": MANIFEST,
-        "dashboard.js": SCRIPT,
-        "acts.js": SCRIPT,
-        "agents.js": SCRIPT,
-        "daemon.js": SCRIPT,
-        "daemons.js": SCRIPT,
-        "reviews.js": SCRIPT,
-        "figures.js": SCRIPT,
-        "link.js": SCRIPT,
-        "portfolios.js": SCRIPT,
-        "reads.js": SCRIPT,
-        "research.js": SCRIPT,
-        "risk.js": SCRIPT,
-        "standing.js": SCRIPT,
-        "system.js": SCRIPT,
-        "incidents.js": SCRIPT,
-        "market.js": SCRIPT,
-        "now.js": SCRIPT,
-        "order.js": SCRIPT,
-        "orders.js": SCRIPT,
-    },
-    FOLDER / "panels": {
-        "address.js": SCRIPT,
-        "calendar.js": SCRIPT,
-        "chart.js": SCRIPT,
-        "curve.js": SCRIPT,
-        "device.js": SCRIPT,
-        "export.js": SCRIPT,
-        "fleet.js": SCRIPT,
-        "halts.js": SCRIPT,
-        "indicators.js": SCRIPT,
-        "lab.js": SCRIPT,
-        "pages.js": SCRIPT,
-        "parts.js": SCRIPT,
-        "period.js": SCRIPT,
-        "settings.js": SCRIPT,
-        "terms.js": SCRIPT,
-        "what_if.js": SCRIPT,
-        "why.js": SCRIPT,
-    },
-    FOLDER / "vendor": {"htm-preact-standalone.mjs": SCRIPT, "lightweight-charts.mjs": SCRIPT},
-    UPLOT: {"uPlot.iife.min.js": SCRIPT, "uPlot.min.css": STYLE},
+    folder: _served(folder) for folder in (FOLDER, FOLDER / "panels", FOLDER / "vendor", UPLOT)
 }
 """Folder -> names of its files that the page loads -> content type."""
 
