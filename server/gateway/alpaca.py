@@ -38,7 +38,7 @@ from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.equity_history import history_of
 from quantd.server.gateway.feed import Feed
-from quantd.server.gateway.refusals import figures, largest
+from quantd.server.gateway.refusals import figures, instead, largest
 from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_data import VendorData
 from quantd.server.gateway.vendor_form import (
@@ -74,16 +74,6 @@ PRICES: Final = {
     "market": (), "limit": ("limit_price",), "stop": ("stop_price",), "stop_limit": ("stop_price", "limit_price")
 }  # fmt: skip
 """Type of an order -> its prices."""
-
-INSTEAD: Final = {
-    "trailing_stop": "send a stop order, and replace its stop_price as the price moves",
-    "ioc": "send a day order, and cancel what is not filled",
-    "fok": "send a day order, and cancel what is not filled",
-    "opg": "send a day order while the market is closed",
-    "cls": "send a day order before the close",
-    "oco": "send a stop order, and take profit by closing the position at the market, which ends the stop order",
-}  # fmt: skip
-"""Type, time in force or class of an order that is not supported -> what to send instead."""
 
 REPLACED: Final = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
 """Fields of an order that can be replaced."""
@@ -567,11 +557,6 @@ async def body_of(request: web.Request) -> dict[str, Any]:
         return decoded(await request.read(), dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
         raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
-
-
-def instead(asked: str) -> str:
-    """The end of a refusal of a type, time in force or class: what to send instead, if that is known."""
-    return f"; {INSTEAD[asked]}" if asked in INSTEAD else ""
 
 
 def exits_of(given: dict[str, Any]) -> tuple[int, ...]:

@@ -21,6 +21,21 @@ from quantd.trading.orders import Wish
 REASONS: Final = {int(reason): key for reason, key in LIMIT_OF.items()}
 """Reason code -> the limit's key; other causes of a cut have none."""
 
+INSTEAD: Final = {
+    "trailing_stop": "send a stop order, and replace its stop_price as the price moves",
+    "ioc": "send a day order, and cancel what is not filled",
+    "fok": "send a day order, and cancel what is not filled",
+    "opg": "send a day order while the market is closed",
+    "cls": "send a day order before the close",
+    "oco": "send a stop order, and take profit by closing the position at the market, which ends the stop order",
+}  # fmt: skip
+"""Type, time in force or class of an order that is not supported -> what to send instead."""
+
+
+def instead(asked: str) -> str:
+    """The end of a refusal of a type, time in force or class: what to send instead, if that is known."""
+    return f"; {INSTEAD[asked]}" if asked in INSTEAD else ""
+
 
 def cuts(effects: Sequence[Effect], wish: Wish) -> list[tuple[int, LotCut]]:
     """(agent, or -1 for the account, cut) of the plan of a refused order."""
