@@ -60,14 +60,22 @@ class VenueOrders:
         self.sent += orders.rows
 
     def last(self, now: int) -> bool:
-        """Whether every open order waits for fills, and none has expired at the instant `now` (ns)."""
+        """Whether every open order waits for fills, and none ends by the instant `now` (ns)."""
         for place in range(len(self.baskets)):
             orders: Orders = self.baskets[place]
             ends: Ints = orders.end
             states: Ints = orders.state
             for k in range(orders.rows):
-                if states[k] < FILLED and (states[k] > PARTIAL or ends[k] < now):
+                if states[k] < FILLED and (states[k] > PARTIAL or ends[k] <= now):
                     return False
+        return True
+
+    def sent_at(self, now: int) -> bool:
+        """Whether every open order was sent at the instant `now` (ns)."""
+        for place in range(len(self.baskets)):
+            orders: Orders = self.baskets[place]
+            if orders.ts != now:
+                return False
         return True
 
     def busy(self, number: int) -> bool:
