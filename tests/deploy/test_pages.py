@@ -29,7 +29,7 @@ def named(text: str) -> list[Path]:
 
 @pytest.mark.requirement("R-229")
 def test_each_item_of_the_readiness_checklist_has_evidence_that_is_there() -> None:
-    checklist = rows("readiness.md", "item")
+    checklist = rows("machines.md", "item")
     assert [row[0].strip("| ") for row in checklist] == list(ITEMS)
     for row in checklist:
         places = named(row[1])

@@ -532,10 +532,8 @@ class Core:
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
         plan.open, plan.closing, plan.resting = len(orders.baskets) > 0, False, used > 0
-        if self.crosses.count > 0 or len(self.crosses.further) > 0:
+        if self.crosses.count > 0 or len(self.crosses.further) > 0 or (plan.open and not orders.whole):
             return False
-        if plan.open and not (orders.whole and (len(self.agent_columns) == 1 or orders.sent_at(ts))):
-            return False  # an older order of another book may be in the way: Python withdraws it
         if plan.open:
             orders.reserve(self.book_columns, self.market_columns, self.house_fee)
         status: int = plan.make(ts, self.fold_history.synchronous)

@@ -70,14 +70,6 @@ class VenueOrders:
                     return False
         return True
 
-    def sent_at(self, now: int) -> bool:
-        """Whether every open order was sent at the instant `now` (ns)."""
-        for place in range(len(self.baskets)):
-            orders: Orders = self.baskets[place]
-            if orders.ts != now:
-                return False
-        return True
-
     def busy(self, number: int) -> bool:
         """Whether the agent with this number has lots in an open basket of orders."""
         for place in range(len(self.baskets)):

@@ -29,7 +29,7 @@ from quantd.daemon.engine.planning.pauses import pausing
 from quantd.daemon.engine.planning.price_limits import within_limits
 from quantd.daemon.engine.planning.rests import (
     NO_INTENT,
-    none_in_way,
+    none_rest,
     own_caps,
     own_ends,
     passed_of,
@@ -145,7 +145,7 @@ def plan(
     effects: list[Effect] = []
     if state.parents and lots is None:
         effects.extend(give_up(state, [parent for parent in state.parents if parent.agent in answers], "decided anew"))
-    if state.protection.stops or state.protection.postponed or not none_in_way(state):
+    if state.protection.stops or state.protection.postponed or not none_rest(state):
         settings = Postponed([], dict(answers), sample, used, flatten, by_hand=by_hand, intent=intent)
         lots, cancels, postponed = _after_stops(state, settings, lots, child)
         effects.extend(cancels)
@@ -221,7 +221,7 @@ def _after_stops(
         for agent, weights in answers.items()
     }
     blocked_columns, effects = cancel_conflicts(state, changes, settings.by_hand)
-    if not none_in_way(state):
+    if not none_rest(state):
         of_book = lots is not None and child is None  # else `hold_back` withdraws the rests of the book
         in_way, withdrawn = withdraw_in_way(state, changes, settings.intent.wishes, of_book=of_book)
         blocked_columns, effects = sorted({*blocked_columns, *in_way}), [*effects, *withdrawn]
@@ -286,7 +286,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
         out = None
     if out is not None:
         state.orders_at[sample] = n
-        _record_sent(state, out, [p.agent for p in parts], surviving, order.intent)
+        _record_sent(state, out, [p.agent for p in parts], surviving)
     effects: list[Effect] = [
         Planned(
             sample=sample,
@@ -479,15 +479,14 @@ def progress(state: State, parent: Parent, reason: str) -> Worked:
     )
 
 
-def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots, intent: Intent) -> None:
+def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
     """Record a basket of orders as working, with the agents' lots of each row (order)."""
     shares = _shares_by_row(out, agents, surviving)
     state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
     for agent in agents:
         agent_orders = sum(1 for row_shares in shares for who, _ in row_shares if who == agent)
         state.activity.send(agent, state.now, agent_orders, state.rules.agents[agent].limits)
-    priced = [wish.symbol for wish in intent.wishes if wish.limit_nano]
-    state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents), priced)
+    state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents))
     spend(state, out)
 
 

@@ -14,10 +14,7 @@ Books do not meet. Two orders of one account that could trade with each other ar
 second, and a program could so keep its neighbours from selling. So decisions, exits, and orders that reduce a position
 first withdraw the rests of all books that they would meet at their worst price (`opposite_rests`). An order from
 outside that adds, or has a price of its own, is refused where it would meet a rest (`meeting`): its sender knows best
-what to do. The mark says too little about who rests: the venue has a newer price. So an order with its sender's own
-price counts as long as it is open. An order with the worst price of a plan fills at once: it counts until the venue
-has accepted it, because a later order may overtake it, and again if the next mark finds it open. The first is waited
-for, and not withdrawn. An exit of another book is never withdrawn.
+what to do. An order at the market that is in flight when a later one comes is not looked at: it fills at once.
 
 Rejected: to cross the order with the rest inside both prices: the rest is at the venue, and may fill there meanwhile.
 To weigh rests at every price that they may fill at. No number of lots is safe at every price, and the gate of
@@ -109,22 +106,18 @@ def own_ends(state: State, ends: list[int], wishes: Sequence[Wish]) -> list[int]
 
 
 def opposite_rests(state: State, symbol: int, lots: float, worst_nano: int) -> list[tuple[Working, int]]:
-    """(basket, row) of each open order, of any book, that may rest where an order for signed `lots` at a worst price
-    would meet it: one with its sender's own price, that a later mark has found open, or that is on its way."""
+    """(basket, row) of each rest, of any book, that an order for signed `lots` at a worst price would meet: an order at
+    a price of its own that the market has not passed."""
+    mark = int(state.marks_nano[symbol])
     return [
         (work, row)
         for work in state.working.values()
+        if work.cause
         for row in dict.fromkeys(row for row, _, _ in work.open_shares())
-        if work.symbol[row] == symbol and work.lots[row] * lots < 0
-        if _may_rest(state, work, row) or work.state[row] == OrderState.SENT
-        if (work.worst_nano[row] <= worst_nano if lots > 0 else work.worst_nano[row] >= worst_nano)
+        if work.basket.sym[row] == symbol and work.lots[row] * lots < 0
+        for price in (work.worst_nano[row],)
+        if (mark <= price <= worst_nano if lots > 0 else worst_nano <= price <= mark)
     ]
-
-
-def _may_rest(state: State, work: Working, row: int) -> bool:
-    """Whether an open order has its sender's own price, or a later mark has found it open."""
-    symbol = int(work.symbol[row])
-    return bool(work.cause and symbol in work.priced) or work.ts < int(state.mark_ts[symbol])
 
 
 def meeting(state: State, book: int, wish: Wish, worst_nano: int) -> str:
@@ -138,9 +131,7 @@ def meeting(state: State, book: int, wish: Wish, worst_nano: int) -> str:
     met = opposite_rests(state, wish.symbol, wish.lots, worst_nano)
     if not met:
         return ""
-    work, row = next((rest for rest in met if _may_rest(state, *rest)), met[0])
-    if not _may_rest(state, work, row):
-        return "an opposite order of the account is on its way to the venue; send it again afterwards"
+    work, row = met[0]
     name, lots, price = state.universe.symbols[wish.symbol], work.lots[row], price_text(work.worst_nano[row])
     size = quantity_text(abs(lots) - work.filled[row], state.universe.lot_nano[wish.symbol])
     whose = "this book" if work.shares_of(row)[0][0] == book else "another book of the account"
@@ -161,25 +152,15 @@ def _withdraw_met(
     limits, held = state.rules.agents[book].limits, state.lots(book)
     worst = worst_nano(market_context(state), change, limits, held)
     met = [
-        (work, row)
+        rest
         for symbol in change.nonzero()[0].tolist()
         if symbol not in priced and not (reducing and change[symbol] * held[symbol] >= 0.0)
-        for work, row in opposite_rests(state, symbol, change[symbol], worst[symbol])
-        if work.cause or not _stays(state, book, work, row)
+        for rest in opposite_rests(state, symbol, change[symbol], worst[symbol])
     ]
     cancels: list[Effect] = [
-        work.cancel(row, state.now)
-        for work, row in met
-        if work.state[row] != OrderState.CANCELLING and _may_rest(state, work, row)
+        work.cancel(row, state.now) for work, row in met if work.state[row] != OrderState.CANCELLING
     ]
     return [work.basket.sym[row] for work, row in met], cancels
-
-
-def _stays(state: State, book: int, work: Working, row: int) -> bool:
-    """Whether an order of a decision is no other book's to withdraw: an exit, or one of the `book` itself, which plans
-    its open orders in `targets.hold_back`."""
-    symbol, owners = int(work.symbol[row]), [agent for agent, _ in work.shares_of(row)]
-    return book in owners or any(symbol in state.agents[agent].exits for agent in owners)
 
 
 def withdraw_in_way(
@@ -219,17 +200,13 @@ def withdraw_in_way(
 
 
 def rests_going(state: State, symbols: Sequence[int]) -> bool:
-    """Whether an order in one of these columns is on its way to the venue, or is being cancelled."""
+    """Whether a rest in one of these columns is being cancelled and has not ended."""
     return any(
-        work.basket.sym[row] in symbols and work.state[row] in (OrderState.SENT, OrderState.CANCELLING)
+        work.basket.sym[row] in symbols and work.state[row] == OrderState.CANCELLING
         for work in state.working.values()
+        if work.cause
         for row, _, _ in work.open_shares()
     )
-
-
-def none_in_way(state: State) -> bool:
-    """Whether no open order is of a proposal or older than this instant, and no stop order waits."""
-    return not any(work.cause or work.ts < state.now for work in state.working.values()) and not any(state.held_stops())
 
 
 def none_rest(state: State) -> bool:
