@@ -23,8 +23,8 @@ from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.causes import OF_CODE
 from quantd.daemon.engine.state.proposal_log import SymbolVerdict, own_effects
-from quantd.daemon.runtime.receipt import KEY_FILE, FilledSoFar, Receipt, SymbolDecided, sealed
 from quantd.daemon.runtime.step_folds import Add, StepFold
+from quantd.models.artifacts.receipt import KEY_FILE, FilledSoFar, Receipt, SymbolDecided, sealed
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect, Filled, OrdersHeld, ProposalEnded, Refused, Shadowed
 from quantd.trading.events import Event, ProposalReviewed, Proposed

@@ -20,8 +20,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.daemon.runtime.inbox import Command, Committed, InboxFull, Outcome
-from quantd.daemon.runtime.receipt import HEADER
 from quantd.daemon.runtime.service import Service, is_stop
+from quantd.models.artifacts.receipt import HEADER
 from quantd.server.api.problems import INTERNAL, FieldFault, Refused, log_fault
 from quantd.server.requests.control import NotDone
 from quantd.trading.events import Event

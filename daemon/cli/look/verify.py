@@ -13,7 +13,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.cli.places import Place
-    from quantd.daemon.runtime.receipt import Receipt
+    from quantd.models.artifacts.receipt import Receipt
 
 SIGNATURE: Final = "the signature only; --state DIR checks the journal, --key KEY whose signature it is"
 JOURNAL: Final = "the signature, its key, and the place in the journal; `quantd doctor --store` checks every row"
@@ -28,7 +28,7 @@ def verify(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    from quantd.daemon.runtime.receipt import unsealed
+    from quantd.models.artifacts.receipt import unsealed
 
     receipt, signer = unsealed(_text_in(file))
     if key and key.lower() != signer:
@@ -53,7 +53,7 @@ def verify(
 
 def _text_in(file: Path) -> str:
     """The text of a receipt. Raises Failure."""
-    from quantd.daemon.runtime.receipt import MOST_CHARS
+    from quantd.models.artifacts.receipt import MOST_CHARS
 
     try:
         text = file.read_text()
@@ -72,7 +72,7 @@ def _check_journal(where: "Place", receipt: "Receipt", signer: str) -> None:
     from quantd.adapters.store.journal.chain import broken
     from quantd.adapters.store.journal.records import links
     from quantd.adapters.store.store_errors import StoreError
-    from quantd.daemon.runtime.receipt import public_key
+    from quantd.models.artifacts.receipt import public_key
 
     folder, row = where.folder, f"row {receipt.row} of the journal"
     if not (public := public_key(folder)):

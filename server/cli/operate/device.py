@@ -79,7 +79,7 @@ def revoke(
 
 def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
     """List the devices of the configuration, whether each is in force, and the key of the daemon's receipts."""
-    from quantd.daemon.runtime.receipt import public_key
+    from quantd.models.artifacts.receipt import public_key
 
     daemon = running(place(config, state, sets))
     reviews = None if daemon is None else daemon.get("/api/v1/reviews")

@@ -15,7 +15,7 @@ from alpaca.trading.stream import TradingStream
 from msgspec import structs
 
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.runtime.receipt import HEADER, public_key, unsealed
+from quantd.models.artifacts.receipt import HEADER, public_key, unsealed
 from quantd.risk.switch import RUN
 from quantd.server.gateway.tickets import THROUGH, Tickets
 from quantd.server.gateway.vendor_form import order_of

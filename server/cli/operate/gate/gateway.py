@@ -12,7 +12,7 @@ import msgspec
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver.exceptions import ToolError
 
-from quantd.daemon.runtime.receipt import HEADER
+from quantd.models.artifacts.receipt import HEADER
 from quantd.server.api.client_side.transport import Address, opened
 from quantd.server.requests.tokens import Scope
 

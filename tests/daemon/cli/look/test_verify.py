@@ -11,7 +11,7 @@ import pytest
 
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.look.verify import verify
-from quantd.daemon.runtime.receipt import HEADER, KEY_FILE, Receipt, ReceiptFault, public_key, sealed, unsealed
+from quantd.models.artifacts.receipt import HEADER, KEY_FILE, Receipt, ReceiptFault, public_key, sealed, unsealed
 from quantd.models.artifacts.signature import new_key, private_key
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 from tests.server.api.routes.outside_run import OUTSIDE, REVIEWED, market, promote

@@ -25,7 +25,7 @@ from mcp.shared.auth import OAuthClientMetadata
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
 
-from quantd.daemon.runtime.receipt import public_key, unsealed
+from quantd.models.artifacts.receipt import public_key, unsealed
 from quantd.server.api.access import keyring
 from quantd.server.cli.operate.gate.gate_server import BODY_BYTES, CHECK_S, MOST_SESSIONS
 from quantd.server.cli.operate.gate.sessions import MOST
