@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, State
-from quantd.daemon.cli.failures import Failure, file_fault
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
 from quantd.daemon.cli.places import place
+from quantd.regular_file import NotRead, read_regular
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
 if TYPE_CHECKING:
@@ -56,14 +57,13 @@ def _text_in(file: Path) -> str:
     from quantd.models.artifacts.receipt import MOST_CHARS
 
     try:
-        text = file.read_text()
-    except OSError as why:
-        raise Failure(file_fault(why), USAGE) from None
+        return read_regular(file, MOST_CHARS).data.decode()
+    except FileNotFoundError:
+        raise Failure(f"{file} does not exist; name a file that has a receipt", USAGE) from None
+    except NotRead as why:
+        raise Failure(f"{file} {why}; a receipt is one line of text", USAGE) from None
     except ValueError:
         raise Failure(f"{file} is no text; a receipt is one line", USAGE) from None
-    if len(text) > MOST_CHARS:
-        raise Failure(f"{file} has {len(text):,} characters, and a receipt {MOST_CHARS:,} at most", USAGE)
-    return text
 
 
 def _check_journal(where: "Place", receipt: "Receipt", signer: str) -> None:

@@ -79,9 +79,9 @@ async def test_periods_and_ends_choose_the_sessions_that_the_client_names(bot: B
     assert since == [day for day in days if begun.date() <= day <= days[-3]]
     assert dates(await history(bot, start=begun, period="2D")) == since[:2]
     assert dates(await history(bot, period="3D", date_end=days[-2])) == days[-4:-1]
-    whole = await history(bot, period="90A")
-    assert len(whole.equity) == len(days)
-    assert whole.base_value is not None
+    full = await history(bot, period="90A")
+    assert len(full.equity) == len(days)
+    assert full.base_value is not None
 
 
 REFUSED: tuple[tuple[dict[str, Any], str], ...] = (

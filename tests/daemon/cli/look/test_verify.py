@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,16 @@ import pytest
 
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.look.verify import verify
-from quantd.models.artifacts.receipt import HEADER, KEY_FILE, Receipt, ReceiptFault, public_key, sealed, unsealed
+from quantd.models.artifacts.receipt import (
+    HEADER,
+    KEY_FILE,
+    MOST_CHARS,
+    Receipt,
+    ReceiptFault,
+    public_key,
+    sealed,
+    unsealed,
+)
 from quantd.models.artifacts.signature import new_key, private_key
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 from tests.server.api.routes.outside_run import OUTSIDE, REVIEWED, market, promote
@@ -89,6 +99,14 @@ async def test_another_key_is_refused(kept: Any, tmp_path: Path) -> None:
     text, code = refused(kept.file, state=tmp_path / "nowhere")
     assert ("has no key of receipts" in text, code) == (True, CONFIG)
     assert refused(tmp_path / "missing")[1] == USAGE
+    os.mkfifo(tmp_path / "pipe")
+    assert refused(tmp_path / "pipe") == (
+        f"{tmp_path / 'pipe'} is not a regular file; a receipt is one line of text",
+        USAGE,
+    )
+    kept.file.write_text("a" * (MOST_CHARS + 1))
+    text, code = refused(kept.file)
+    assert ("has more than 65,536 bytes" in text, code) == (True, USAGE)
 
 
 async def test_a_receipt_of_another_run_is_refused(kept: Any) -> None:
