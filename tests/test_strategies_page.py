@@ -17,7 +17,10 @@ from tests.support.engine import Kept
 
 TEXT = (ROOT / "docs/trade/strategies.md").read_text(encoding="utf-8")
 BACKTEST = (ROOT / "docs/trade/backtest.md").read_text(encoding="utf-8")
-EXAMPLES = [dedent(block) for block in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT)]
+EXAMPLES = [
+    dedent(block)
+    for block in re.findall(r"(?m)^    \[\[agents\]\]\n(?:(?:    .*)?\n)+", TEXT.partition("## Any score")[0])
+]
 HEAD = f"""\
 [universe]
 symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]
