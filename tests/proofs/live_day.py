@@ -267,7 +267,7 @@ class World:
     def account(self) -> Account:
         book = self.venue.book
         theirs = {row["symbol"]: Decimal(str(row["qty"])) for row in book.positions_json()}
-        lots = {symbol: theirs.get(symbol.replace("/", ""), Decimal(0)) for symbol in SYMBOLS}
+        lots = {symbol: theirs.get(symbol.replace("/", ""), Decimal(0)) for symbol in self.price}
         return Account(
             lots, Decimal(str(book.account_json()["cash"])), Counter({k: len(v) for k, v in book.by_client.items()})
         )

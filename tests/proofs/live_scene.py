@@ -67,7 +67,7 @@ class Scene:
         """Wait for the first positions; a feed that a slow machine made late is re-armed."""
 
         async def bought() -> bool:
-            if all(self.world.account().units.values()):
+            if sum(map(bool, self.world.account().units.values())) == 3:
                 return True
             if (await self.read("status")).get("switch") == "REDUCE":
                 await self.typed("resume --reason 'the machine was slow'")
