@@ -138,11 +138,13 @@ async def running(world: World, folder: Path, options: Options) -> AsyncIterator
     """A daemon in this process, stopped in order at the end."""
     config = load(options.config, known_names())
     daemon = asyncio.create_task(serve(config, options, find=world.find, now=world.clock))
+    starting = asyncio.create_task(world.clock.waits(folder / "state"))
     try:
         yield Scene(world, folder)
         assert not daemon.done()
         os.kill(os.getpid(), signal.SIGTERM)
         await daemon
     finally:
-        daemon.cancel()
-        await asyncio.gather(daemon, return_exceptions=True)
+        for task in (daemon, starting):
+            task.cancel()
+        await asyncio.gather(daemon, starting, return_exceptions=True)

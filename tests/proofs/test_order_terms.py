@@ -19,7 +19,7 @@ async def placed(program: Program, **terms: str) -> dict[str, Any]:
         status, order = await program.ask("POST", "/v2/orders", {"symbol": "ETH/USD", **terms})
         if status == 200:
             return dict(order)
-        assert status == 429, order
+        assert status == 429 or "switch is at REDUCE" in order["message"], order  # a person resumes after a slow feed
         await asyncio.sleep(0.2)
     raise AssertionError("no order was accepted")
 

@@ -27,7 +27,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.server.requests.tokens import created
 from tests.proofs.live_day import CONFIG as DAY
-from tests.proofs.live_day import SYMBOLS, Arrived, World, differences_of, rearm, serves, still, world_at
+from tests.proofs.live_day import SYMBOLS, Arrived, World, differences_of, rearm, still, world_at
 from tests.support.sockets import free_port
 
 BOOKS: Final = ("bull", "bear")
@@ -209,7 +209,7 @@ async def behind(folder: Path, venue: str, seed: int) -> AsyncIterator[tuple[Wor
     daemon = asyncio.create_task(serve(loaded, Options(config=path, quiet=True), find=world.find, now=world.clock))
     programs = list[Program]()
     try:
-        await serves(state)
+        await world.clock.waits(state)
         secrets = [created(state, book, "propose", agent=book)[1] for book in BOOKS]
         url = f"http://127.0.0.1:{gateway}"
         programs = [Program(book, key, url, world, found) for book, key in zip(BOOKS, secrets, strict=True)]

@@ -30,5 +30,5 @@ SECTION: Final = Section(
     attribution,
     needs="attribution",
     missing="Attribution is missing; see the notes.",
-    about="contribution of symbols, sectors, agents and kinds of profit ([attribution](attribution.md))",
+    about="contribution of symbols, sectors, agents and kinds of profit ([attribution](#attribution))",
 )

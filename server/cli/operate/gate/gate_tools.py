@@ -285,6 +285,18 @@ class _Checked(FuncMetadata):
         return CallToolResult(content=[TextContent(type="text", text=text)], _meta=meta)
 
 
+def _brief(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object without its title, empty defaults and the line breaks of its description."""
+    kept = {key: value for key, value in schema.items() if key != "title"}
+    if "description" in kept:
+        kept["description"] = " ".join(kept["description"].split())
+    kept["properties"] = {
+        name: {key: value for key, value in of.items() if key != "default" or value}
+        for name, of in kept.get("properties", {}).items()
+    }
+    return kept
+
+
 class CheckedTool(Tool):
     """A tool whose arguments are checked as the API checks a body: strict types, and no unknown argument."""
 
@@ -311,9 +323,9 @@ class CheckedTool(Tool):
         )
         _, schemas = msgspec.json.schema_components([tool.kind], ref_template="#/$defs/{name}")
         schema = schemas.pop(tool.kind.__name__)
-        parts = {name: {key: part[key] for key in part if key != "title"} for name, part in schemas.items()}
+        parts = {name: _brief(part) for name, part in schemas.items()}
         # a model pays for each word of the list of tools: what the description of the tool says is left out
-        kept = {key: value for key, value in schema.items() if key not in ("title", "description")}
+        kept = {key: value for key, value in _brief(schema).items() if key != "description"}
         tool.parameters = kept | ({"$defs": parts} if parts else {})
         tool.fn_metadata = _Checked(**dict(tool.fn_metadata))
         return tool

@@ -24,6 +24,7 @@ PACED = (
     CONFIG.replace('pace = "fast"', 'pace = "2/s"')
     .replace('at_end = "stop"', 'at_end = "wait"')
     .replace("end = 2019-03-29", "end = 2021-03-31")
+    .replace("max_position_weight = 0.25", "max_position_weight = 0.9")  # whatever the other agents hold by then
 )
 
 BOT = '''
