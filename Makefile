@@ -94,11 +94,11 @@ test: $(FULL)
 	$(call in_parts,$(QUICK))
 
 test-all: $(FULL)
-	$(call in_parts,$(ALL),--again 3)
+	$(call in_parts,$(ALL),--again 6)
 
 test-uncompiled: export QUANTD_UNCOMPILED = 1
 test-uncompiled: $(FULL)
-	$(call in_parts,$(ALL),--again 3)
+	$(call in_parts,$(ALL),--again 6)
 
 # only what patches the engine, or plants a fault in it
 test-patched: $(FULL)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocketRoute, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Route, WebSocketRoute, async_playwright, expect
 
 from tests.support.services import require
 
@@ -24,6 +24,9 @@ document.addEventListener("securitypolicyviolation", (e) => {
   window.reports.push(e.violatedDirective + " " + e.blockedURI);
 });
 """
+
+
+expect.set_options(timeout=20_000)  # a slow machine shows the same, later
 
 
 @contextlib.asynccontextmanager
@@ -45,7 +48,7 @@ async def opened(browser: Browser, url: str, width: int = DESK, token: str = "",
     context = await browser.new_context(viewport={"width": width, "height": 800}, **more)
     await context.add_init_script(WATCH)
     await context.route_web_socket(re.compile("/api/v1/link$"), lambda socket: Link(context, socket))
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     page = await context.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda why: faults.append(str(why)))
