@@ -3,16 +3,18 @@
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import typer
 
+from quantd.daemon.cli.places import Place, place
+
 Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
 Action = Callable[..., int | None]
-Options = TypeVar("Options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,25 @@ class Command:
     action: Action | Mapping[str, Action]
 
 
-def with_options(record: Callable[..., Options], run: Callable[[Options], int | None]) -> Action:
-    """Return the action of a command with many options, which are the fields of the dataclass `record`, passed to
-    `run`."""
+def expanded(run: Action) -> Action:
+    """Return an action whose options are the parameters of `run`; a parameter of a dataclass stands for its fields."""
+    parameters = inspect.signature(run, eval_str=True).parameters
+    annotations = {name: outer.annotation for name, outer in parameters.items()}
+    records = {name: kind for name, kind in annotations.items() if isinstance(kind, type) and is_dataclass(kind)}
+    options_of = {name: inspect.signature(record).parameters for name, record in records.items()}
+    if not records:
+        return run
 
     def action(**options: Any) -> int | None:
-        return run(record(**options))
+        grouped = {
+            name: record(**{option: options.pop(option) for option in options_of[name]})
+            for name, record in records.items()
+        }
+        return run(**options, **grouped)
 
+    shown = chain.from_iterable(options_of.get(name, {name: outer}).values() for name, outer in parameters.items())
     # typer reads the parameters from the signature
-    vars(action)["__signature__"] = inspect.signature(record)
+    vars(action)["__signature__"] = inspect.Signature(list(shown))
     action.__doc__ = run.__doc__
     return action
 
@@ -108,6 +120,23 @@ State = Annotated[
     typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options by which a command finds a run: the configuration, another state folder, other values of keys."""
+
+    config: ConfigFile = CONFIG_FILE
+    state: State = None
+    sets: Sets = None
+
+    def place(self, *, checked: bool = True) -> Place:
+        """Return the state folder and the store. Raises Failure and Refused, as `quantd.daemon.cli.places.place`."""
+        return place(self.config, self.state, self.sets, checked=checked)
+
+
+DEFAULTS: Final = RunOptions()
+
 PolicyAlone = Annotated[
     str,
     typer.Argument(

@@ -19,7 +19,7 @@ from typing import Annotated, Final, get_args
 
 import typer
 
-from quantd.daemon.cli.command import Action, Command, Panel, beside
+from quantd.daemon.cli.command import Action, Command, Panel, beside, expanded
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.gone_commands import GONE, OPTIONS
 from quantd.daemon.cli.streams import reads_only
@@ -156,11 +156,11 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
         if listed:
             app.command(name, help=_literal(entry.help), rich_help_panel=panel)(lambda: None)  # never run
         elif callable(action):
-            app.command(name, help=_literal(entry.help), rich_help_panel=panel)(_checked(action))
+            app.command(name, help=_literal(entry.help), rich_help_panel=panel)(_checked(expanded(action)))
         else:
             group = typer.Typer(help=_literal(entry.help), no_args_is_help=True)
             for subcommand, subaction in action.items():
-                group.command(subcommand, help=_literal(inspect.getdoc(subaction) or ""))(_checked(subaction))
+                group.command(subcommand, help=_literal(inspect.getdoc(subaction) or ""))(_checked(expanded(subaction)))
             app.add_typer(group, name=name, rich_help_panel=panel)
     return app
 

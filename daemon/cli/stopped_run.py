@@ -1,13 +1,12 @@
 """Rebuilds the state of a stopped run from its newest snapshot and the journal after it, without writing."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
+from quantd.daemon.cli.command import RunOptions
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.places import place
 from quantd.daemon.config import Config
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.replay import newest_snapshot, refold
@@ -17,19 +16,17 @@ from quantd.trading.codec import decode
 from quantd.trading.events import Started
 
 
-def at_rest(
-    config: Path, state: Path | None, sets: Sequence[str] | None, previous: Parts | None = None
-) -> tuple[Shell, str, Parts]:
+def at_rest(chosen: RunOptions, previous: Parts | None = None) -> tuple[Shell, str, Parts]:
     """Return (shell, name, parts) of the newest run; a shell applies events to the engine. Raises an ExplainedError.
 
     The shell has the state of the newest snapshot, with the later entries of the journal applied again.
     `previous` are parts that an earlier call returned: on a recorded market they are used again for an equal
     configuration.
     """
-    where = place(config, state, sets)
+    where = chosen.place()
     records = where.records()
     run = where.reader().run.run
-    settings, parts = read(config, sets), previous
+    settings, parts = read(chosen.config, chosen.sets), previous
     if parts is None or parts.live or not _equal_settings(parts.config, settings):
         parts = parts_of(settings, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
     if (first_start := started(records, run)) is not None:

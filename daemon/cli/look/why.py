@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.adapters.store.store_errors import StoreFailing
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions, Sets
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, progress, say
-from quantd.daemon.cli.places import place
 from quantd.trading.display_text import local
 from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
@@ -34,9 +33,7 @@ def why(
             "shadow's name alone: of that shadow. Without it, the newest decisions are listed.",
         ),
     ] = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     at: Annotated[
         str | None,
         typer.Option("--at", metavar="TIME", help="With a symbol: its newest decision up to a day or instant, UTC."),
@@ -49,7 +46,7 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    where = place(config, state, sets)
+    where = chosen.place()
     if not what:
         _list_decisions(where.reader(run, shadow), last, as_json=as_json)
         return
@@ -82,8 +79,8 @@ def why(
                     note(hints.pop())
 
             judge = Refolder(
-                records, reader.run.run, where.folder, lambda: _read_configuration(config, sets), parts=parts,
-                watched=lambda market: tracked(market, show, subject.decision.plan.ts),
+                records, reader.run.run, where.folder, lambda: _read_configuration(chosen.config, chosen.sets),
+                parts=parts, watched=lambda market: tracked(market, show, subject.decision.plan.ts),
             )  # fmt: skip
         explanation = explain(subject, judge, parts.slices if parts is not None else None)
     answer(as_json, explanation, *why_lines(explanation))

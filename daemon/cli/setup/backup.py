@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, Sets
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, progress
-from quantd.daemon.cli.places import place
 
 if TYPE_CHECKING:
     from quantd.adapters.store.upkeep.backup import Manifest
@@ -17,16 +16,14 @@ if TYPE_CHECKING:
 
 def write_backup(
     target: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A new file or folder.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     from quantd.adapters.store.upkeep.backup import backup
 
-    where = place(config, state, sets)
+    where = chosen.place()
     with progress("backup") as report_progress:
-        manifest = backup(where.store, where.folder, target, report_progress, _models(config, sets))
+        manifest = backup(where.store, where.folder, target, report_progress, _models(chosen.config, chosen.sets))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")
     answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, records
-from quantd.daemon.cli.places import place
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, ExplainedError
 from quantd.trading.sessions import DAY_NS
 
@@ -34,9 +33,7 @@ Reload = Annotated[
 
 
 def check(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     show: Annotated[
         bool, typer.Option("--show", help="List every setting with its value and source; read no bars and policies.")
     ] = False,
@@ -48,12 +45,13 @@ def check(
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
     """
     if reload:
-        return _reload(place(config, state, sets).folder, as_json)
+        return _reload(chosen.place().folder, as_json)
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError, Mistake, digest
 
+    config = chosen.config
     try:
-        settings = read(config, sets).in_state(state, os.environ)
+        settings = read(config, chosen.sets).in_state(chosen.state, os.environ)
         if show:
             _print_settings(config, settings, as_json)
             return DONE
@@ -69,7 +67,7 @@ def check(
             raise ConfigError(mistakes)
         if settings.study.goals:
             function(GOALS)(settings)  # raises for a wrong goal of a report; takes a second to import
-        folder = place(config, state, sets).folder
+        folder = chosen.place().folder
         parts = parts_of(settings, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
         policies = parts.policies
     except ExplainedError as why:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, say, table
 from quantd.daemon.cli.setup.bar_report import (
@@ -72,9 +72,7 @@ def check(
         str | None,
         typer.Option("--accept", metavar="REASON", help="Accept prices of a run that continues; without FILE."),
     ] = None,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> int:
     """Check every bar of a file as a run does, or of every file of a folder. Without FILE: list the downloads.
@@ -86,7 +84,7 @@ def check(
     gives a table of files and findings, and one line where several files have the same bars.
     """
     if accept is not None:
-        return _accept(config, state, sets, accept, as_json=as_json)
+        return _accept(chosen, accept, as_json=as_json)
     if file is None:
         return print_cached(cache, as_json=as_json)
     asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
@@ -102,7 +100,7 @@ def check(
     return CHECK_FAILED if any(report[kind] for kind in QUESTIONS) else DONE
 
 
-def _accept(config: Path, state: Path | None, sets: Sets, reason: str, *, as_json: bool) -> int:
+def _accept(chosen: RunOptions, reason: str, *, as_json: bool) -> int:
     """Accept prices of a continued run that would stop a new one; its CRITICAL alert ends.
 
     Raises Failure where the prices have no fault that was not accepted.
@@ -116,8 +114,8 @@ def _accept(config: Path, state: Path | None, sets: Sets, reason: str, *, as_jso
 
     if not reason.strip():
         raise Failure("the acceptance has no reason, which is recorded with your name", USAGE)
-    settings = read(config, sets)
-    folder = settings.state_folder(state)
+    settings = read(chosen.config, chosen.sets)
+    folder = settings.state_folder(chosen.state)
     if not folder.is_dir():
         raise Failure(f"{folder}: there is no state folder; --state names another one", CHECK_FAILED)
     parts = parts_of(settings, time.time_ns(), cache=folder / "cache")

@@ -5,16 +5,13 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import answer, progress
-from quantd.daemon.cli.places import place
 
 
 def put_back(
     source: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A backup by `quantd backup`.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing store, which is moved aside.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -22,7 +19,7 @@ def put_back(
     from quantd.adapters.store.upkeep.restore import restore
     from quantd.daemon.cli.setup.backup import contents, contents_lines
 
-    where = place(config, state, sets)
+    where = chosen.place()
     # `restore` reads it too: here a file that is no backup is refused before the progress bar appears
     read_manifest(source)
     with progress("restore"):

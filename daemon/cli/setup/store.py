@@ -6,9 +6,8 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import answer, progress
-from quantd.daemon.cli.places import place
 
 Days = Annotated[
     float | None, typer.Option(min=1, metavar="N", help=r"Retention in days; that of \[store] without it.")
@@ -16,9 +15,7 @@ Days = Annotated[
 
 
 def store_compact(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     keep_days: Annotated[
         float | None,
         typer.Option("--keep-days", min=0, help="Retention of journal rows in days.", show_default="[store] keep_days"),
@@ -43,10 +40,10 @@ def store_compact(
     days = {
         "journal_days": keep_days, "alerts_days": alerts_days, "equity_days": equity_days, "orders_days": orders_days,
     }  # fmt: skip
-    where = place(config, state, sets)
+    where = chosen.place()
     keep = Keep()
-    if config.exists():
-        settings = read(config, sets)
+    if chosen.config.exists():
+        settings = read(chosen.config, chosen.sets)
         keep = keep_of(settings)
         to = to or (settings.at(settings.store.archives) if settings.store.archives else None)
     keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})

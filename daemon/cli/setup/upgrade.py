@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.adapters.store.store_errors import StoreFailing
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import print_json, progress, say
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 
 if TYPE_CHECKING:
     from quantd.adapters.store.migrations.upgrade import Step
 
 
 def upgrade(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the steps only.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -27,7 +25,7 @@ def upgrade(
     from quantd.adapters.store.tables.schema import REVISION
     from quantd.adapters.store.upkeep.backup import before_upgrade
 
-    where = place(config, state, sets)
+    where = chosen.place()
     revision, steps = _missing_steps(where)
     saved: Path | None = None
     if not as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, PolicyAlone, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, PolicyAlone, RunOptions
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
 from quantd.trading.exit_codes import CONFIG
@@ -21,9 +21,7 @@ Loosen = Annotated[bool, typer.Option("--loosen", help="Accept limits that are l
 
 def run(
     policy: PolicyAlone = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="End the run in the state folder and begin a new one.")
     ] = False,
@@ -48,9 +46,9 @@ def run(
     from quantd.daemon.live.permission import refusal
     from quantd.daemon.monitoring.metrics import configure
 
-    sets = [*alone(policy, config), *(sets or ())]
-    settings = read(config, sets)
-    if refusal_text := refusal(settings, settings.state_folder(state), live) or _unadoptable(settings, adopt):
+    sets = [*alone(policy, chosen.config), *(chosen.sets or ())]
+    settings = read(chosen.config, sets)
+    if refusal_text := refusal(settings, settings.state_folder(chosen.state), live) or _unadoptable(settings, adopt):
         raise Failure(refusal_text, CONFIG)
     try:
         configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
@@ -58,8 +56,8 @@ def run(
         folder = os.environ.get("LOGS_DIR", "")
         raise Failure(f"LOGS_DIR = {folder}: {str(error.strerror).lower()}; name another folder", CONFIG) from None
     options = Options(
-        config=config, state=state, sets=tuple(sets), fresh=fresh, carry=carry, live=live, loosen=loosen, adopt=adopt,
-        quiet=quiet or as_json, environ=dict(os.environ),
+        config=chosen.config, state=chosen.state, sets=tuple(sets), fresh=fresh, carry=carry, live=live,
+        loosen=loosen, adopt=adopt, quiet=quiet or as_json, environ=dict(os.environ),
     )  # fmt: skip
     _note(settings)
     in_json = settings.log.format == "json"

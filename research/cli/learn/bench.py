@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 from msgspec import Struct
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, progress, records
 from quantd.daemon.cli.places import place
@@ -61,9 +61,7 @@ def bench(
         Literal["portfolio", "inference", "api"],
         typer.Option(help="The parts of a decision, trained policies, or reads of the API."),
     ] = "portfolio",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Observations in one call of a policy.")] = 1,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Processor threads of one call of a policy.")] = 1,
     own: Annotated[
@@ -74,7 +72,7 @@ def bench(
 ) -> int:
     peak_before, market_mib = peak_mib(), None
     if part == "api":
-        times = request_times(place(config, state) if own else None, seconds)
+        times = request_times(place(chosen.config, chosen.state) if own else None, seconds)
         rows = [timed(name, durations, None) for name, durations in times.items()]
     elif part == "inference":
         times = decision_times(folders or (), batch, threads)
@@ -83,7 +81,7 @@ def bench(
             timed(name, ns, ARTIFACT_MS * (batch if name.endswith(f" x {batch}") else 1)) for name, ns in times.items()
         ]
     else:
-        times = _portfolio_times(config, state, sets)
+        times = _portfolio_times(chosen)
         rows = [timed(name, times[name], allowed) for name, allowed in ALLOWED_MS.items() if times[name]]
         market_mib = round(peak_mib() - peak_before, 1)
     memory = {"peak_mib": round(peak_mib(), 1), "of_market_mib": market_mib}
@@ -97,13 +95,13 @@ def bench(
     return DONE if all(row.within for row in rows) else CHECK_FAILED
 
 
-def _portfolio_times(config: Path, state: Path | None, sets: list[str] | None) -> dict[str, list[int]]:
+def _portfolio_times(chosen: RunOptions) -> dict[str, list[int]]:
     """Run the recorded market of a configuration, and return the times in ns of each part of a decision."""
     from quantd.daemon.assembly.parts import assemble
     from quantd.daemon.cli.configuration import read
 
-    configuration = read(config, sets)
-    assembly = assemble(configuration, cache=configuration.state_folder(state) / "cache")
+    configuration = read(chosen.config, chosen.sets)
+    assembly = assemble(configuration, cache=configuration.state_folder(chosen.state) / "cache")
     with progress("bench") as advance:
         times = measure(assembly, advance)
     if not times["allocation"]:

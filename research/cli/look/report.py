@@ -9,7 +9,19 @@ import typer
 
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.store_errors import StoreError
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, From, Json, Run, Sets, State, To, one_of
+from quantd.daemon.cli.command import (
+    CONFIG_FILE,
+    Command,
+    ConfigFile,
+    From,
+    Json,
+    Run,
+    RunOptions,
+    Sets,
+    State,
+    To,
+    one_of,
+)
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, place, recorded
@@ -249,7 +261,7 @@ def _standing(home: Place, config: Path, state: Path | None, sets: Sets, parts: 
     from quantd.daemon.views.report.figures import standing_of
 
     path = "/api/v1/risk/standing"
-    document = document_of(home, path, lambda: standing_of(at_rest(config, state, sets, parts)[0].state))
+    document = document_of(home, path, lambda: standing_of(at_rest(RunOptions(config, state, sets), parts)[0].state))
     return msgspec.convert(document, Standing)
 
 

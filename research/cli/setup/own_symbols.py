@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
-from quantd.daemon.cli.command import USUAL_CASH, USUAL_EVERY
+from quantd.daemon.cli.command import USUAL_CASH, USUAL_EVERY, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import BarLines
@@ -287,7 +287,7 @@ def _backtest(config: Path, config_option: Sequence[str], symbol: str) -> int:
     from quantd.daemon.cli.setup.config import check
     from quantd.research.cli.trade.backtest import BacktestOptions, backtest
 
-    check(config)
+    check(RunOptions(config))
     say("")
     code = backtest(BacktestOptions(config=config))
     say("")

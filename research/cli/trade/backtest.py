@@ -12,19 +12,7 @@ import typer
 
 from quantd import bundled
 from quantd.adapters.store.lock import BACKTESTS
-from quantd.daemon.cli.command import (
-    CONFIG_FILE,
-    Command,
-    ConfigFile,
-    Family,
-    From,
-    Json,
-    PolicyAlone,
-    Sets,
-    State,
-    To,
-    with_options,
-)
+from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, PolicyAlone, Sets, State, To
 from quantd.daemon.cli.failures import Interrupted, note
 from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.runtime.garbage import SELDOM, growing
@@ -197,4 +185,4 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
     return CHECK_FAILED if verdict.failures or questions.named else DONE
 
 
-COMMAND: Final = Command("Trade", 20, with_options(BacktestOptions, backtest))
+COMMAND: Final = Command("Trade", 20, backtest)

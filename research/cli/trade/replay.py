@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, day
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, day
 from quantd.daemon.cli.failures import Failure, Interrupted, note
 from quantd.daemon.cli.output import answer, progress
-from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.places import recorded
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ UNCOMPILED: Final = {"QUANTD_UNCOMPILED": "1"}
 # printed line has figures of both.
 def replay(
     run: Annotated[str | None, typer.Argument(help="Name of a run; the newest without it.")] = None,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     policies: Annotated[
         bool, typer.Option("--policies", help="Also call the policies again and list differences.")
     ] = False,
@@ -71,12 +69,12 @@ def replay(
     if limit is not None:
         if policies or uncompiled or start is not None or date_only is not None or against == "backtest":
             raise Failure("--limit takes the whole run again: give it without other options of a comparison", USAGE)
-        home = place(config, state, sets)
+        home = chosen.place()
         return _under_other_limit(*recorded(home, run), home.folder, limit, as_json=as_json)
     if against == "backtest":
         if policies or uncompiled or start is not None:
             raise Failure("--against backtest compares decisions: omit --policies, --uncompiled and --from", USAGE)
-        home = place(config, state, sets)
+        home = chosen.place()
         return _against_backtest(*recorded(home, run), home.folder, date_only, as_json=as_json)
     if date_only is not None:
         raise Failure("--day is of a comparison with a backtest: add --against backtest, or name --from DATE", USAGE)
@@ -95,10 +93,12 @@ def replay(
     from quantd.research.cli.trade.policy_answers import TOLERANCE, Answers
     from quantd.research.runs.backtest import explain_pace
 
-    home = place(config, state, sets)
+    home = chosen.place()
     records, record = recorded(home, run)
     name = record.run
-    parts = parts_of(read(config, sets), time.time_ns(), cache=home.folder / "cache", isolation=Apart(home.folder))
+    parts = parts_of(
+        read(chosen.config, chosen.sets), time.time_ns(), cache=home.folder / "cache", isolation=Apart(home.folder)
+    )
     parts = same_market(parts, records, name)
     # an artifact that is missing or changed is refused before the replay, not at the step that first needs it
     for loaded in loaded_in(records, name):

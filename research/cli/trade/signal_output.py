@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Family, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_csv
 from quantd.research.cli.trade import shared_options
@@ -22,9 +22,7 @@ def study_signal(
     factors: Annotated[
         list[str], typer.Argument(metavar="FACTOR...", help="Features (quantd features list), or FILE.py:signal.")
     ],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     horizons: Annotated[
         str | None,
         typer.Option(
@@ -46,8 +44,8 @@ def study_signal(
 
     if out is not None:
         check_folder(out)
-    configuration = read(config, sets)
-    folder = configuration.state_folder(state)
+    configuration = read(chosen.config, chosen.sets)
+    folder = configuration.state_folder(chosen.state)
     samples_ahead = signal_study.HORIZONS if horizons is None else _horizons(horizons)
     sources = [source_of(name, Path.cwd(), configuration.feed.inputs) for name in dict.fromkeys(factors)]
     # factors are measured without trading: one agent without limits stands in for the configured agents

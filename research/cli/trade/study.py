@@ -8,10 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from quantd.adapters.calendars import sessions
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Family, From, Json, Sets, State, To
+from quantd.daemon.cli.command import (
+    CONFIG_FILE,
+    DEFAULTS,
+    Command,
+    ConfigFile,
+    Family,
+    From,
+    Json,
+    RunOptions,
+    Sets,
+    State,
+    To,
+)
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, check_folder, progress, records, say, write_csv, write_whole
-from quantd.daemon.cli.places import place, recorded
+from quantd.daemon.cli.places import recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
 from quantd.research.cli.trade.power_output import study_power
@@ -29,9 +41,7 @@ if TYPE_CHECKING:
 
 def study_lookahead(
     policy: Annotated[str, typer.Argument(metavar="FILE.py:act", help="A policy, as in config.toml.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     cuts: shared_options.Cuts = 40,
     as_json: Json = False,
 ) -> int:
@@ -42,8 +52,8 @@ def study_lookahead(
     from quantd.daemon.cli.configuration import read
     from quantd.research.studies.lookahead import lines, lookahead
 
-    configuration = read(config, sets)
-    folder = configuration.state_folder(state)
+    configuration = read(chosen.config, chosen.sets)
+    folder = configuration.state_folder(chosen.state)
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
         policy = f"{Path(name).resolve()}{colon}{attribute}"  # relative to this folder, not to the configuration
@@ -84,9 +94,7 @@ def study_compare(
         typer.Argument(help="Registered names, artifact folders or files; without it each that computes weights."),
     ] = None,
     every: Annotated[Literal["day", "week", "month"], typer.Option(help="Interval of the decisions.")] = "month",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     family: Family = "",
     as_json: Json = False,
 ) -> int:
@@ -98,8 +106,8 @@ def study_compare(
     from quantd.research.studies import standings
 
     names = tuple(policies or ())
-    configuration = read(config, sets)
-    folder = configuration.state_folder(state)
+    configuration = read(chosen.config, chosen.sets)
+    folder = configuration.state_folder(chosen.state)
     loaded = _loaded(configuration, names)
     history = longest_history(loaded.values(), configuration.instruments())
     assembly = assemble(configuration, cache=folder / "cache", history=history)
@@ -223,9 +231,7 @@ def _print_rebalancing(rows: "Sequence[rebalancing_study.Row]") -> None:
 
 def study_costs(
     run: shared_options.RunName = None,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.json", help=r"A file for \[broker] costs.")
     ] = None,
@@ -239,9 +245,9 @@ def study_costs(
 
     if out is not None:
         check_folder(out)
-    home = place(config, state, sets)
+    home = chosen.place()
     records, record = recorded(home, run)
-    configuration = read(config, sets)
+    configuration = read(chosen.config, chosen.sets)
     slices = slices_of(records, record.run, home.folder)
     instruments = record.universe.instruments
     # only the time zone of a calendar is used, which is the same for any dates

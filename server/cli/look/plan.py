@@ -1,14 +1,12 @@
 """Show the orders, costs and refusals if every agent decided now. Nothing is traded."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import print_json, say, table
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import local
 
@@ -17,25 +15,25 @@ if TYPE_CHECKING:
     from quantd.daemon.views.preview import PlanNow
 
 
-def plan(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+def plan(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     from quantd.daemon.views.preview import PlanNow
 
-    where = place(config, state, sets)
-    document = document_of(where, "/api/v1/plan", lambda: _plan_of_stopped_run(config, state, sets))
+    where = chosen.place()
+    document = document_of(where, "/api/v1/plan", lambda: _plan_of_stopped_run(chosen))
     if as_json:
         print_json(document)
         return
     _print_plan(msgspec.convert(document, PlanNow))
 
 
-def _plan_of_stopped_run(config: Path, state: Path | None, sets: Sets) -> "PlanNow":
+def _plan_of_stopped_run(chosen: RunOptions) -> "PlanNow":
     """The plan of a run without a daemon: its last state is rebuilt here, and its policies are asked."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.engine.state.snapshot import freeze
     from quantd.daemon.policies.deadline import Deadline
     from quantd.daemon.views.preview import plan_now
 
-    shell, run, assembly = at_rest(config, state, sets)
+    shell, run, assembly = at_rest(chosen)
     deadline = Deadline(assembly.policies, seated=shell.seats)
     try:
         return plan_now(

@@ -1,27 +1,23 @@
 """List the positions of the house and of each agent's book."""
 
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Largest, RunOptions, Search
 from quantd.daemon.cli.output import further, print_json, say, table
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import instant_text, local
 
 
 def positions(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     largest: Largest = 100,
     search: Search = "",
     as_json: Json = False,
 ) -> None:
-    where = place(config, state, sets)
+    where = chosen.place()
     path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
-    document = document_of(where, path, lambda: _positions_of_stopped_run(config, state, sets, largest, search))
+    document = document_of(where, path, lambda: _positions_of_stopped_run(chosen, largest, search))
     if as_json:
         print_json(document)
         return
@@ -45,15 +41,13 @@ def positions(
             say(f"  {position['symbol']} is held, and valued at the worse price: {position['jumped']}")
 
 
-def _positions_of_stopped_run(
-    config: Path, state: Path | None, sets: Sets, most: int, search: str
-) -> dict[str, object]:
+def _positions_of_stopped_run(chosen: RunOptions, most: int, search: str) -> dict[str, object]:
     """The positions of a run without a daemon, from its last state, which is rebuilt here."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views import overview
     from quantd.daemon.views.risk_measures import assessed
 
-    shell, run, _ = at_rest(config, state, sets)
+    shell, run, _ = at_rest(chosen)
     shell.state.revalue()
     house_positions, count = overview.positions(shell.state, search=search, most=most)
     rows = overview.with_risk(house_positions, assessed(shell.state))

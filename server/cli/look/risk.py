@@ -2,15 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Largest, Search, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Largest, RunOptions, Search
 from quantd.daemon.cli.output import answer, further, records, say
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import figure, instant_text, local
 
@@ -32,9 +31,7 @@ class RiskQuery:
 
 
 def risk(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     agent: Annotated[str | None, typer.Option("--agent", "-a", metavar="NAME", help="An agent's book.")] = None,
     symbol: Annotated[str | None, typer.Option(help="Headroom of one symbol.")] = None,
     largest: Largest = 20,
@@ -43,12 +40,12 @@ def risk(
 ) -> None:
     filters = {name: value for name, value in (("agent", agent), ("symbol", symbol)) if value is not None}
     path = f"/api/v1/risk?{urlencode({'limit': largest, 'search': search, **filters})}"
-    where, asked = place(config, state, sets), RiskQuery(agent, symbol, largest, search)
-    document = document_of(where, path, lambda: _risk_of_stopped_run(config, state, sets, asked))
+    where, asked = chosen.place(), RiskQuery(agent, symbol, largest, search)
+    document = document_of(where, path, lambda: _risk_of_stopped_run(chosen, asked))
     answer(as_json, document, lambda: _print_risk(document))
 
 
-def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: RiskQuery) -> "RiskNow":
+def _risk_of_stopped_run(chosen: RunOptions, asked: RiskQuery) -> "RiskNow":
     """The limits of a run without a daemon, from its last state or, if the state cannot be rebuilt, from the store."""
     from quantd.adapters.calendars import CalendarError
     from quantd.adapters.feeds.feed_errors import FeedError
@@ -59,9 +56,9 @@ def _risk_of_stopped_run(config: Path, state: Path | None, sets: Sets, asked: Ri
     from quantd.daemon.views.headroom import Book, named, risk_now
 
     try:
-        shell, run, _ = at_rest(config, state, sets)
+        shell, run, _ = at_rest(chosen)
     except (FeedError, ConfigLost, PolicyError, RecordTooLong, ReplayDifference, CalendarError) as why:
-        return _recorded_risk(place(config, state, sets), str(why))
+        return _recorded_risk(chosen.place(), str(why))
     book_index, columns = named(shell.state, asked.agent, asked.symbol, asked.search)
     book = Book(shell.state, book_index)
     return risk_now(shell.state, book, run, shell.ts, list(book.rooms(columns[: asked.largest])), len(columns))

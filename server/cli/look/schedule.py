@@ -8,10 +8,10 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -37,9 +37,7 @@ AHEAD: Final = timedelta(days=400)
 
 
 def schedule_list(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     instants: Annotated[
         int, typer.Option("--next", min=0, max=10_000, metavar="N", help="List the next N instants instead.")
     ] = 0,
@@ -55,11 +53,11 @@ def schedule_list(
     """List the schedules, each with its next instant and the result of its last run; or instants, or runs of jobs."""
     from quantd.daemon.cli.configuration import read
 
-    where = place(config, state, sets)
+    where = chosen.place()
     if jobs:
         _print_jobs(_runs(where)[:jobs], as_json)
         return
-    settings = read(config, sets)
+    settings = read(chosen.config, chosen.sets)
     ts, clock = _start(settings, where, after)
     schedules, sessions = _schedules(settings, where, ts)
     rows = (
@@ -149,9 +147,7 @@ def _print_jobs(newest: "list[JobRun]", as_json: bool) -> None:
 
 def schedule_run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A schedule.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Longest wait for its end.")] = 30.0,
     as_json: Json = False,
@@ -160,7 +156,7 @@ def schedule_run(
     from quantd.adapters.store.journal.job_runs import OPEN
     from quantd.daemon.jobs.job_table import JobRunLine
 
-    daemon = reach(place(config, state, sets))
+    daemon = reach(chosen.place())
     path = f"/api/v1/schedules/{quote(name, safe='')}/run"
     run = msgspec.convert(daemon.post(path, {"reason": reason}), JobRunLine)
     until = time.monotonic() + wait

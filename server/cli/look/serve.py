@@ -4,16 +4,14 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.trading.exit_codes import USAGE
 
 
 def serve(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     read_only: Annotated[bool, typer.Option("--read-only", help="Needed: this command never trades.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of this instance; 0 chooses a free one.")] = 0,
     leader: Annotated[
@@ -33,14 +31,15 @@ def serve(
 
     if leader and not is_address(leader):
         raise Failure(f"--leader {leader} is no URL with a port: write https://HOST:PORT/", USAGE)
-    settings = read(config, sets).with_option("api", "port", port, "--port").in_state(state, os.environ)
+    settings = read(chosen.config, chosen.sets).with_option("api", "port", port, "--port")
+    settings = settings.in_state(chosen.state, os.environ)
     configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 
     def shown(url: str) -> None:
         say(f"read-only: {url}  (Ctrl-C ends it; the trading daemon is not touched)")
         sys.stdout.flush()
 
-    asyncio.run(serve_reads(settings, settings.state_folder(state), shown, leader))
+    asyncio.run(serve_reads(settings, settings.state_folder(chosen.state), shown, leader))
 
 
 COMMAND: Final = Command("Look", 15, serve)

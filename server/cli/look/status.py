@@ -2,17 +2,17 @@
 
 from typing import Any, Final
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import print_json, records, say
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import document_of, named
 from quantd.trading.display_text import clock_name, local
 
 NOT_RUNNING: Final = "not running"
 
 
-def status(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
-    where = place(config, state, sets)
+def status(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
+    where = chosen.place()
     document = document_of(where, "/api/v1/status", lambda: _stored_status(where))
     if as_json:
         print_json(document)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State, one_of
+from quantd.daemon.cli.command import DEFAULTS, Command, RunOptions, one_of
 from quantd.daemon.cli.failures import Failure, needs
 from quantd.daemon.cli.output import say
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import Daemon, running
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG
 
@@ -48,9 +48,7 @@ Keys = tuple[str | int, ...]
 
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the agent, of its book and of its token.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     share: Annotated[float, typer.Option("--share", min=0.001, max=0.999, help="Fraction of the account.")] = 0.2,
     mcp: Annotated[bool, typer.Option("--mcp", help="Print the lines of an MCP client.")] = False,
     gateway: Annotated[
@@ -69,8 +67,8 @@ def add(
 
     if mcp:
         needs("quantd agent add --mcp", "mcp", extra="mcp")
-    settings, where = read(config, sets), place(config, state, sets)
-    file = config.absolute().with_name(f"{name}.token")
+    settings, where = read(chosen.config, chosen.sets), chosen.place()
+    file = chosen.config.absolute().with_name(f"{name}.token")
     if file.exists():
         raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)
     daemon = running(where)
@@ -86,24 +84,25 @@ def add(
         more: dict[Keys, Any] = {("feed", "start"): _later_start(settings, where, daemon)}
         if table is None:
             more["gateway", "port"] = port
-        text, shares = with_agent(config, name, share, approval, more)
+        text, shares = with_agent(chosen.config, name, share, approval, more)
         if daemon is not None:
             _require_cash(daemon.get("/api/v1/status"), tomllib.loads(text), settings, share, sell=sell)
         _write_token(where, name, file)
-        _write(config, text)
+        _write(chosen.config, text)
         if daemon is None:
-            say(f"{config}: agent {name} with {share:g} of the account{shares}. Start: {_start(where, config)}")
+            start = _start(where, chosen.config)
+            say(f"{chosen.config}: agent {name} with {share:g} of the account{shares}. Start: {start}")
         else:
-            equity, wanted = _restarted(config, where, name), share * settings.broker.cash_micro / 1e6
+            equity, wanted = _restarted(chosen.config, where, name), share * settings.broker.cash_micro / 1e6
             owed = f" of {wanted:.2f}; the agents above their shares pay the rest at the next samples, as they sell"
             owed = "" if float(equity) >= wanted - 0.01 else owed
-            say(f"{config}: agent {name} with {share:g} of the account{shares}")
+            say(f"{chosen.config}: agent {name} with {share:g} of the account{shares}")
             say(f"the daemon restarted by itself with --carry: {name} has {equity} now{owed}")
     say(f"{file}: token of {name}, mode 600; it proposes for {name} alone")
     if mcp:
-        _print_client(name, file, config, state)
+        _print_client(name, file, chosen.config, chosen.state)
     if port is not None:
-        _print_program(name, file, config, port)
+        _print_program(name, file, chosen.config, port)
     if not mcp and port is None:
         _print_request(name, file, where, settings.api.port)
 

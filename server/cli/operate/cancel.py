@@ -4,23 +4,20 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Order, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Order, Reason, RunOptions
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import CancelledOrder
 
 
 def cancel(
     order: Order,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be cancelled; send nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    where, path = place(config, state, sets), "/api/v1/orders/cancel"
+    where, path = chosen.place(), "/api/v1/orders/cancel"
     if dry_run:
         cancelled = posted(where, f"{path}/preview", {"order": order}, CancelledOrder)
     else:

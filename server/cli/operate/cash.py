@@ -4,9 +4,8 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import Paid
 
@@ -21,16 +20,14 @@ Beyond = Annotated[
 def cash(
     do: Annotated[Literal["add", "remove"], typer.Argument(metavar="add|remove")],
     amount: Amount,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     agent: Book = "",
     beyond_limits: Beyond = False,
     as_json: Json = False,
 ) -> None:
     body = {"do": do, "amount": amount, "reason": reason, "agent": agent, "beyond_limits": beyond_limits}
-    payment = posted(place(config, state, sets), "/api/v1/cash", body, Paid)
+    payment = posted(chosen.place(), "/api/v1/cash", body, Paid)
     verb = "withdrawal of" if payment.amount.startswith("-") else "deposit of"
     whose = f"book {payment.agent}" if payment.agent else "the unallocated book"
     text = f"{whose} has {payment.cash} in cash, the house has {payment.equity} of equity"

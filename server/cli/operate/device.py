@@ -8,7 +8,6 @@ import secrets
 import sys
 import time
 import tomllib
-from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, say, table
 from quantd.daemon.cli.places import place
@@ -47,46 +46,44 @@ def create(file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file
 def add(
     name: Name,
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its public key, as `quantd device create` printed it.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     """Register the public key of a device in the configuration, and have a running daemon read it.
 
     Once an agent has `approval = "device"`, it waits for `confirm` by a device in force, or for `[live] loosen_after`.
     """
-    devices = _configured(config)
+    devices = _configured(chosen.config)
     if name in devices:
-        raise Failure(f"{config} has a device {name} already; revoke it, or choose another name", USAGE)
-    _write(config, {**devices, name: key})
-    _print_outcome(name, config, state, sets, as_json)
+        raise Failure(f"{chosen.config} has a device {name} already; revoke it, or choose another name", USAGE)
+    _write(chosen.config, {**devices, name: key})
+    _print_outcome(name, chosen, as_json)
 
 
-def revoke(
-    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
-) -> None:
+def revoke(name: Name, chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """Remove a device from the configuration, and sign it out. A running daemon refuses its signatures from then on."""
-    devices, folder = _configured(config), place(config, state, sets).folder
+    devices, folder = _configured(chosen.config), chosen.place().folder
     if name not in devices:
-        raise Failure(f"{config} has no device {name!r}; `quantd device list` shows the names", USAGE)
+        raise Failure(f"{chosen.config} has no device {name!r}; `quantd device list` shows the names", USAGE)
     for token in {token.name for token in stored(folder) if token.key and token.key == devices[name]}:
         revoked(folder, token)
         note(f"{token}: signed out")
-    _write(config, {other: key for other, key in devices.items() if other != name})
-    _print_outcome(name, config, state, sets, as_json)
+    _write(chosen.config, {other: key for other, key in devices.items() if other != name})
+    _print_outcome(name, chosen, as_json)
 
 
-def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """List the devices of the configuration, whether each is in force, and the key of the daemon's receipts."""
     from quantd.models.artifacts.receipt import public_key
 
-    daemon = running(place(config, state, sets))
+    where = chosen.place()
+    daemon = running(where)
     reviews = None if daemon is None else daemon.get("/api/v1/reviews")
     rows = [
-        {"name": name, "key": key, "state": _standing(name, key, reviews)} for name, key in _configured(config).items()
+        {"name": name, "key": key, "state": _standing(name, key, reviews)}
+        for name, key in _configured(chosen.config).items()
     ]
-    receipts = public_key(place(config, state, sets).folder)
+    receipts = public_key(where.folder)
     if as_json:
         print_json({"devices": rows, "receipts": receipts})
         return
@@ -100,9 +97,7 @@ def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = No
 
 def confirm(
     key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The private key of a device in force.")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     limits: Annotated[str, typer.Option(metavar="DIGEST", help="What was shown; without it nothing is signed.")] = "",
     url: Address = "",
@@ -115,7 +110,7 @@ def confirm(
     """
     from quantd.daemon.engine.safety.devices import DEVICES, of_limits
 
-    daemon = reached(url, token_file, config, state, sets)
+    daemon = reached(url, token_file, chosen)
     reviews = daemon.get("/api/v1/reviews")
     waiting = reviews["limits"]
     if waiting is None:
@@ -152,7 +147,7 @@ def pair(name: str, url: str, config: Path) -> None:
         raise Failure("no phone was paired: another one has used the link; begin again", CHECK_FAILED)
     _write(config, {**devices, name: key})
     created(where.folder, name, "trade", key=key)
-    _print_outcome(name, config, None, None, as_json=False)
+    _print_outcome(name, RunOptions(config), as_json=False)
     say(f"{name} signs in by itself, with the scope trade. When it is lost: quantd device revoke {name}")
 
 
@@ -199,10 +194,10 @@ def _offered(daemon: Daemon) -> str:
     raise Failure("no phone has used the link within ten minutes; begin again", CHECK_FAILED)
 
 
-def reached(url: str, token_file: Path | None, config: Path, state: Path | None, sets: Sequence[str] | None) -> Daemon:
+def reached(url: str, token_file: Path | None, chosen: RunOptions) -> Daemon:
     """The daemon at `url`, asked with the token in a file; without a URL that of the state folder. Raises Failure."""
     if not url:
-        return reach(place(config, state, sets))
+        return reach(chosen.place())
     if token_file is None:
         raise Failure("--url needs --token-file FILE, a token of `quantd token create NAME`", USAGE)
     parts = urlsplit(http_address(url))
@@ -252,18 +247,20 @@ def _write(config: Path, devices: dict[str, str]) -> None:
     write_whole(config, text.encode(), keep_mode=True)
 
 
-def _print_outcome(name: str, config: Path, state: Path | None, sets: Sequence[str] | None, as_json: bool) -> None:
+def _print_outcome(name: str, chosen: RunOptions, as_json: bool) -> None:
     """Have a running daemon read the configuration, and print what has become of a device."""
     from quantd.daemon.monitoring.signals import reload_now
 
-    where = place(config, state, sets)
+    where = chosen.place()
     if (daemon := running(where)) is None:
-        text = f"{config} is written; the next `quantd run` reads it, with --loosen where a new device has to wait"
+        text = (
+            f"{chosen.config} is written; the next `quantd run` reads it, with --loosen where a new device has to wait"
+        )
         answer(as_json, {"name": name, "state": ""}, text)
         return
     if differs := [line for line in reload_now(where.folder) if "approvals" in line]:
-        raise Failure(f"{config} is written and not in force: {differs[0]}", CHECK_FAILED)
-    standing = _standing(name, _configured(config).get(name, ""), daemon.get("/api/v1/reviews"))
+        raise Failure(f"{chosen.config} is written and not in force: {differs[0]}", CHECK_FAILED)
+    standing = _standing(name, _configured(chosen.config).get(name, ""), daemon.get("/api/v1/reviews"))
     remedy = ", or for `quantd device confirm --key FILE` with a key in force" if standing.startswith("waits") else ""
     answer(as_json, {"name": name, "state": standing}, f"{name}: {standing}{remedy}")
 

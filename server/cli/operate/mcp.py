@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 import typer
 
 from quantd.adapters.listener import is_loopback
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, RunOptions
 from quantd.daemon.cli.failures import Failure, file_fault, needs
 from quantd.daemon.cli.output import say
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import CONFIG, USAGE
 
@@ -44,9 +43,7 @@ def mcp(
     http: Http = "",
     certificate: Certificate = None,
     key: Key = None,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
 ) -> None:
     """Serve tools over MCP, on standard input and output or with --http. `quantd agent add --mcp` prints the lines of a
     client."""
@@ -61,7 +58,7 @@ def mcp(
     if url:
         gateway = Gateway(http_address(url), secret)
     else:
-        api_place = reach(place(config, state, sets)).reached
+        api_place = reach(chosen.place()).reached
         # the daemon of this state folder wrote its certificate itself: it is not verified
         gateway = Gateway(api_place.url.rstrip("/"), secret, verified=not api_place.tls)
     if http:

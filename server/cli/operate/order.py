@@ -4,9 +4,8 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.output import print_json, say
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import Ordered
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
@@ -16,9 +15,7 @@ def order(
     side: Annotated[Literal["buy", "sell"], typer.Argument(metavar="buy|sell")],
     qty: Annotated[str, typer.Argument(metavar="QTY", help="Units: 10, 0.25.")],
     symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     agent: Annotated[
         str, typer.Option("--agent", "-a", metavar="NAME", help=r"Book; `manual` (the table \[manual]) without it.")
@@ -41,7 +38,7 @@ def order(
     body = {"side": side, "qty": qty, "symbol": symbol, "reason": reason, "agent": agent}
     terms = {"stop": stop, "target": target, "limit": limit, "until": until, "trigger": trigger}
     body |= {name: text for name, text in terms.items() if text}
-    result = posted(place(config, state, sets), "/api/v1/orders", body, Ordered)
+    result = posted(chosen.place(), "/api/v1/orders", body, Ordered)
     if as_json:
         print_json(result)
     elif result.waits and result.order:

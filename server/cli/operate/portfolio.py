@@ -6,10 +6,9 @@ from urllib.parse import quote
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, records, say, table
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import USAGE
 
@@ -26,13 +25,11 @@ AgentName = Annotated[str, typer.Option("--agent", "-a", metavar="NAME", help="T
 
 def list_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One portfolio, with its positions.")] = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     """List the open portfolios, or show one."""
-    answer = reach(place(config, state, sets)).get(_agent(name, "standing") if name else PATH)
+    answer = reach(chosen.place()).get(_agent(name, "standing") if name else PATH)
     if as_json:
         print_json(answer)
     elif name and (line := answer["portfolio"]) is None:
@@ -51,9 +48,7 @@ def list_(
 
 def create(
     name: Name,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     weights: Weights = None,
     symbols: Symbols = "",
@@ -64,14 +59,12 @@ def create(
 ) -> None:
     """Open a portfolio and buy its first weights."""
     body = {"name": name, "capital": capital, "reason": reason, **_targets(weights, symbols, policy, agent)}
-    print_answer(reach(place(config, state, sets)).post(PATH, body), as_json)
+    print_answer(reach(chosen.place()).post(PATH, body), as_json)
 
 
 def rebalance(
     name: Name,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     weights: Weights = None,
     symbols: Symbols = "",
@@ -87,7 +80,7 @@ def rebalance(
     body = _targets(weights, symbols, policy, agent)
     if not dry_run:
         body |= {"id": uuid.uuid4().hex, "reason": reason, "plan": as_planned}
-    answer = reach(place(config, state, sets)).post(_agent(name, "preview" if dry_run else "propose"), body)
+    answer = reach(chosen.place()).post(_agent(name, "preview" if dry_run else "propose"), body)
     print_answer(answer, as_json)
     if dry_run and not as_json:
         say(f"  to trade exactly this: the same command with --as-planned {answer['plan']} in place of --dry-run")
@@ -96,16 +89,14 @@ def rebalance(
 def close(
     name: Name,
     how: Annotated[Literal["flatten", "hand_over"], typer.Argument(metavar="flatten|hand_over")],
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     to: Annotated[str, typer.Option("--to", metavar="AGENT", help="The agent that takes lots and cash over.")] = "",
     as_json: Json = False,
 ) -> None:
     """Sell a portfolio, or hand it over to an agent."""
     body = {"how": how, "to": to, "reason": reason}
-    answer = reach(place(config, state, sets)).post(f"{PATH}/{name}/close", body)
+    answer = reach(chosen.place()).post(f"{PATH}/{name}/close", body)
     if as_json:
         print_json(answer)
         return

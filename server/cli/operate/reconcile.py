@@ -4,9 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import Compared
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
@@ -16,9 +15,7 @@ COMPARED_S: Final = 40.0
 
 
 def reconcile(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     fence: Annotated[bool, typer.Option("--fence", help="Leave unknown holdings at the venue untraded.")] = False,
     adopt: Annotated[str, typer.Option("--adopt", metavar="AGENT", help="Add them to this agent's book.")] = "",
     reason: Reason = "",
@@ -27,7 +24,7 @@ def reconcile(
     if fence and adopt:
         raise typer.BadParameter("both --fence and --adopt were used; write one of them")
     body = {"how": "fence" if fence else adopt, "reason": reason}
-    comparison = posted(place(config, state, sets), "/api/v1/reconcile", body, Compared, COMPARED_S)
+    comparison = posted(chosen.place(), "/api/v1/reconcile", body, Compared, COMPARED_S)
     notes = [f"the account may not trade: {comparison.account}"] if comparison.account else []
     if comparison.waits:
         waiting = f"{', '.join(comparison.waits)} without an answer of the venue"

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say, table
 from quantd.server.cli.operate.device import reached, signed_review
@@ -17,9 +17,7 @@ from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 def review(
     agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose proposal; all that wait without it.")] = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     reason: Reason = "",
     approve: Annotated[bool, typer.Option("--approve", help="Send its orders.")] = False,
     decline: Annotated[bool, typer.Option("--decline", help="Drop it.")] = False,
@@ -41,7 +39,7 @@ def review(
         raise Failure(text, USAGE)
     if key is not None and not approve:
         raise Failure("--key signs an approval; write --approve --plan PLAN too", USAGE)
-    daemon = reached(url, token_file, config, state, sets)
+    daemon = reached(url, token_file, chosen)
     reviews = daemon.get("/api/v1/reviews")
     waiting = [row for row in reviews["waiting"] if agent in ("", row["agent"])]
     if not agent:

@@ -4,18 +4,15 @@ from typing import Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Order, Reason, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Order, Reason, RunOptions
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import place
 from quantd.server.cli.client import posted
 from quantd.server.requests.manual_answers import SettledOrder
 
 
 def settle(
     order: Order,
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     filled: Annotated[
         str,
         typer.Option(
@@ -29,7 +26,7 @@ def settle(
     as_json: Json = False,
 ) -> None:
     body = {"order": order, "filled": filled, "never_sent": never_sent, "reason": reason}
-    settlement = posted(place(config, state, sets), "/api/v1/orders/settle", body, SettledOrder)
+    settlement = posted(chosen.place(), "/api/v1/orders/settle", body, SettledOrder)
     order_text = f"{settlement.side} {settlement.qty} {settlement.symbol}"
     outcome = f"filled {settlement.filled} at {settlement.price}" if settlement.price else "never sent"
     answer(

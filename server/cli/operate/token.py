@@ -6,10 +6,10 @@ from typing import Annotated, Final, cast, get_args
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State, one_of
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, one_of
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, iso, print_json, say, table
-from quantd.daemon.cli.places import place, token_file
+from quantd.daemon.cli.places import token_file
 from quantd.server.requests.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
 from quantd.trading.exit_codes import USAGE
 
@@ -55,17 +55,15 @@ def create(
     agent: ForAgent = "",
     rotate: Annotated[bool, typer.Option("--rotate", help="A new secret for a token; `owner`: this folder's.")] = False,
     overlap: Overlap = "0",  # type: ignore[assignment]
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     """Create a token, or with --rotate a new secret for one. The secret is printed once and stored nowhere."""
     if rotate == (scope is not None) or (agent and rotate) or (overlap and not rotate):
         raise Failure("name --scope for a new token; --rotate keeps scope and agent, and may have --overlap", USAGE)
-    folder, ends = place(config, state, sets).folder, time.time_ns() + expires if expires else 0
+    folder, ends = chosen.place().folder, time.time_ns() + expires if expires else 0
     token, secret = (
-        rotated(folder, name, overlap, token_file(config, sets), ends)
+        rotated(folder, name, overlap, token_file(chosen.config, chosen.sets), ends)
         if rotate
         else created(folder, name, cast(Scope, scope), ends, agent)
     )
@@ -78,18 +76,16 @@ def create(
     say(secret)
 
 
-def revoke(
-    name: Name, config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False
-) -> None:
+def revoke(name: Name, chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """Revoke a token. Its requests are refused and its event streams closed within a second."""
-    count = revoked(place(config, state, sets).folder, name)
+    count = revoked(chosen.place().folder, name)
     answer(as_json, {"name": name, "revoked": count}, f"{name}: {count} {'secrets' if count > 1 else 'secret'} revoked")
 
 
-def every(config: ConfigFile = CONFIG_FILE, state: State = None, sets: Sets = None, as_json: Json = False) -> None:
+def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """List the tokens, without their secrets."""
-    folder: Path = place(config, state, sets).folder
-    owner, now_ns = owner_of(folder / token_file(config, sets)), time.time_ns()
+    folder: Path = chosen.place().folder
+    owner, now_ns = owner_of(folder / token_file(chosen.config, chosen.sets)), time.time_ns()
     rows = [_row(token, now_ns) for token in (*([owner] if owner is not None else []), *stored(folder))]
     if as_json:
         print_json({"tokens": rows})

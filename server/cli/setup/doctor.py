@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, Sets
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Check what live trading needs.")] = False,
     venue: Annotated[
@@ -43,11 +41,11 @@ def doctor(
     if venue:
         from quantd.server.cli.setup.venue_trial import recorded, venue_checks
 
-        results = venue_checks(venue, symbol, tuple(sets or ()), live, order, fill)
+        results = venue_checks(venue, symbol, tuple(chosen.sets or ()), live, order, fill)
         if record:
             results = recorded(results, venue, record)
     else:
-        results = _checks(config, state, sets, store, live)
+        results = _checks(chosen, store, live)
     for check in results:
         checks.append(check)
         if not (as_json or report):
@@ -63,7 +61,7 @@ def doctor(
         say(
             readiness(checks, venue, "live" if live else "paper", live)
             if venue
-            else _report(config, sets, checks, live)
+            else _report(chosen.config, chosen.sets, checks, live)
         )
     else:
         say(f"{failed_count} of {len(checks)} checks failed" if failed_count else "all is well")
@@ -87,18 +85,17 @@ def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
     return readiness(checks, section.name, section.mode, live)
 
 
-def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: bool) -> "Iterator[Check]":
+def _checks(chosen: RunOptions, store: bool, live: bool) -> "Iterator[Check]":
     """Yield the results of all checks, in their order. After a faulty configuration only the store is checked.
 
-    `sets` are the values of the options --set. With `store` or `live` the journal is replayed. With `live`, the checks
-    of a live start follow, and the result is recorded in the state folder: a live start needs a result without a failed
-    check.
+    With `store` or `live` the journal is replayed. With `live`, the checks of a live start follow, and the result is
+    recorded in the state folder: a live start needs a result without a failed check.
     """
     from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.doctor_checks import Check, base_checks, ground_checks, store_checks
 
-    torch_before = "torch" in sys.modules
+    config, sets, torch_before = chosen.config, chosen.sets, "torch" in sys.modules
     ground = ground_checks()
     yield from ground
     try:
@@ -106,10 +103,10 @@ def _checks(config: Path, state: Path | None, sets: Sets, store: bool, live: boo
     except ConfigError as why:
         for mistake in why.mistakes:
             yield Check("config", False, str(mistake))
-        yield from store_checks(place(config, state or Path("state"), sets), store)
+        yield from store_checks(place(config, chosen.state or Path("state"), sets), store)
         return
     yield Check("config", True, f"{config}: {len(settings.agents)} agents, {len(settings.universe.symbols)} symbols")
-    where = place(config, state, sets)
+    where = chosen.place()
     failed_base = [check.name for check in ground if check.ok is False]
     for check in base_checks(settings, where, store or live, torch_before):
         failed_base += [check.name] if check.ok is False else []

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import print_json, say
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ MARKS: Final = {True: "held", False: "NOT HELD", None: "-"}
 
 
 def redteam(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
-    sets: Sets = None,
+    chosen: RunOptions = DEFAULTS,
     agent: Annotated[
         str, typer.Option("--agent", metavar="NAME", help="The outside agent; a new one if none is.")
     ] = "",
@@ -36,15 +34,15 @@ def redteam(
     from quantd.daemon.cli.configuration import read
     from quantd.server.cli.setup.redteam_copy import subject
 
-    options = tuple(sets or ())
-    settings, name = subject(config, options, read(config, sets), agent)
-    origin, rows = asyncio.run(_rows(settings, place(config, state, sets), name))
+    options = tuple(chosen.sets or ())
+    settings, name = subject(chosen.config, options, read(chosen.config, chosen.sets), agent)
+    origin, rows = asyncio.run(_rows(settings, chosen.place(), name))
     tried = [row for row in rows if row.held is not None]
     held = sum(row.held is True for row in tried)
     if as_json:
         print_json({"agent": name, "copy": origin, "held": held, "tried": len(tried), "rows": rows})
     else:
-        say(f"agent {name}, in a copy of {config} ({origin})")
+        say(f"agent {name}, in a copy of {chosen.config} ({origin})")
         for row in rows:
             say(f"{MARKS[row.held]:9}{row.door:8} {row.what} | {row.expected} | {row.happened}")
         say(f"{held} of {len(tried)} held; {len(rows) - len(tried)} rows do not apply to this account")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from quantd.daemon.assembly.parts import assemble
+from quantd.daemon.cli.command import RunOptions
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.cli.setup.config import check
 from quantd.daemon.config import ConfigError
@@ -111,7 +112,7 @@ def test_an_agent_reads_the_folders_of_its_table_and_another_agent_does_not(
         "mine.py",
         f'the link {folder}/bars points to {bars}, outside its folder; write [[agents]] reads = ["{bars}"]',
     )
-    assert check(folder / "config.toml") == 0
+    assert check(RunOptions(folder / "config.toml")) == 0
     assert f"{fault[0]}: {fault[1]}" in capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from quantd.bundled import find, placed
-from quantd.daemon.cli.command import Command, Json, RayAddress, day, with_options
+from quantd.daemon.cli.command import Command, Json, RayAddress, day
 from quantd.daemon.cli.failures import Failure, needs, note
 from quantd.daemon.cli.output import Bar, answer, print_json, progress, say
 from quantd.trading.exit_codes import CONFIG, USAGE
@@ -401,4 +401,4 @@ def _shown(key: str, value: object) -> str:
     return text + unit
 
 
-COMMAND: Final = Command("Learn", 10, with_options(TrainingOptions, train))
+COMMAND: Final = Command("Learn", 10, train)
