@@ -9,19 +9,21 @@ import re
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from quantd.adapters.bus.payloads import SCHEMA, Alert
+from quantd.adapters.sinks.sink import OpenSink, SinkError
 from tests.support.mqtt import certificate, free_port
 
 ALERT = Alert(
@@ -368,6 +370,38 @@ class NtfyServer(HttpServer):
         sent = {"id": f"m{len(self.heard)}", "time": int(time.time()), "event": "message", "message": body}
         self.heard.append(sent | {"topic": request.match_info["topic"]})
         return web.json_response(self.heard[-1])
+
+
+Opened = TypeVar("Opened", bound=OpenSink)
+Served = TypeVar("Served", bound=HttpServer)
+OPEN: list[OpenSink] = []
+"""The sinks that `served` closes at its end."""
+
+
+def opened(sink: Opened) -> Opened:
+    OPEN.append(sink)
+    return sink
+
+
+@asynccontextmanager
+async def served(server: Served) -> AsyncIterator[Served]:
+    """A server that runs; at its end the sinks of `opened` are closed."""
+    await server.start()
+    yield server
+    while OPEN:
+        await OPEN.pop().close()
+    await server.stop()
+
+
+async def refusal(sink: OpenSink, alert: Alert = ALERT) -> SinkError:
+    """The error of a delivery. Neither it nor its cause has a secret."""
+    with pytest.raises(SinkError) as error_info:
+        await sink.deliver(alert)
+    error = error_info.value
+    assert not any(secret in repr(error) for secret in (KEY, PASSWORD, TOKEN, NTFY_TOKEN, PLACE))
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
+    return error
 
 
 @contextmanager

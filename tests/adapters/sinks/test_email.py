@@ -9,11 +9,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.sinks import email as email_sink
 from quantd.adapters.sinks.email import LOGIN_WAIT_S, Email, EmailOptions, message_of
-from quantd.adapters.sinks.sink import SinkError
-from tests.support.sink_servers import ALERT, PASSWORD, USER, MailServer
+from tests.support.sink_servers import ALERT, PASSWORD, USER, MailServer, refusal
 
 OPS, RISK = "ops@example.org", "risk@example.org"
 
@@ -36,12 +34,6 @@ def options(server: MailServer, **more: Any) -> EmailOptions:
 
 def of(server: MailServer, password: str = PASSWORD, **more: Any) -> Email:
     return Email(options(server, **more), {"smtp_password": password})
-
-
-async def failure(sink: Email, alert: Alert = ALERT) -> SinkError:
-    with pytest.raises(SinkError) as error_info:
-        await sink.deliver(alert)
-    return error_info.value
 
 
 async def test_an_alert_arrives_with_every_field_over_starttls_and_a_login(server: MailServer) -> None:
@@ -80,25 +72,25 @@ async def test_this_machine_may_take_mail_without_encryption_and_login(tmp_path:
     await server.start()
     await of(server, host="127.0.0.1", starttls=False, user="").deliver(ALERT)
     assert server.ids == [ALERT.id]
-    why = await failure(of(server, host="127.0.0.1", user=""))
+    why = await refusal(of(server, host="127.0.0.1", user=""))
     assert str(why) == "the server offers no STARTTLS, or no login that quantd knows"
     assert len(server.taken) == 1, "a server without STARTTLS gets nothing"
     await server.stop()
 
 
 async def test_a_certificate_that_is_not_trusted_or_of_another_host_is_refused(server: MailServer) -> None:
-    assert str(await failure(of(server, ca=""))).startswith("the certificate of the server is refused: self-signed")
+    assert str(await refusal(of(server, ca=""))).startswith("the certificate of the server is refused: self-signed")
     away = str(server.cert.with_name("away.pem"))
-    assert str(await failure(of(server, ca=away))) == "the file of ca cannot be read (FileNotFoundError)"
+    assert str(await refusal(of(server, ca=away))) == "the file of ca cannot be read (FileNotFoundError)"
     await server.stop()
     server.renamed("DNS:smtp.example.org")
     await server.start()
-    assert str(await failure(of(server))).startswith("the certificate of the server is refused: Hostname mismatch")
+    assert str(await refusal(of(server))).startswith("the certificate of the server is refused: Hostname mismatch")
     assert (server.attempts, server.taken) == (0, [])
 
 
 async def test_a_refused_login_waits_minutes_and_names_no_secret(server: MailServer) -> None:
-    why = await failure(of(server, password="wrong"))
+    why = await refusal(of(server, password="wrong"))
     assert (str(why), why.retry_after_s) == ("the server refuses the login (535)", LOGIN_WAIT_S)
     assert server.attempts == 0
 
@@ -106,7 +98,7 @@ async def test_a_refused_login_waits_minutes_and_names_no_secret(server: MailSer
 @pytest.mark.parametrize("answer", ["451 try later", "452 full", "550 no", "554 spam"])
 async def test_every_answer_but_an_acceptance_is_a_failed_delivery(server: MailServer, answer: str) -> None:
     sink, server.answers = of(server), [f"{answer} {PASSWORD}"]
-    assert str(await failure(sink)) == f"the server answers {answer} ***"
+    assert str(await refusal(sink)) == f"the server answers {answer} ***"
     await sink.deliver(ALERT)
     assert server.ids == [ALERT.id]
 
@@ -114,10 +106,10 @@ async def test_every_answer_but_an_acceptance_is_a_failed_delivery(server: MailS
 @pytest.mark.long
 async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: MailServer) -> None:
     sink, server.silent = of(server, timeout_s=1.0), True
-    assert str(await failure(sink)) == "no answer within 1 s"
+    assert str(await refusal(sink)) == "no answer within 1 s"
     server.silent = False
     await server.stop()
-    assert str(await failure(sink)) == "the server cannot be reached (SMTPConnectError)"
+    assert str(await refusal(sink)) == "the server cannot be reached (SMTPConnectError)"
     await server.start()
     await sink.deliver(ALERT)
     assert server.ids == [ALERT.id]
@@ -125,19 +117,19 @@ async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: MailS
 
 async def test_a_recipient_that_is_refused_does_not_hold_up_the_others(server: MailServer) -> None:
     sink, server.refused = of(server, to=[OPS, RISK]), {RISK: "450 later"}
-    assert str(await failure(sink)) == f"the server refuses some recipients: {RISK}: 450 later"
+    assert str(await refusal(sink)) == f"the server refuses some recipients: {RISK}: 450 later"
     server.refused = {}
     await sink.deliver(ALERT)
     assert server.recipients == [[OPS], [RISK]], "nobody has it twice"
     server.refused = {RISK: "550 unknown"}
     other = replace(ALERT, id="7f3k2m1a-8-0")
-    await failure(sink, other)
-    await failure(sink, other)
+    await refusal(sink, other)
+    await refusal(sink, other)
     await sink.deliver(other)
     assert server.recipients[2:] == [[OPS]]
     server.refused = {OPS: "550 unknown", RISK: "550 unknown"}
     for _ in range(5):
-        assert str(await failure(sink)).startswith("the server refuses every recipient: ops@")
+        assert str(await refusal(sink)).startswith("the server refuses every recipient: ops@")
 
 
 def test_the_text_of_an_alert_forges_no_header_and_no_field() -> None:

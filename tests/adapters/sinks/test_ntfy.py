@@ -6,48 +6,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from msgspec.structs import replace
 
 from quantd.adapters.sinks.ntfy import NAME, Ntfy, NtfyOptions, sequence_id
-from quantd.adapters.sinks.sink import SinkError
-from tests.support.sink_servers import ALERT, NTFY_TOKEN, NtfyServer
-
-OPEN: list[Ntfy] = []
+from tests.support.sink_servers import ALERT, NTFY_TOKEN, NtfyServer, opened, refusal, served
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[NtfyServer]:
-    ntfy_server = NtfyServer(NTFY_TOKEN)
-    await ntfy_server.start()
-    yield ntfy_server
-    while OPEN:
-        await OPEN.pop().close()
-    await ntfy_server.stop()
+    async with served(NtfyServer(NTFY_TOKEN)) as started:
+        yield started
 
 
 def of(server: NtfyServer, token: str = NTFY_TOKEN, timeout_s: float = 5.0) -> Ntfy:
-    OPEN.append(Ntfy(NtfyOptions("quantd-paper", server.url, timeout_s), {"ntfy_token": token}))
-    return OPEN[-1]
-
-
-async def failure(sink: Ntfy) -> SinkError:
-    with pytest.raises(SinkError) as error_info:
-        await sink.deliver(ALERT)
-    assert NTFY_TOKEN not in repr(error_info.value)
-    return error_info.value
-
-
-async def test_a_sign_in_page_that_answers_200_is_not_a_delivery(
-    server: NtfyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def page(*_: object) -> web.Response:
-        return web.Response(text="\n<!doctype html><title>Sign in to the Wi-Fi</title>", content_type="text/html")
-
-    monkeypatch.setattr(server, "answer", page)
-    error = await failure(of(server))
-    assert "a page of another server" in str(error)
-    assert not error.refused, "no alert is set aside for it"
+    return opened(Ntfy(NtfyOptions("quantd-paper", server.url, timeout_s), {"ntfy_token": token}))
 
 
 async def test_a_notification_has_title_priority_tags_and_the_id(server: NtfyServer) -> None:
@@ -84,38 +56,14 @@ async def test_a_long_text_stays_a_message(server: NtfyServer, text: str) -> Non
     assert 3_990 <= len(server.taken[0].encode()) <= 4_000
 
 
-@pytest.mark.parametrize("status", [301, 400, 404, 413, 500, 507])
-async def test_every_answer_but_a_success_is_a_failed_delivery(server: NtfyServer, status: int) -> None:
-    sink, server.answers = of(server), [status]
-    assert str(await failure(sink)) == f"the receiver answers {status}"
-    await sink.deliver(ALERT)
-    assert server.ids == [ALERT.id]
-
-
-async def test_the_delay_that_the_server_requests_is_passed_on(server: NtfyServer) -> None:
-    sink, server.answers = of(server), [429]
-    assert (await failure(sink)).retry_after_s == 2.0
-
-
 async def test_a_protected_topic_needs_its_token(server: NtfyServer) -> None:
-    assert str(await failure(of(server, token=""))) == "the receiver answers 403"
-    assert str(await failure(of(server, token="tk_wrong"))) == "the receiver answers 401"
+    assert str(await refusal(of(server, token=""))) == "the receiver answers 403"
+    assert str(await refusal(of(server, token="tk_wrong"))) == "the receiver answers 401"
     requests = server.requests
-    assert str(await failure(of(server, token="a\r\nX: y"))) == (
+    assert str(await refusal(of(server, token="a\r\nX: y"))) == (
         "the secret ntfy_token is not an access token of printable ASCII; copy it again"
     )
     assert server.requests == requests
-
-
-async def test_a_server_that_hangs_or_is_away_is_a_failed_delivery(server: NtfyServer) -> None:
-    sink, server.silent = of(server, timeout_s=0.3), True
-    assert str(await failure(sink)) == "no answer within 0.3 s"
-    server.silent = False
-    await server.stop()
-    assert str(await failure(sink)) == "the receiver cannot be reached (ClientConnectorError)"
-    await server.start()
-    await sink.deliver(ALERT)
-    assert server.ids == [ALERT.id]
 
 
 def test_a_sequence_id_has_the_form_that_the_server_demands() -> None:
