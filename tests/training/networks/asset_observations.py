@@ -1,8 +1,13 @@
-"""Observations of some assets, and their permutations."""
+"""Observations of some assets, their permutations, and a market whose best answer is known."""
+
+from typing import Any, TypeVar
 
 import torch
 from msgspec.structs import replace
+from torch import Tensor
 
+from quantd.training.market.terms import Kind
+from quantd.training.market.vector_env import Step
 from quantd.training.networks.sizes import Layout
 
 ASSETS = 3
@@ -21,8 +26,53 @@ def random_of(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def permuted(observation: torch.Tensor, order: list[int]) -> torch.Tensor:
+def permuted(observation: Tensor, order: list[int]) -> Tensor:
     """Return the observation with its assets in another order."""
     assets = observation[..., : LAYOUT.market].unflatten(-1, (ASSETS, -1))[..., order, :].flatten(-2)
     weights = observation[..., 23:26][..., order]
     return torch.cat([assets, observation[..., 21:23], weights, observation[..., 26:]], -1)
+
+
+N = TypeVar("N", bound=Any)
+
+
+def learned(network: N) -> N:
+    """As after learning: no parameter at its start."""
+    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.1)
+    return network
+
+
+def near(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+class Signals:
+    """Each of three assets shows its next return. Each account earns that of what it holds; best is the highest.
+
+    With `agents` above 1 so many accounts in a row see the same.
+    """
+
+    device = torch.device("cpu")
+    observation_size = ASSETS
+    batch = 32
+
+    def __init__(self, kind: Kind, agents: int = 1) -> None:
+        self.kind: Kind = kind
+        self.action_size = ASSETS + (kind == "simplex")
+        self._agents = agents
+        self._random, self._going = torch.Generator(), torch.zeros(self.batch, dtype=torch.bool)
+
+    def reset(self, seed: int | None = None) -> Tensor:
+        self._random.manual_seed(seed or 0)
+        return self._draw()
+
+    def step(self, action: Tensor) -> Step:
+        weights = torch.nn.functional.one_hot(action, ASSETS) if self.kind == "discrete" else action[:, :ASSETS]
+        reward = (self._seen * weights).sum(1)
+        seen = self._draw()
+        return Step(seen, reward, self._going, self._going, seen)
+
+    def _draw(self) -> Tensor:
+        drawn = torch.randn((self.batch // self._agents, ASSETS), generator=self._random)
+        self._seen = drawn.repeat_interleave(self._agents, 0)
+        return self._seen

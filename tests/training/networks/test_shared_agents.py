@@ -1,18 +1,13 @@
 """MADDPG's networks that all assets share: no order of assets, separate agents, joint critics, and equal graphs."""
 
-from collections.abc import Mapping
-from typing import TypeVar
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor
 
 from quantd.training.learners.algorithms.deterministic_agents import Maddpg
 from quantd.training.learners.maddpg import MaddpgPlan
 from quantd.training.market.terms import Kind
-from quantd.training.market.vector_env import Step
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.shared_agents import SharedActors, SharedCritics
 from quantd.training.networks.sizes import Layout
@@ -20,18 +15,20 @@ from quantd.training.plans.data_plan import PlanError
 from quantd.training.plans.plan import default, read, replaced
 from tests.support.checkout import ROOT
 from tests.training.learners.replay_problems import on
-from tests.training.networks.asset_observations import ASSETS, BARE, LAYOUT, SIZE, permuted, random_of
+from tests.training.networks.asset_observations import (
+    ASSETS,
+    BARE,
+    LAYOUT,
+    SIZE,
+    Signals,
+    learned,
+    near,
+    permuted,
+    random_of,
+)
 
 ORDER = [2, 0, 1]
 AGENTS = 2
-
-N = TypeVar("N", SharedActors, SharedCritics)
-
-
-def learned(network: N) -> N:
-    """As after learning: no parameter at its start."""
-    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.1)
-    return network
 
 
 def actors() -> SharedActors:
@@ -40,10 +37,6 @@ def actors() -> SharedActors:
 
 def critics() -> SharedCritics:
     return learned(SharedCritics(AGENTS, SIZE, ASSETS + 1, random_of(3), layout=LAYOUT, hidden=(8, 6)))
-
-
-def near(values: Tensor, wanted: Tensor) -> None:
-    torch.testing.assert_close(values, wanted, atol=1e-5, rtol=1e-4)
 
 
 def test_a_permutation_of_the_assets_permutes_the_scores_and_leaves_the_critics_values() -> None:
@@ -124,41 +117,6 @@ def test_onnx_runtime_gives_every_agents_action(kind: Kind, layout: Layout, size
         assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
 
-class Signals:
-    """Each of three assets shows its next return. Each agent earns that of what it holds; best is the highest."""
-
-    kind: Kind = "simplex"
-    device = torch.device("cpu")
-    observation_size = ASSETS
-    action_size = ASSETS + 1
-    batch = 16 * AGENTS
-
-    def __init__(self) -> None:
-        self._random, self._going = torch.Generator(), torch.zeros(self.batch, dtype=torch.bool)
-
-    def reset(self, seed: int | None = None) -> Tensor:
-        self._random.manual_seed(seed or 0)
-        return self._draw()
-
-    def step(self, action: Tensor) -> Step:
-        reward = (self._seen * action[:, :ASSETS]).sum(1)
-        seen = self._draw()
-        return Step(seen, reward, self._going, self._going, seen)
-
-    def state(self) -> dict[str, Tensor]:
-        return {"random": self._random.get_state(), "seen": self._seen.clone()}
-
-    def load(self, state: Mapping[str, Tensor]) -> Tensor:
-        self._random.set_state(state["random"])
-        self._seen = state["seen"].clone()
-        return self._seen
-
-    def _draw(self) -> Tensor:
-        drawn = torch.randn((self.batch // AGENTS, ASSETS), generator=self._random)
-        self._seen = drawn.repeat_interleave(AGENTS, 0)
-        return self._seen
-
-
 def signal_plan(**changes: object) -> MaddpgPlan:
     values: dict[str, object] = {
         "agents": AGENTS, "network": "shared", "layout": Layout(assets=ASSETS, features=1, window=0),
@@ -171,7 +129,7 @@ def signal_plan(**changes: object) -> MaddpgPlan:
 @pytest.mark.long
 def test_every_agent_finds_what_each_asset_shows_of_itself() -> None:
     team = Maddpg(signal_plan(), ASSETS, ASSETS + 1, "simplex", 1)
-    team.learn(Signals(), 16_000, on)
+    team.learn(Signals("simplex", AGENTS), 16_000, on)
     seen = torch.randn((500, ASSETS), generator=random_of(7))
     weights = team.act(seen.repeat_interleave(AGENTS, 0)).view(500, AGENTS, -1)[..., :ASSETS]
     # cash is better where all returns are below 0

@@ -1,7 +1,6 @@
 """SAC's and DQN's networks that all assets share: no order of assets, gradients of autograd, and equal graphs."""
 
 from itertools import combinations
-from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -17,7 +16,6 @@ from quantd.training.learners.dqn import DqnPlan
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.tensors import grid
 from quantd.training.market.terms import Kind
-from quantd.training.market.vector_env import Step
 from quantd.training.networks.gaussian import bounded
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.shared_critics import SharedActor, SharedCritics, SharedQ
@@ -25,21 +23,23 @@ from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
 from tests.training.learners.replay_problems import on
-from tests.training.networks.asset_observations import ASSETS, BARE, GAINS, LAYOUT, SIZE, permuted, random_of
+from tests.training.networks.asset_observations import (
+    ASSETS,
+    BARE,
+    GAINS,
+    LAYOUT,
+    SIZE,
+    Signals,
+    learned,
+    near,
+    permuted,
+    random_of,
+)
 
 ORDER = [2, 0, 1]
 PLACES = pytest.mark.parametrize(
     ("layout", "size"), [(LAYOUT, SIZE), (BARE, 21), (GAINS, SIZE)], ids=["all entries", "window alone", "gains"]
 )
-
-
-N = TypeVar("N", SharedActor, SharedCritics, SharedQ)
-
-
-def learned(network: N) -> N:
-    """As after learning: no parameter at its start."""
-    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.1)
-    return network
 
 
 def actor(layout: Layout = LAYOUT, size: int = SIZE) -> SharedActor:
@@ -56,10 +56,6 @@ def q_network(choices: int, layout: Layout = LAYOUT, size: int = SIZE) -> Shared
 
 def flat(slopes: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([slope.reshape(-1) for slope in slopes])
-
-
-def near(actual: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_permutation_of_the_assets_permutes_coordinates_and_scores_and_leaves_the_critics_values() -> None:
@@ -207,30 +203,6 @@ def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layo
         (values,) = session.run(None, {"observation": row.numpy()})
         np.testing.assert_allclose(values, network.values(row).numpy(), atol=1e-5)
         assert np.ptp(values) > 1e-3
-
-
-class Signals:
-    """Each of three assets shows its next return; an account earns that of what it holds. Best: the highest."""
-
-    device = torch.device("cpu")
-    observation_size = ASSETS
-    batch = 32
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind: Kind = kind
-        self.action_size = ASSETS + (kind == "simplex")
-        self._random, self._going = torch.Generator(), torch.zeros(self.batch, dtype=torch.bool)
-
-    def reset(self, seed: int | None = None) -> Tensor:
-        self._random.manual_seed(seed or 0)
-        self._seen = torch.randn((self.batch, ASSETS), generator=self._random)
-        return self._seen
-
-    def step(self, action: Tensor) -> Step:
-        weights = torch.nn.functional.one_hot(action, ASSETS) if self.kind == "discrete" else action[:, :ASSETS]
-        reward = (self._seen * weights).sum(1)
-        self._seen = torch.randn((self.batch, ASSETS), generator=self._random)
-        return Step(self._seen, reward, self._going, self._going, self._seen)
 
 
 SHOWN = Layout(assets=ASSETS, features=1, window=0)
