@@ -70,16 +70,11 @@ def page(lacks: dict[str, dict[str, str]]) -> str:
         for name, reason in lacks[venue].items():
             without.setdefault(reason, {}).setdefault(name, []).append(venue)
     lines = [head, *rows, "", "## What a venue does not have", ""]
-    lines += ["| reason | venues | cases without a meaning there |", "|---|---|---|"]
+    lines += ["| reason | venues | cases |", "|---|---|---|"]
     for reason, names in sorted(without.items()):
         affected = [venue for venue in venues if any(venue in rows for rows in names.values())]
-        cases = "; ".join(names) if len(names) <= NAMED else f"{len(names)} cases"
-        lines.append(f"| {reason} | {', '.join(affected)} | {cases} |")
+        lines.append(f"| {reason} | {', '.join(affected)} | {len(names)} |")
     return "\n".join(lines) + "\n"
-
-
-NAMED: Final = 2
-"""The most cases that a row of the page names."""
 
 
 def _groups() -> Iterable[str]:
