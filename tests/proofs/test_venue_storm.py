@@ -16,7 +16,6 @@ from tests.proofs.venue_storm import Evaluator, Storm, storm
 async def test_two_books_in_opposite_directions_never_trade_with_each_other_nor_keep_each_other_in(
     tmp_path: Path, venue: str
 ) -> None:
-    """At the other venues an order whose price the mark has passed may rest, and meet a later one: not mended yet."""
     if venue != "alpaca":
         pytest.importorskip("ib_async" if venue == "ibkr" else "ccxt")
     found = await storm(tmp_path, venue, 60, seed=1)

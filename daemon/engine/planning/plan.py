@@ -286,7 +286,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
         out = None
     if out is not None:
         state.orders_at[sample] = n
-        _record_sent(state, out, [p.agent for p in parts], surviving)
+        _record_sent(state, out, [p.agent for p in parts], surviving, order.intent)
     effects: list[Effect] = [
         Planned(
             sample=sample,
@@ -479,14 +479,15 @@ def progress(state: State, parent: Parent, reason: str) -> Worked:
     )
 
 
-def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots) -> None:
+def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: Lots, intent: Intent) -> None:
     """Record a basket of orders as working, with the agents' lots of each row (order)."""
     shares = _shares_by_row(out, agents, surviving)
     state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
     for agent in agents:
         agent_orders = sum(1 for row_shares in shares for who, _ in row_shares if who == agent)
         state.activity.send(agent, state.now, agent_orders, state.rules.agents[agent].limits)
-    state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents))
+    priced = [wish.symbol for wish in intent.wishes if wish.limit_nano]
+    state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents), priced)
     spend(state, out)
 
 

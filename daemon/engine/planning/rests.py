@@ -14,7 +14,9 @@ Books do not meet. Two orders of one account that could trade with each other ar
 second, and a program could so keep its neighbours from selling. So decisions, exits, and orders that reduce a position
 first withdraw the rests of all books that they would meet at their worst price (`opposite_rests`). An order from
 outside that adds, or has a price of its own, is refused where it would meet a rest (`meeting`): its sender knows best
-what to do. An order at the market that is in flight when a later one comes is not looked at: it fills at once.
+what to do. A sender's own price counts as long as the order is open: the venue has a newer price than the mark, and
+the order may rest there. So may the remainder of an order that is filled in part. Another order at the market fills at
+once. While it is on its way, an order from outside that could overtake it and rest is refused; an exit never waits.
 
 Rejected: to cross the order with the rest inside both prices: the rest is at the venue, and may fill there meanwhile.
 To weigh rests at every price that they may fill at. No number of lots is safe at every price, and the gate of
@@ -105,18 +107,24 @@ def own_ends(state: State, ends: list[int], wishes: Sequence[Wish]) -> list[int]
     return ends
 
 
-def opposite_rests(state: State, symbol: int, lots: float, worst_nano: int) -> list[tuple[Working, int]]:
+def opposite_rests(
+    state: State, symbol: int, lots: float, worst_nano: int, *, flying: bool = False
+) -> list[tuple[Working, int]]:
     """(basket, row) of each rest, of any book, that an order for signed `lots` at a worst price would meet: an order at
-    a price of its own that the market has not passed."""
+    its sender's own price, one that is filled in part, or one with the worst price of a plan that the market has not
+    passed. With `flying` those on their way to the venue too, decisions and exits among them."""
     mark = int(state.marks_nano[symbol])
     return [
         (work, row)
         for work in state.working.values()
-        if work.cause
+        if work.cause or flying
         for row in dict.fromkeys(row for row, _, _ in work.open_shares())
-        if work.basket.sym[row] == symbol and work.lots[row] * lots < 0
+        if work.symbol[row] == symbol and work.lots[row] * lots < 0
         for price in (work.worst_nano[row],)
-        if (mark <= price <= worst_nano if lots > 0 else worst_nano <= price <= mark)
+        if (price <= worst_nano if lots > 0 else price >= worst_nano)
+        if (flying and work.state[row] == OrderState.SENT)
+        or (work.cause and (symbol in work.priced or work.filled[row] > 0))
+        or (work.cause and (price >= mark if lots > 0 else price <= mark))
     ]
 
 
@@ -128,10 +136,13 @@ def meeting(state: State, book: int, wish: Wish, worst_nano: int) -> str:
     held = state.lots(book)[wish.symbol]
     if not wish.limit_nano and wish.lots * held < 0 and abs(wish.lots) <= abs(held):
         return ""
-    met = opposite_rests(state, wish.symbol, wish.lots, worst_nano)
+    # a simulated venue is not compared: an order is on its way there until the next bar
+    met = opposite_rests(state, wish.symbol, wish.lots, worst_nano, flying=state.venue.waits.compared > 0)
     if not met:
         return ""
     work, row = met[0]
+    if work.state[row] == OrderState.SENT and not (work.cause and wish.symbol in work.priced):
+        return "an opposite order of the account is on its way to the venue; send it again afterwards"
     name, lots, price = state.universe.symbols[wish.symbol], work.lots[row], price_text(work.worst_nano[row])
     size = quantity_text(abs(lots) - work.filled[row], state.universe.lot_nano[wish.symbol])
     whose = "this book" if work.shares_of(row)[0][0] == book else "another book of the account"

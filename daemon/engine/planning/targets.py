@@ -121,7 +121,8 @@ def in_flight(state: State, agent: int) -> Floats:
 
 
 def at_rest(state: State, agent: int) -> Floats:
-    """float64[N] signed lots of an agent's orders for proposals whose limit price the market has not reached.
+    """float64[N] signed lots of an agent's orders for proposals with a price of their sender's own, or with a worst
+    price that the market has passed.
 
     They may rest for ever, and do not count as the closing of a position.
     """
@@ -130,7 +131,8 @@ def at_rest(state: State, agent: int) -> Floats:
         for row, who, lots in work.open_shares() if work.cause else ():
             symbol = work.basket.sym[row]
             mark = int(state.marks_nano[symbol])
-            if who == agent and (work.worst_nano[row] < mark if lots > 0 else work.worst_nano[row] > mark):
+            passed = work.worst_nano[row] < mark if lots > 0 else work.worst_nano[row] > mark
+            if who == agent and (passed or symbol in work.priced):
                 resting[symbol] += lots
     return resting
 

@@ -57,21 +57,29 @@ class FrozenOrders(Struct):
     again: dict[int, int] = {}
     whole: list[Shares] = []
     """The agents' lots of each row when the basket was sent; absent from old snapshots."""
+    priced: list[int] = []
 
 
 class Working(Orders):
-    """A basket whose orders may be open, with the methods by which handlers read and change its columns."""
+    """A basket whose orders may be open, with the methods by which handlers read and change its columns.
 
-    __slots__ = ()
+    `priced` are the symbols whose limit price is their sender's own: such an order may rest at any price of the market.
+    The others have the worst price of a plan, and fill at once if they fill. The fold, whose baskets have no cause,
+    does not set it.
+    """
+
+    __slots__ = ("priced",)
+    priced: frozenset[int]
 
     @classmethod
-    def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int) -> "Working":
+    def sent(cls, basket: OrderBasket, shares: list[Shares], agents: int, priced: Iterable[int] = ()) -> "Working":
         """Return the columns of a basket that is sent. `shares` has by row (order) the (agent, unsigned lots); `agents`
-        is the number of the run's agents."""
+        is the number of the run's agents, and `priced` the symbols whose limit price is their sender's own."""
         rows = len(basket.sym)
         lone = agents == 1 and all(len(row) == 1 for row in shares)
         work = cls(basket.sample, basket.n, basket.ts, rows, 0 if lone else sum(map(len, shares)))
         work.record, work.at_venue, work.plain = basket, True, not basket.kind
+        work.priced = frozenset(priced)
         work.write([basket.sym, basket.lots, basket.worst_nano, basket.end, list(basket.reason)], shares)
         return work
 
@@ -151,8 +159,9 @@ class Working(Orders):
         """The basket of orders as plain values by row, as snapshots have it."""
         lots, worst_nano, filled, state = map(list, (self.lots, self.worst_nano, self.filled, self.state))
         return FrozenOrders(
-            self.basket, lots, worst_nano, filled, state, self.shares, self.live, self.odd, self.again, self.sent_shares
-        )
+            self.basket, lots, worst_nano, filled, state, self.shares, self.live, self.odd, self.again,
+            self.sent_shares, sorted(self.priced) if self.cause else [],
+        )  # fmt: skip
 
     @classmethod
     def thaw(cls, frozen: FrozenOrders, agents: int) -> "Working":
@@ -160,7 +169,7 @@ class Working(Orders):
 
         `frozen.whole` are the agents' lots as sent, empty in an old snapshot; `frozen.shares` are their open lots.
         """
-        work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents)
+        work = cls.sent(frozen.basket, frozen.whole or frozen.shares, agents, frozen.priced)
         columns = (work.lots, frozen.lots), (work.worst_nano, frozen.worst_nano)
         for column, values in (*columns, (work.filled, frozen.filled), (work.state, frozen.state)):
             column[:] = _int64_view(values)

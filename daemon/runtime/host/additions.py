@@ -114,7 +114,7 @@ PARTS: Final[dict[type, frozenset[str]]] = {
     Switch: _words_of("day_key day_open high_water last reason since_sample state trips week_key week_open"),
     Tick: _words_of("cash_rate coming due final jobs key macro opened sample ts warmup"),
     Watch: _words_of("bands context ended holdings levels realised recorded_no"),
-    Working: _words_of(""),
+    Working: _words_of("priced"),
 }
 """The attributes that the fold knows: of the state, of its parts, of the events it takes and the records it makes."""
 

@@ -1,24 +1,33 @@
 """Books do not meet: no order of the account could trade with a rest of the account, and no rest keeps a neighbour from
 selling."""
 
+import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.targets import at_rest
+from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Protective, override
 from quantd.trading.effects import Cancel, Filled, Publish, Refused
-from quantd.trading.events import Proposed, Tick
+from quantd.trading.events import Event, Proposed, Tick
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderState, Reports, Wish
 from tests.support.engine import COLLARED, World, block
 from tests.support.examples import examples
 
 FREE = override(COLLARED, max_position_weight=None, max_concentration=None, max_gross_exposure=1.0, allow_short=False)
+
+PAIRS = 800
+"""10,000 take four minutes."""
 
 
 class Books(World):
@@ -96,6 +105,111 @@ def test_an_order_that_adds_is_refused_where_it_would_meet_a_rest_and_names_no_o
     assert "of this book" in own
     assert below == ""
     assert "a0" not in market + met
+
+
+def test_a_senders_own_price_is_met_as_long_as_it_is_open() -> None:
+    world = Books([100] * 6)
+    said: list[str] = []
+
+    def passed() -> None:
+        world.send(0, 50, 101.0)
+        said.extend(world.send(1, -10, price) for price in (100.5, 101.01))
+
+    world.days(day1=lambda: world.send(1, 100), day3=passed)
+    met, above = said
+    assert "it would meet the resting order of another book of the account to buy 50" in met
+    assert above == ""
+
+
+def test_an_order_that_could_overtake_one_on_its_way_is_refused_and_so_is_one_that_would_meet_a_remainder() -> None:
+    world = Books([100] * 6)
+    state = world.shell.state
+    said: list[str] = []
+
+    def sent() -> None:
+        world.send(0, 50)
+        said.append(world.send(1, -10, 106.0))  # beyond the worst price of the plan
+        state.venue.waits.compared = 1  # the venue is across a network
+        (work,) = (work for work in state.working.values() if work.lots[0] == 50)
+        work.state[0] = OrderState.SENT
+        said.append(world.send(1, -10, 99.0))
+        work.state[0], work.filled[0], state.venue.waits.compared = OrderState.PARTIAL, 20, 0
+        said.append(world.send(1, -10, 99.0))
+
+    world.days(day1=lambda: world.send(1, 100), day3=sent)
+    beyond, flying, remainder = said
+    assert beyond == ""
+    assert "an opposite order of the account is on its way to the venue; send it again afterwards" in flying
+    assert "to buy 30" in remainder
+
+
+class Venue:
+    """A venue that fills an order at once where its price has reached it, and else lets it rest."""
+
+    def __init__(self, state: State, draw: random.Random) -> None:
+        self.state, self.draw = state, draw
+        self.price_nano = int(state.marks_nano[0])
+        self.resting: dict[tuple[int, int], OrderBasket] = {}
+        self.own_trades: list[str] = []
+
+    def take(self, event: Event) -> None:
+        """Step an event, and carry out what it sends and cancels."""
+        for effect in step(self.state, event):
+            if isinstance(effect, OrderBasket):
+                self._arrive(effect)
+            if isinstance(effect, Cancel):
+                self.resting.pop((effect.sample, effect.n))
+                self._report(effect.sample, effect.n, Cause.CANCELLED, 0, 0)
+
+    def _arrive(self, basket: OrderBasket) -> None:
+        (lots,), (worst,) = basket.lots, basket.worst_nano
+        for other in self.resting.values():
+            limit = other.worst_nano[0]
+            if other.lots[0] * lots < 0 and (worst >= limit if lots > 0 else worst <= limit):
+                self.own_trades.append(f"{lots} at {worst} and {other.lots[0]} at {limit}")
+        self._report(basket.sample, basket.n, Cause.ACCEPTED, 0, 0)
+        if self.price_nano <= worst if lots > 0 else self.price_nano >= worst:
+            self._report(basket.sample, basket.n, Cause.LAST_FILL, abs(lots), self.price_nano)
+        else:
+            self.resting[basket.sample, basket.n] = basket
+
+    def _report(self, sample: int, n: int, cause: Cause, lots: int, price: int) -> None:
+        self.take(Reports(sample, n, self.state.now, [0], [lots], [lots], [price], [0], [int(cause)]))
+
+    def move(self) -> None:
+        """The price moves, and a mark follows now and then."""
+        self.price_nano = round(int(self.state.marks_nano[0]) * self.draw.uniform(0.96, 1.04) / 1e7) * 10**7
+        if self.draw.random() < 0.3:
+            state = self.state
+            state.now += 1
+            state.marks, state.marks_nano = np.array([self.price_nano / NANO]), np.array([self.price_nano])
+            state.mark_ts = np.full_like(state.mark_ts, state.now)
+
+
+@pytest.mark.long
+def test_random_pairs_never_trade_with_each_other_and_block_no_exit() -> None:
+    world = Books([100] * 4)
+    world.days(day1=lambda: [world.send(0, 1000), world.send(1, 1000)])
+    base, draw = freeze(world.shell.state), random.Random(1)
+    sent: Counter[str] = Counter()
+    for number in range(PAIRS):
+        state = thaw(world.rules, base)
+        state.now = world.shell.state.now
+        venue = Venue(state, draw)
+        for who, side in draw.choice([((0, 1), (1, -1)), ((0, -1), (1, 1))]):
+            venue.move()
+            price = round(state.marks[0] * draw.uniform(0.97, 1.03), 2) if draw.random() < 0.6 else 0.0
+            wish = Wish(0, side * draw.randint(1, 200), round(price * NANO), UNTIL_CANCELLED if price else 0)
+            proposal = Proposed(state.now, f"a{who}", f"{number}-{who}", "a test", "me", orders=(wish,), whole=True)
+            venue.take(proposal)
+        sent["resting"] += len(venue.resting)
+        venue.move()
+        venue.price_nano = int(state.marks_nano[0])
+        lots = -int(state.lots(1)[0])
+        venue.take(Proposed(state.now, "a1", f"{number}-x", "a test", "me", orders=(Wish(0, lots),), whole=True))
+        assert venue.own_trades == []
+        assert state.lots(1)[0] == 0, "the exit closed its position"
+    assert sent["resting"] > PAIRS // 6
 
 
 def test_a_decision_withdraws_what_it_would_meet_and_nothing_else() -> None:
