@@ -1,20 +1,11 @@
 """A cancellation that comes together with the broker's answer ends the task that waits for that answer."""
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from quantd.adapters.bus.mqtt_client import BusClient
 from tests.support.mqtt import Mosquitto
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
 
 
 @pytest.mark.parametrize("turns", range(4))

@@ -23,12 +23,6 @@ STATUS = "quantd/paper/status"
 ALERTS = "quantd/paper/alerts/INFO/test"
 
 
-@pytest.fixture(autouse=True)
-def _no_subscriber_outlives_its_test() -> Iterator[None]:
-    yield
-    Subscriber.close_all()
-
-
 @pytest.fixture
 def broker() -> Iterator[EmbeddedBroker]:
     running = EmbeddedBroker(EmbeddedSettings(port=0))

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import read
 from quantd.server.cli.setup.rehearsal import alert
 from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
-from tests.support.mqtt import MemoryOutbox, Mosquitto, Subscriber, until
-
-
-@pytest.fixture(autouse=True)
-def _no_subscriber_outlives_its_test() -> Iterator[None]:
-    yield
-    Subscriber.close_all()
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
+from tests.support.mqtt import MemoryOutbox, Mosquitto, until
 
 
 class Door:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,21 +20,8 @@ from quantd.adapters.bus.publisher import MqttBus, Outgoing
 from quantd.adapters.bus.settings import BusAddressWrong, MqttSettings, Protocol, Tls, address
 from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
 from tests.support.checkout import ROOT
-from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, Subscriber, certificate, free_port, until
+from tests.support.mqtt import MemoryOutbox, Mosquitto, SqliteOutbox, certificate, free_port, until
 from tests.support.services import require
-
-
-@pytest.fixture(autouse=True)
-def _no_subscriber_outlives_its_test() -> Iterator[None]:
-    yield
-    Subscriber.close_all()
-
-
-@pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path).start()
-    yield broker
-    broker.stop()
 
 
 @pytest.mark.requirement("R-179")

@@ -10,21 +10,15 @@ import pytest
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.daemon.assembly.brokers import untradable_of
 from quantd.daemon.engine.venue.halts import UNLISTED
-from quantd.daemon.live import order_sender, reconciliation
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
-from tests.support.live_runs import NOW, parts, read_entries, require_equal, slices, stretch, venue_of
+from tests.support.live_runs import NOW, _quick, parts, read_entries, require_equal, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script, Venue
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_sender, "AGAIN_S", 0.005)
-    monkeypatch.setattr(order_sender, "SELDOM_S", 0.02)
-    monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
+__all__ = ["_quick"]
 
 
 class Delisting(Remote):

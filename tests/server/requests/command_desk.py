@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,29 @@ KEY = "0123456789abcdef" * 2
 TOPIC = "quantd/paper/commands"
 
 
-class Desk:
+class Watched:
+    """A service, its switch, and the acts of people in its journal."""
+
+    world: World
+
+    @property
+    def switch(self) -> int:
+        return self.world.service.shell.state.switch.state
+
+    def operators(self) -> list[Operator]:
+        events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME)]
+        return [e for e in events if isinstance(e, Operator)]
+
+
+async def happened(done: Callable[[], bool], within_s: float = 10.0) -> bool:
+    """Wait until it is so; False when it is not within the time."""
+    deadline = time.monotonic() + within_s
+    while not done() and time.monotonic() < deadline:  # noqa: ASYNC110 - several objects are awaited
+        await asyncio.sleep(0.01)
+    return done()
+
+
+class Desk(Watched):
     """A service that steps, with its commands; `answers` is what was answered."""
 
     def __init__(self, folder: Path) -> None:
@@ -39,10 +61,6 @@ class Desk:
         )
 
     @property
-    def switch(self) -> int:
-        return self.service.shell.state.switch.state
-
-    @property
     def refused(self) -> dict[str, int]:
         return {k: n for k, n in self.service.bus_commands.items() if k != "taken"}
 
@@ -59,10 +77,6 @@ class Desk:
     async def committed(self) -> Operator:
         await until(lambda: bool(self.operators()), "a command in the journal")
         return self.operators()[-1]
-
-    def operators(self) -> list[Operator]:
-        events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME)]
-        return [e for e in events if isinstance(e, Operator)]
 
 
 @asynccontextmanager

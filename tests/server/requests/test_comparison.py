@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.live import order_sender, reconciliation
+from quantd.daemon.live import order_sender
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import REDUCE
@@ -19,15 +19,10 @@ from quantd.trading.events import CancelReported, Correction, Reconciled
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
-from tests.support.live_runs import NOW, RUN, heard, parts, slices, stretch, venue_of
+from tests.support.live_runs import NOW, RUN, _quick, heard, parts, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script
 
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order_sender, "AGAIN_S", 0.005)
-    monkeypatch.setattr(order_sender, "SELDOM_S", 0.02)
-    monkeypatch.setattr(reconciliation, "AGAIN_S", 0.005)
+__all__ = ["_quick"]
 
 
 @pytest.mark.long

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.server.requests import buttons
 from quantd.server.requests.ntfy_presses import NtfyPresses
-from quantd.trading.codec import decode
-from quantd.trading.events import Operator
-from tests.support.api_world import RUN as RUN_NAME
+from tests.server.requests.command_desk import Watched, happened
 from tests.support.api_world import World, standing_at_the_end
 from tests.support.sink_servers import ALERT, NtfyServer
 
 
-class Desk:
+class Desk(Watched):
     """A daemon at the end of its market, the server of its topics, and the phone that follows them."""
 
     def __init__(self, world: World, server: NtfyServer, sink: Ntfy) -> None:
@@ -39,25 +36,10 @@ class Desk:
         before = len(self.said())
         async with aiohttp.ClientSession() as phone, phone.post(action["url"], data=action["body"]) as response:
             assert response.status == 200
-        return self.said()[-1] if await until(lambda: len(self.said()) > before, within_s) else ""
+        return self.said()[-1] if await happened(lambda: len(self.said()) > before, within_s) else ""
 
     def said(self) -> list[str]:
         return [each["message"] for each in self.server.heard if each["topic"] == "alerts"]
-
-    @property
-    def switch(self) -> int:
-        return int(self.world.service.shell.state.switch.state)
-
-    def operators(self) -> list[Operator]:
-        events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME, 1)]
-        return [event for event in events if isinstance(event, Operator)]
-
-
-async def until(done: Callable[[], bool], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not done() and time.monotonic() < deadline:  # noqa: ASYNC110 - several objects are awaited
-        await asyncio.sleep(0.01)
-    return done()
 
 
 @asynccontextmanager
@@ -106,7 +88,7 @@ async def test_a_notification_has_at_most_three_buttons_and_keeps_the_halt(tmp_p
     async with desk(tmp_path) as at:
         name = at.world.service.shell.state.rules.names()[0]
         at.world.service.alert("the feed is away", "feed")
-        await until(lambda: bool(at.world.service.incidents.active()))
+        await happened(lambda: bool(at.world.service.incidents.active()))
         (incident,) = at.world.service.incidents.active()
         actions = await at.actions(agent=name, state="raised", incident=incident.id)
         assert list(actions) == ["Acknowledge", f"Pause {name}", "Halt all"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,7 @@ from msgspec.structs import replace
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.server.requests.telegram_chat import LASTS_S, TelegramChat
-from quantd.trading.codec import decode
-from quantd.trading.events import Operator
-from tests.support.api_world import RUN as RUN_NAME
+from tests.server.requests.command_desk import Watched, happened
 from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import quantd, running
 from tests.support.sink_servers import ALERT, TOKEN, BotApi
@@ -24,7 +22,7 @@ from tests.support.venues.served import served
 OWNER, STRANGER = 11, 99
 
 
-class Desk:
+class Desk(Watched):
     """A daemon at the end of its market, its bot, and who writes to it."""
 
     def __init__(self, world: World, bot: BotApi, sink: Telegram) -> None:
@@ -49,7 +47,7 @@ class Desk:
         message = {"chat": {"id": self.bot.chat}, "date": 1}
         pressed = {"id": "q", "from": {"id": person, "first_name": "A"}, "data": code, "message": message}
         self.sent(callback_query=pressed)
-        await until(lambda: len(self.bot.answered) > before)
+        await happened(lambda: len(self.bot.answered) > before)
         return str(self.bot.answered[-1]["text"])
 
     async def write(self, text: str, person: int = OWNER, age_s: int = 0) -> str:
@@ -58,23 +56,8 @@ class Desk:
         at = int(time.time() + self.skipped_s) - age_s
         chat = {"id": self.bot.chat}
         self.sent(message={"chat": chat, "date": at, "text": text, "from": {"id": person, "username": "ann"}})
-        with_answer = await until(lambda: len(self.bot.taken) > before, 0.5)
+        with_answer = await happened(lambda: len(self.bot.taken) > before, 0.5)
         return str(self.bot.taken[-1]["text"]) if with_answer else ""
-
-    @property
-    def switch(self) -> int:
-        return int(self.world.service.shell.state.switch.state)
-
-    def operators(self) -> list[Operator]:
-        events = [decode(data).event for _, data in self.world.store.entries(RUN_NAME, 1)]
-        return [event for event in events if isinstance(event, Operator)]
-
-
-async def until(done: Callable[[], bool], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not done() and time.monotonic() < deadline:  # noqa: ASYNC110 - several objects are awaited
-        await asyncio.sleep(0.01)
-    return done()
 
 
 @asynccontextmanager
@@ -151,7 +134,7 @@ async def test_an_alert_of_an_agent_pauses_it_and_an_incident_is_acknowledged(tm
     async with desk(tmp_path) as at:
         name = at.world.service.shell.state.rules.names()[0]
         at.world.service.alert("the feed is away", "feed")
-        await until(lambda: bool(at.world.service.incidents.active()))
+        await happened(lambda: bool(at.world.service.incidents.active()))
         (incident,) = at.world.service.incidents.active()
         codes = await at.buttons(agent=name, state="raised", incident=incident.id)
         assert list(codes) == ["Acknowledge", f"Pause {name}", "Reduce only", "Halt all"]

@@ -613,19 +613,6 @@ class Exchange(Spot[Order]):
 
     # the user stream of the WebSocket API
 
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if not self.stream_up:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        try:
-            async for message in socket:
-                if message.type == WSMsgType.TEXT:
-                    await self._asked(socket, json.loads(message.data))
-        finally:
-            self._drop(socket)
-        return socket
-
     async def _market_socket(self, request: web.Request) -> web.StreamResponse:
         """The stream of bars, at which nothing happens."""
         socket = web.WebSocketResponse()

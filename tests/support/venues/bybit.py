@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tests.support.venues.binance import MILLI, Market
 from tests.support.venues.spot import AFTER, Spot
@@ -414,19 +414,6 @@ class Exchange(Spot[Order]):
         self._say(self._said(order))
 
     # the private stream
-
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if not self.stream_up:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        try:
-            async for message in socket:
-                if message.type == WSMsgType.TEXT:
-                    await self._asked(socket, json.loads(message.data))
-        finally:
-            self._drop(socket)
-        return socket
 
     async def _asked(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
         op, answer = message["op"], {"req_id": message.get("req_id", ""), "op": message["op"], "conn_id": "1"}

@@ -7,7 +7,6 @@ exchange does; ccxt is the official client that checks it.
 import base64
 import hashlib
 import hmac
-import json
 import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from tests.support.venues.spot import AFTER, Spot
 
@@ -541,20 +540,9 @@ class Exchange(Spot[Order]):
 
     # WebSocket v2
 
-    async def _socket(self, request: web.Request) -> web.StreamResponse:
-        if not self.stream_up:
-            return web.Response(status=503)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
+    async def _greet(self, socket: web.WebSocketResponse) -> None:
         status = {"version": "2.0.10", "system": "online", "api_version": "v2", "connection_id": 1}
         await socket.send_json({"channel": "status", "type": "update", "data": [status]})
-        try:
-            async for message in socket:
-                if message.type == WSMsgType.TEXT:
-                    await self._asked(socket, json.loads(message.data))
-        finally:
-            self._drop(socket)
-        return socket
 
     async def _asked(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
         if message["method"] == "ping":

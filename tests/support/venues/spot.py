@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from aiohttp import web
+from aiohttp import WSMsgType, web
 
 AFTER: Final = frozenset({"500 after", "-1006 after", "-1007 after", "time-out after", "answer lost", "malformed"})
 """The faults that meet a request once it was executed."""
@@ -223,6 +223,27 @@ class Spot(ABC, Generic[Order]):
     async def _send(self, socket: web.WebSocketResponse, text: str) -> None:
         if not socket.closed:
             await socket.send_str(text)
+
+    async def _socket(self, request: web.Request) -> web.StreamResponse:
+        """The stream: each message of the client goes to `_asked`."""
+        if not self.stream_up:
+            return web.Response(status=503)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await self._greet(socket)
+        try:
+            async for message in socket:
+                if message.type == WSMsgType.TEXT:
+                    await self._asked(socket, json.loads(message.data))
+        finally:
+            self._drop(socket)
+        return socket
+
+    async def _greet(self, socket: web.WebSocketResponse) -> None:
+        """What the server sends at first."""
+
+    @abstractmethod
+    async def _asked(self, socket: web.WebSocketResponse, message: dict[str, Any]) -> None: ...
 
     def _listens(self, socket: web.WebSocketResponse) -> None:
         self._sockets.append(socket)

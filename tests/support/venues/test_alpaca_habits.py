@@ -1,6 +1,5 @@
 """Each habit of the local venue is as its source says, and the adapter and the books live with it."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
@@ -9,23 +8,14 @@ from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause, OrderState
 from tests.proofs.conformance.rig import Row
-from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.proofs.conformance.rigs.alpaca import alpaca_scene
 from tests.proofs.conformance.scene import Scene
 from tests.support.venues import alpaca_habits
 from tests.support.venues.alpaca_habits import DAY_NS, GTC_DAYS
 
+__all__ = ["alpaca_scene"]
+
 PAIR, SHARE = 5, 0
-
-
-@pytest.fixture
-async def s() -> AsyncIterator[Scene]:
-    rig = AlpacaRig()
-    await rig.start()
-    scene = Scene(rig)
-    await rig.listened()
-    yield scene
-    await scene.close()
-    await rig.stop()
 
 
 async def bought(s: Scene, column: int, lots: int, price: int) -> None:

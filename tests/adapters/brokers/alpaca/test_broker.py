@@ -1,7 +1,6 @@
 """What is Alpaca's own at its adapter; what all venues share is in tests/proofs/conformance."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import msgspec
@@ -12,21 +11,12 @@ from quantd.trading.instruments import NANO, Instrument
 from quantd.trading.orders import OrderState
 from quantd.trading.ports import TradeRecord
 from tests.proofs.conformance.rig import Row
-from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.proofs.conformance.rigs.alpaca import AlpacaRig, alpaca_scene
 from tests.proofs.conformance.scene import Scene
 
+__all__ = ["alpaca_scene"]
+
 PAIR = 5
-
-
-@pytest.fixture
-async def s() -> AsyncIterator[Scene]:
-    rig = AlpacaRig()
-    await rig.start()
-    scene = Scene(rig)
-    await rig.listened()
-    yield scene
-    await scene.close()
-    await rig.stop()
 
 
 @pytest.mark.long

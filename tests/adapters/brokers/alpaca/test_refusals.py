@@ -1,16 +1,16 @@
 """Alpaca's answers to an order: refused by a documented class only, else the order is asked for."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from quantd.adapters.brokers.alpaca.refusals import CODES, TEXTS, alpaca_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.orders import OrderState
 from tests.proofs.conformance.rig import Row
-from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.proofs.conformance.rigs.alpaca import alpaca_scene
 from tests.proofs.conformance.scene import Scene
 from tests.support.venues.alpaca_book import Refused
+
+__all__ = ["alpaca_scene"]
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -54,17 +54,6 @@ def test_words_about_the_service_are_unknown_whatever_their_code(status: int, co
 @pytest.mark.parametrize(("status", "code", "words"), STRANGE)
 def test_a_code_that_no_page_has_is_strange(status: int, code: int, words: str) -> None:
     assert alpaca_outcome(status, code, words) is Outcome.STRANGE
-
-
-@pytest.fixture
-async def s() -> AsyncIterator[Scene]:
-    rig = AlpacaRig()
-    await rig.start()
-    scene = Scene(rig)
-    await rig.listened()
-    yield scene
-    await scene.close()
-    await rig.stop()
 
 
 def answers(s: Scene, status: int, code: int, words: str, *, taken: bool) -> None:

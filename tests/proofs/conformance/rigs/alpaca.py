@@ -2,9 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Literal
+
+import pytest
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
@@ -24,7 +26,7 @@ from tests.proofs.conformance.rig import (
     VenueOrder,
 )
 from tests.proofs.conformance.rigs.baskets import numbered
-from tests.proofs.conformance.scene import opened
+from tests.proofs.conformance.scene import Scene, opened
 from tests.support.venues.alpaca import AlpacaServer
 
 SETTLE_S = 20.0
@@ -275,3 +277,14 @@ class AlpacaRig:
 
     def secrets(self) -> tuple[str, ...]:
         return self.server.key, self.server.secret
+
+
+@pytest.fixture(name="s")
+async def alpaca_scene() -> AsyncIterator[Scene]:
+    rig = AlpacaRig()
+    await rig.start()
+    scene = Scene(rig)
+    await rig.listened()
+    yield scene
+    await scene.close()
+    await rig.stop()

@@ -46,6 +46,8 @@ class BinanceRig(CcxtRig):
 
     name = "binance"
     venue: Exchange  # type: ignore[assignment]
+    opens = Exchange
+    buy = "BUY"
 
     def __init__(self, poll_s: float = 0.5) -> None:
         super().__init__(poll_s)
@@ -59,8 +61,8 @@ class BinanceRig(CcxtRig):
         )
 
     async def start(self) -> None:
-        self.venue = Exchange((replace(market) for market in MARKETS), self.now)
-        self.venue.fee_rate["BUY"] = Decimal(0)
+        self.venue = self.opens((replace(market) for market in MARKETS), self.now)
+        self.venue.fee_rate[self.buy] = Decimal(0)
         self.venue.add("USDT", Decimal(CASH_MICRO) / 1_000_000)
         await self.venue.start()
         self.broker: Broker = self.adapter()

@@ -3,21 +3,16 @@
 A purchase pays no fee here: Bybit takes it from the coin, and the cases count whole lots.
 """
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Final, Literal
 
-from quantd.adapters.brokers.ccxt.broker import Crypto
-from quantd.adapters.brokers.ccxt.connection import CryptoSettings
-from quantd.adapters.exchange.client import Access
 from quantd.adapters.exchange.numbers import lots_and_odd, micro
-from quantd.trading.instruments import NANO, Universe
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import Kind, OrderBasket
-from quantd.trading.ports import Broker, VenueFlow
-from tests.proofs.conformance.rig import CASH_MICRO, Fault, NotOffered, On, Row, VenueOrder
-from tests.proofs.conformance.rigs.binance import MARKETS, BinanceRig
-from tests.proofs.conformance.rigs.ccxt import LOTS, SETTLE_S
-from tests.proofs.conformance.scene import opened
+from quantd.trading.ports import VenueFlow
+from tests.proofs.conformance.rig import Fault, NotOffered, On, Row, VenueOrder
+from tests.proofs.conformance.rigs.binance import BinanceRig
+from tests.proofs.conformance.rigs.ccxt import LOTS, CcxtRig
 from tests.support.venues.bybit import Exchange, Order
 
 PATHS: Final[dict[On, tuple[str, ...]]] = {
@@ -41,26 +36,9 @@ class BybitRig(BinanceRig):
 
     name = "bybit"
     venue: Exchange  # type: ignore[assignment]
-
-    async def start(self) -> None:
-        self.venue = Exchange((replace(market) for market in MARKETS), self.now)
-        self.venue.fee_rate["Buy"] = Decimal(0)
-        self.venue.add("USDT", Decimal(CASH_MICRO) / 1_000_000)
-        await self.venue.start()
-        self.broker: Broker = self.adapter()
-        await opened(self.broker)
-
-    def adapter(
-        self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
-    ) -> Broker:
-        access = Access(
-            "bybit", key or self.venue.key, self.venue.secret, url=self.venue.url,
-            timeout_s=timeout_s or self.timeout_s, per_minute=per_minute, orders_per_minute=per_minute,
-        )  # fmt: skip
-        settings = CryptoSettings(
-            access, settle_s=SETTLE_S, patience_s=1.5, poll_s=self._poll_s, retry_first_s=0.05, retry_most_s=0.2
-        )
-        return Crypto(settings, universe or self.universe, self.run, self.now)
+    opens = Exchange  # type: ignore[assignment]
+    buy = "Buy"
+    adapter = CcxtRig.adapter
 
     def basket(self, *rows: Row, sample: int = 0) -> OrderBasket:
         if any(row.kind == Kind.STOP for row in rows):

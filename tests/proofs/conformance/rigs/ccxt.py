@@ -103,7 +103,7 @@ class CcxtRig:
         self, *, key: str = "", universe: Universe | None = None, per_minute: int = 0, timeout_s: float = 0.0
     ) -> Broker:
         access = Access(
-            "kraken", key or self.venue.key, self.venue.secret, url=self.venue.url,
+            self.name, key or self.venue.key, self.venue.secret, url=self.venue.url,
             timeout_s=timeout_s or self.timeout_s,
             per_minute=per_minute, orders_per_minute=per_minute,
         )  # fmt: skip
