@@ -1,7 +1,7 @@
 """Parses config.toml into frozen values. Each mistake has its line, its value and a remedy."""
 
 from quantd.daemon.config.agent_tables import Agent
-from quantd.daemon.config.document import Config, applicable, digest, flat, reloading
+from quantd.daemon.config.document import Config, applicable, digest, flat
 from quantd.daemon.config.known import Known
 from quantd.daemon.config.mistakes import ConfigError, Mistake
 from quantd.daemon.config.overrides import of_keys, secret, store_url
@@ -22,7 +22,6 @@ __all__ = [
     "load",
     "of_keys",
     "read",
-    "reloading",
     "secret",
     "store_url",
 ]

@@ -369,16 +369,6 @@ RELOADABLE: dict[str, str] = {
 """Keys that SIGHUP may change while the daemon runs, each with the reason; all other keys need a restart."""
 
 
-def reloading(old: Config, new: Config) -> tuple[tuple[str, ...], list[Mistake]]:
-    """Return (dotted paths whose values change, mistakes that forbid the reload) of a reload from `old` to `new`.
-
-    RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
-    tighter; one whose mark `reload.looser` is "fixed" may not change at all.
-    """
-    changed, refused = _changes(old, new)
-    return tuple(".".join(map(str, path)) for path in changed), list(refused.values())
-
-
 def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list[Path], dict[Path, Mistake]]:
     """Return (paths whose values change, the mistake of each that may not); those in `fixed` may not either."""
     before, after, keys = flat(old), flat(new), all_keys(type(new.document))
@@ -401,8 +391,10 @@ def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list
 def applicable(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[Config, tuple[str, ...], list[Mistake]]:
     """Return (`new` as far as a reload may change `old`, dotted paths of what it changes, mistakes about the rest).
 
-    A key that may not change holds up no other key of the same edit, so that a tighter limit is never lost. The source
-    of a key that stays names the line that is not in force. Agents and schedules are compared by name.
+    RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
+    tighter; one whose mark `reload.looser` is "fixed" may not change at all. A key that may not change holds up no
+    other key of the same edit, so that a tighter limit is never lost. The source of a key that stays names
+    the line that is not in force. Agents and schedules are compared by name.
     """
     aligned, mistakes = new, []
     for table in NAMED:

@@ -1,14 +1,13 @@
 """The causes for which lots that were asked for are not held: one table for results, verdicts and explanations.
 
-Its members are the reasons of the limits, the rules that turn targets into orders, and the ends of orders. Each lot
-that is missing has one of them.
+Its members are the reasons of the limits, and the rules that turn targets into orders. Each lot that is missing has one
+of them, or is of an order that ended without a fill.
 """
 
 from typing import Final, NamedTuple
 
 from quantd.daemon.engine.core.lacks import EXIT, LOTS, NEAR, SCALED, SMALL, WAITS
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_TEXT, Reason
-from quantd.trading.orders import ENDED, OrderState
 
 
 class Cause(NamedTuple):
@@ -42,11 +41,4 @@ OF_CODE: Final[dict[int, Cause]] = {
 """Code of `core.lacks` -> cause."""
 
 UNFILLED: Final = "orders without a fill"
-
-OF_END: Final[dict[OrderState, Cause]] = {
-    end: Cause(end.name.lower(), UNFILLED, f"the order ended {end.name.lower()}")
-    for end in sorted(ENDED)
-    if end != OrderState.FILLED
-}
-"""The end of an order without all of its fills -> cause. A sum does not tell them apart: it has what the plans have and
-the books have not."""
+"""What the plans have and the books have not, whatever the end of the order was."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read, reloading
+from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
@@ -313,22 +313,22 @@ def test_the_digest_is_of_what_trades():
 @pytest.mark.requirement("R-266")
 def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
     old = read(SMALL, KNOWN)
-    paths, refused = reloading(old, read(changed("0.25", "0.2") + '[log]\nlevel = "debug"\n', KNOWN))
+    _, paths, refused = applicable(old, read(changed("0.25", "0.2") + '[log]\nlevel = "debug"\n', KNOWN))
     assert (set(paths), refused) == ({"risk.max_drawdown", "log.level"}, [])
     for new, said in (
         ("max_drawdown = 0.3", "may be looser than the present value, 0.25"),
         ("", "may be looser"),
         ("max_drawdown = 0.25\nvar = { limit = 0.1 }", ""),
     ):
-        refused = reloading(old, read(changed("max_drawdown = 0.25", new), KNOWN))[1]
+        refused = applicable(old, read(changed("max_drawdown = 0.25", new), KNOWN))[2]
         assert bool(refused) == bool(said)
         assert all(said in str(m) for m in refused)
     profiled = changed("max_drawdown = 0.25", 'profile = "balanced"')
     added = profiled.replace("[risk]\n", "[risk]\nmax_drawdown = 0.5\n")
     assert "the present value, the profile or default" in str(
-        reloading(read(profiled, KNOWN), read(added, KNOWN))[1][0]
+        applicable(read(profiled, KNOWN), read(added, KNOWN))[2][0]
     )
-    refused = reloading(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[1]
+    refused = applicable(old, read(changed("capital = 0.5", "capital = 0.6"), KNOWN))[2]
     assert "capital = 0.6 is not in force, 0.5 is: it cannot change while the daemon runs" in str(refused[0])
     assert "restart the daemon" in str(refused[0])
 
@@ -394,10 +394,10 @@ def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano
 def test_sinks_change_no_trade_and_need_a_restart():
     old, new = read(SMALL, KNOWN), read(SMALL + '[alerts.sinks.webhook]\nurl = "https://a/"\n', KNOWN)
     assert digest(old) == digest(new)
-    (mistake,) = reloading(old, new)[1]
+    (mistake,) = applicable(old, new)[2]
     assert "[alerts] sinks = a value with an address is not in force, a table is" in str(mistake)
     assert "https://" not in str(mistake)
-    assert reloading(new, read(SMALL + '[alerts]\nper_minute = 5\nsinks.webhook.url = "https://a/"\n', KNOWN)) == (
+    assert applicable(new, read(SMALL + '[alerts]\nper_minute = 5\nsinks.webhook.url = "https://a/"\n', KNOWN))[1:] == (
         ("alerts.per_minute",),
         [],
     )
