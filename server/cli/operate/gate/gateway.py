@@ -27,7 +27,13 @@ MOST_CHARS: Final = 24_000
 Document = dict[str, Any]
 
 
-class Denied(ToolError):
+class RefusedHere(ToolError):
+    """The daemon refuses a request; `receipt` is that of what it decided, empty where it decided nothing."""
+
+    receipt = ""
+
+
+class Denied(RefusedHere):
     """The daemon refuses a request, because it does not know the token or the token lacks the scope."""
 
 
@@ -116,8 +122,10 @@ class Gateway:
         if response.status >= 400:
             wait_s = response.headers.get("Retry-After")
             retry = f" (try again after {wait_s} s)" if wait_s else ""
-            kind = Denied if response.status in (401, 403) else ToolError
-            raise kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
+            kind = Denied if response.status in (401, 403) else RefusedHere
+            refused = kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
+            refused.receipt = response.headers.get(HEADER, "")
+            raise refused
         if receipt := response.headers.get(HEADER):
             document["receipt"] = receipt
         return document

@@ -91,6 +91,15 @@ async def test_a_proposal_over_mcp_has_its_receipt_where_no_model_reads_it(world
         receipt, key = unsealed(reply.meta["receipt"])
         assert (receipt.id, receipt.outcome, key) == ("p-1", "passed", public_key(world.folder))
         assert reply.meta["receipt"] not in "".join(getattr(block, "text", "") for block in reply.content)
+        given = {"orders": {"SPY": "100000"}, "whole": True, "id": "p-2", "reason": "x"}
+        refused = await client.call_tool("propose", given)
+        (text,) = (getattr(block, "text", "") for block in refused.content)
+        assert refused.is_error
+        assert text.startswith("Error executing tool propose: 409 "), text
+        receipt, _ = unsealed((refused.meta or {})["receipt"])
+        assert (receipt.id, receipt.outcome) == ("p-2", "refused")
+        again = await client.call_tool("propose", {**given, "id": ""})
+        assert (again.is_error, "receipt" in (again.meta or {})) == (True, False)
 
 
 @pytest.mark.long
