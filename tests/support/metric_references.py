@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Final
 
@@ -482,26 +482,33 @@ def differences(cases: Sequence[World]) -> dict[str, float]:
 
 
 HEAD: Final = (
-    "| name | unit | needs | formula | source |",
-    "|---|---|---|---|---|",
+    "| name | unit | formula | source |",
+    "|---|---|---|---|",
 )
 
 
 def with_table(page: str) -> str:
-    """A page with the number of metrics and their table."""
+    """A page with the number of metrics, their table and the data that they need."""
     lines = page.splitlines(keepends=True)
     first = lines.index(f"{HEAD[0]}\n")
     last = next(at for at in range(first, len(lines)) if not lines[at].startswith("|"))
     text = "".join([*lines[:first], *(f"{line}\n" for line in table()), *lines[last:]])
+    text = re.sub(r"^The metrics up to .*\n.*\n", f"{needs()}\n", text, count=1, flags=re.MULTILINE)
     return re.sub(r"\d+ metrics\.", f"{len(METRICS)} metrics.", text, count=1)
+
+
+def needs() -> str:
+    """The sentence of docs/research/metrics.md on the data that metrics read: the last metric of each kind but one."""
+    equity, benchmark, trips, _ = ([*group][-1].name for _, group in groupby(METRICS, key=lambda metric: metric.needs))
+    return (
+        f"The metrics up to `{equity}` need equity alone, those up to `{benchmark}` a benchmark, those up to `{trips}` "
+        "round trips,\nand the others the book."
+    )
 
 
 def table() -> list[str]:
     """The rows of docs/research/metrics.md."""
-    cells = [
-        (f"`{metric.name}`", metric.unit, metric.needs, metric.formula.replace("|", "\\|"), metric.source)
-        for metric in METRICS
-    ]
+    cells = [(f"`{metric.name}`", metric.unit, metric.formula.replace("|", "\\|"), metric.source) for metric in METRICS]
     return [*HEAD, *(f"| {' | '.join(row)} |" for row in cells)]
 
 

@@ -69,9 +69,19 @@ def page(lacks: dict[str, dict[str, str]]) -> str:
     for venue in venues:
         for name, reason in lacks[venue].items():
             without.setdefault(reason, {}).setdefault(name, []).append(venue)
-    lines = [head, *rows, "", "## What a venue does not have", ""]
+    lines = [
+        head,
+        *rows,
+        "",
+        "## What a venue does not have",
+        "",
+        "The command prints those of the paper account too.",
+        "",
+    ]
     lines += ["| reason | venues | cases |", "|---|---|---|"]
     for reason, names in sorted(without.items()):
+        if all(rows == ["paper"] for rows in names.values()):
+            continue
         affected = [venue for venue in venues if any(venue in rows for rows in names.values())]
         lines.append(f"| {reason} | {', '.join(affected)} | {len(names)} |")
     return "\n".join(lines) + "\n"
