@@ -177,7 +177,7 @@ export const heldUp = (act) => `${whatOf(act)}, sent at ${clock(act.at)}, is not
 // What to say of an act that was not carried out. A switch that is where the act would have moved it is not denied.
 function notOf(act) {
   const { body, path } = act;
-  const now = daemon.live && daemon.live.overview;
+  const now = daemon.live && !daemon.renewed && daemon.live.overview;
   const aim = path === "/api/v1/commands"
     && { halt: "HALT", flatten: "HALT", reduce: "REDUCE", resume: "RUN" }[body.command];
   const book = aim && now && (body.agent ? now.agents.find((agent) => agent.name === body.agent) : now);
@@ -221,7 +221,7 @@ async function send(act) {
   Object.assign(act, {
     state: "sent", text: "", tab: TAB, at: Date.now(), flying: (act.flying || 0) + 1,
     ended: false, absent: 0, sender: daemon.session ? daemon.session.sender : "",
-    run: daemon.live ? daemon.live.overview.run : "",
+    run: daemon.run,
   });
   Object.assign(message, { text: "" });
   mine.set(act.key, act);
@@ -240,14 +240,14 @@ async function send(act) {
 
 // Ask the daemon what became of an act; whether a further question makes sense.
 async function look(act) {
-  const { session: signedIn, live } = daemon;
+  const { session: signedIn, run } = daemon;
   if (!signedIn || !signedIn.name) { act.needs = "sign in, so that the daemon can be asked"; return; }
   if (act.sender && signedIn.sender !== act.sender) {
     act.needs = `it was sent by ${act.sender}: sign in with that token, so that the daemon can be asked`;
     return;
   }
-  if (live && act.run && live.overview.run !== act.run) {
-    lose(act, `it was sent to the run ${act.run}, and this is the run ${live.overview.run}`);
+  if (run && act.run && run !== act.run) {
+    lose(act, `it was sent to the run ${act.run}, and this is the run ${run}`);
     return;
   }
   act.needs = "";

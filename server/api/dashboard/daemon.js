@@ -16,11 +16,11 @@ const OPEN_MS = 1000;  // for which an act waits for a link that opens
 const FREE_MS = 1000;  // after which a sign-in ends the reads that hold the browser's connections
 
 // What every screen reads. `at` is when the daemon answered last; `lost` is true while it does not answer, and `polls`
-// where it answers without a link.
-/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, renewed: boolean, device: string, pairing: string, acknowledged?: number }} */
+// where it answers without a link. `run` is the run that answers, also while `live` has the figures of the one before.
+/** @type {{ session: api.SessionNow, live: { overview: api.Overview }, at: number, lost: boolean, polls: boolean, ended: string, asking: string, recorded: boolean, stops: boolean, renewed: boolean, device: string, pairing: string, run: string, acknowledged?: number }} */
 export const daemon = {
   session: null, live: null, at: 0, lost: false, polls: false, ended: "", asking: "", recorded: false, stops: false,
-  renewed: false, device: "", pairing: "",
+  renewed: false, device: "", pairing: "", run: "",
 };
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -257,12 +257,13 @@ export const typed = () => Boolean(document.querySelector("dialog[open]"))
 function fresh(news) {
   const { live, ...rest } = news;
   const renewed = Boolean(live && daemon.live && daemon.live.overview.run !== live.overview.run);
+  const run = live ? live.overview.run : daemon.run;
   const back = daemon.lost;
   if (renewed) {
-    changed({ ...rest, at: Date.now(), lost: false, renewed });
+    changed({ ...rest, at: Date.now(), lost: false, renewed, run });
     return;
   }
-  changed({ ...news, at: Date.now(), lost: false });
+  changed({ ...news, at: Date.now(), lost: false, run });
   if (back) session().catch(() => {});
 }
 

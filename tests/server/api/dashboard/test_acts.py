@@ -426,6 +426,59 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
 
 @pytest.mark.long
 @in_module_loop
+async def test_an_act_is_known_by_its_run_and_an_open_dialog_acts_on_the_new_one(
+    shared: World, browser: Browser
+) -> None:
+    """The events of the link get the id of another run; the order before it never leaves the browser."""
+    ids, lost = [RUN], [True]
+
+    def renamed(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: socket.send(str(text).replace(f'"run":"{RUN}"', f'"run":"{ids[-1]}"')))
+        socket.on_message(lambda text: None if lost[-1] and '"POST"' in str(text) else server.send(text))
+
+    async def another(name: str) -> None:
+        ids.append(name)
+        for command in ("reduce", "resume"):  # each is an event
+            body = {"command": command, "reason": "a test", "agent": "trend"}
+            async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
+                assert response.status == 200
+
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.route_web_socket(re.compile("/api/v1/link$"), renamed)
+        await page.route(re.compile("/api/v1/orders$"), lambda route: route.abort())
+        await page.reload()
+        lost.append(False)
+        await show(page, "order")
+        await order(page, "3")
+        send = page.get_by_role("button", name="Send sell 3 QQQ")
+        await expect(send).to_be_visible()
+        lost.append(True)
+        await send.click()
+        fault = page.locator("#main [role=alert]")
+        await expect(fault).to_contain_text("It may have happened.")
+        await another("another1")
+        # the new run has no record of it, which says nothing of the run before
+        await expect(fault).to_contain_text(f"it was sent to the run {RUN}, and this is the run another1")
+        await fault.get_by_role("button", name="I have looked").click()
+        await page.get_by_role("button", name="Show the other run").click()
+        await expect(page.locator("footer")).to_contain_text("run another1")
+        lost.append(False)
+        await page.keyboard.press("h")
+        dialog = page.get_by_role("dialog")
+        await page.keyboard.type("typed before")
+        await another("another2")
+        await expect(dialog.get_by_role("alert")).to_contain_text("Another run has begun.")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("footer")).to_contain_text("run another2")
+        await expect(page.locator("header .why").first).to_contain_text("typed before")
+        await expect(page.locator("header .switch")).to_contain_text("HALT")
+    await run(shared)
+
+
+@pytest.mark.long
+@in_module_loop
 async def test_another_run_takes_nothing_that_was_typed(shared: World, browser: Browser) -> None:
     """The events of the link get the id of another run, as after a start with --fresh."""
     ids = [RUN]
