@@ -140,8 +140,10 @@ class Reader:
                 fills.append(self._fill_of(cross, "", lots, 0, self._agent_at(agent, cross.seq)))
         return sorted(fills, key=lambda fill: fill.ts)
 
-    def trades(self, agent: str = "") -> list[Trade]:
+    def trades(self, agent: str = "", *, after: int = 0, until: int = END) -> list[Trade]:
         """Return the trades of the account, or those of one agent including its trades with other agents, oldest first.
+
+        Of the account they are those of the journal's entries `after` + 1 to `until`.
 
         For 100,000 fills this takes a tenth of the time of `fills` or `shares`: there is no text and no order id.
 
@@ -150,7 +152,8 @@ class Reader:
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
         if not agent:
-            query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run)
+            entries = col(FillRow.seq) > after, col(FillRow.seq) <= until
+            query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run, *entries)
             return list(starmap(Trade, self._fetched(query, (col(FillRow.seq), col(FillRow.k)), None)))
         trades = []
         query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run)
@@ -456,8 +459,8 @@ class Reader:
         """
         with failures("reading the store"), self._engine.connect() as db:
             if last is None:
-                return list(db.execute(query.order_by(*key).limit(None if first < 0 else first)))
-            return list(db.execute(query.order_by(*(c.desc() for c in key)).limit(last)))[::-1]
+                return list(db.execute(query.order_by(*key).limit(None if first < 0 else first)).all())
+            return list(db.execute(query.order_by(*(c.desc() for c in key)).limit(last)).all())[::-1]
 
     def _order_rows(self, last: int | None, since: int = 0, symbol: str | None = None) -> list[OrderRow]:
         conditions = [OrderRow.ts >= since, *([] if symbol is None else [OrderRow.symbol == symbol])]
@@ -528,7 +531,7 @@ class Reader:
         ).group_by(*key)  # fmt: skip
         terms = {}
         with failures("reading fills"), self._engine.connect() as db:
-            for sample, n, symbol, least, most, value, count, fee in db.execute(query):
+            for sample, n, symbol, least, most, value, count, fee in db.execute(query).all():
                 mean = int(least) if least == most or not count else round(float(value) / float(count))
                 terms[int(sample), int(n), symbol] = price_text(mean), money_text(int(fee))
         return terms

@@ -45,6 +45,13 @@ class Columns:
         """Return a copy of the rows that `chosen`, a mask or indices, selects."""
         return type(self)(*(getattr(self, name)[chosen] for name in self.__slots__))
 
+    @classmethod
+    def joined(cls, tables: Sequence[Self]) -> Self:
+        """Return the rows of all `tables`, in their order."""
+        if not tables:
+            return cls.of(())
+        return cls(*(np.concatenate([getattr(table, name) for table in tables]) for name in cls.__slots__))
+
     def within(self, start: int, end: int) -> Self:
         """Return a copy of the rows of the intervals from `start` + 1 to `end`, renumbered from 1."""
         interval = self.interval

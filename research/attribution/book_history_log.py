@@ -36,10 +36,15 @@ MAX_PARENTS: Final = 64
 """Number of newest parent orders whose decision prices are stored. A parent order ends with its session."""
 
 
-class _SentBasket(NamedTuple):
-    """A basket of orders: the indices of its symbols, decision prices, the kind of order, and stop prices by index."""
+MAX_OBJECTS: Final = 50_000
+"""Number of trades that become columns at the next sample."""
 
-    columns: list[int]
+
+class _SentBasket(NamedTuple):
+    """A basket of orders: the row of each symbol by its index, decision prices by row, the kind of order, and stop
+    prices by index."""
+
+    rows: dict[int, int]
     prices: Floats
     kind: int
     triggers: dict[int, int]
@@ -99,6 +104,8 @@ class BookHistoryLog:
         """The dates of the samples so far (ns at 00:00 UTC); their number is the index of the present interval."""
         self._samples: list[tuple[Ints, Ints, list[int], list[int]]] = []
         """(lots, marks, equities and flows of the books) at each sample."""
+        self._settled: list[Trades] = []
+        """The trades before those of `_trades`, as columns: a million rows as objects take half a gigabyte."""
         self._trades: list[_Trade] = []
         self._arrivals: list[float] = []
         """The arrival price of each trade."""
@@ -160,13 +167,31 @@ class BookHistoryLog:
         )
 
     def _trade_columns(self, last: int) -> Trades:
-        """Return the trades of the intervals 1 to `last`. A price is the booked cash per unit, rounding included."""
-        raw = self._trades or [_Trade(0, 0, 0, 1, 0, 0, 0.0, None)]  # a placeholder that the last line removes
-        interval, agent, symbol, lots, amount, fee, decision, basket_keys = map(list, zip(*raw, strict=True))
+        """Return the trades of the intervals 1 to `last`."""
+        self._settle()
+        self._settled = [Trades.joined(self._settled)]
+        trades = Trades.joined([*self._settled, self._columns(len(self._trades))])
+        return trades.rows((trades.interval >= 1) & (trades.interval <= last))
+
+    def _settle(self) -> None:
+        """Make columns of the trades before the first one that waits for its bar: they do not change any more."""
+        settled = self._waiting_trades[0] if self._waiting_trades else len(self._trades)
+        if settled:
+            self._settled.append(self._columns(settled))
+            del self._trades[:settled], self._arrivals[:settled]
+            self._waiting_trades = [index - settled for index in self._waiting_trades]
+
+    def _columns(self, count: int) -> Trades:
+        """Return the first `count` of `_trades`. A price is the booked cash per unit, rounding included."""
+        if not count:
+            return Trades.of(())
+        interval, agent, symbol, lots, amount, fee, decision, basket_keys = map(
+            list, zip(*self._trades[:count], strict=True)
+        )
         symbol_index = np.array(symbol, dtype=np.int64)
         quantity = np.array(lots, dtype=np.float64) * self.universe.lot_size[symbol_index]
-        decision_prices, arrival = np.array(decision), np.array(self._arrivals or [0.0])
-        trades = Trades(
+        decision_prices, arrival = np.array(decision), np.array(self._arrivals[:count])
+        return Trades(
             interval=np.array(interval, dtype=np.int64),
             agent=np.array(agent, dtype=np.int64),
             symbol=symbol_index,
@@ -177,7 +202,6 @@ class BookHistoryLog:
             fee=np.array(fee) / MICRO,
             crossed=np.array([basket_key is None for basket_key in basket_keys], dtype=np.bool_),
         )
-        return trades.rows((trades.interval >= 1) & (trades.interval <= last))
 
     def _planned(self, plan: Planned) -> None:
         """Store the decision prices of crosses (trades between agents) and of parent orders."""
@@ -201,7 +225,7 @@ class BookHistoryLog:
             prices = self._parents.get(plan.portion.decided, prices)
         kind = basket.kind[0] if basket.kind else Kind.LIMIT
         triggers = dict(zip(basket.sym, basket.stop_nano, strict=True)) if kind == Kind.STOP else {}
-        sent_basket = _SentBasket(list(basket.sym), prices[basket.sym], kind, triggers)
+        sent_basket = _SentBasket({s: row for row, s in enumerate(basket.sym)}, prices[basket.sym], kind, triggers)
         _keep(self._sent, (basket.sample, basket.n), sent_basket, MAX_BASKETS)
 
     def _take(self, movement: Movement, effect: object) -> None:
@@ -233,9 +257,8 @@ class BookHistoryLog:
         trigger, not by a decision.
         """
         sent = self._sent.get((fill.sample, fill.n))
-        if sent is None or sent.kind == Kind.STOP or symbol not in sent.columns:
-            return np.nan
-        return float(sent.prices[sent.columns.index(symbol)])
+        row = None if sent is None or sent.kind == Kind.STOP else sent.rows.get(symbol)
+        return np.nan if sent is None or row is None else float(sent.prices[row])
 
     def _set_arrivals(self, market: MarketSlice) -> None:
         """Set the arrival prices of the fills that waited for this bar."""
@@ -279,8 +302,8 @@ class BookHistoryLog:
         for prices in self._parents.values():
             prices[symbol] *= factor
         for basket in self._sent.values():
-            if symbol in basket.columns:
-                basket.prices[basket.columns.index(symbol)] *= factor
+            if symbol in basket.rows:
+                basket.prices[basket.rows[symbol]] *= factor
             if symbol in basket.triggers:
                 basket.triggers[symbol] = basket.triggers[symbol] * denominator // numerator
 
@@ -307,6 +330,8 @@ class BookHistoryLog:
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
         self._samples.append((lots, marks_nano, books, list(self._flows)))
+        if len(self._trades) > MAX_OBJECTS:
+            self._settle()
         self._new_shares = np.ones_like(self._new_shares)
 
     def _equity(self, lots: Ints, marks_nano: Ints, cash_micro: int) -> int:

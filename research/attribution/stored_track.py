@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.adapters.store.queries import Reader, Trade
+from quantd.adapters.store.queries import END, Reader, Trade
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.views.report.curves import Curves, date_ns
 from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
@@ -32,6 +32,7 @@ class PastTrades:
     def __init__(self) -> None:
         self._seq = 0
         self._splits: list[Split] = []
+        self._fills: tuple[int, Fills | None] = 0, None
         self._trips: dict[str, tuple[int, tuple[RoundTrip, ...]]] = {}
 
     def splits(self, reader: Reader, kinds: Sequence[bytes]) -> list[Split]:
@@ -42,6 +43,16 @@ class PastTrades:
                 if any(kind in data for kind in kinds) and (split := split_of(decode(data).event)):
                     self._splits.append(Split(split.ts, split.symbol, split.numerator / split.denominator))
         return list(self._splits)
+
+    def fills(self, reader: Reader, columns: Callable[[Sequence[Trade]], Fills]) -> Fills:
+        """Return the fills of the account as `columns` of its trades. Only those of new entries are read."""
+        read, fills = self._fills
+        newest = reader.records.last_seq(reader.run.run) if reader.records is not None else END
+        added = columns(reader.trades(after=read, until=newest))
+        fills = added if fills is None else fills.joined(added)
+        if reader.records is not None:
+            self._fills = newest, fills
+        return fills
 
     def trips(
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
@@ -111,8 +122,10 @@ class StoredBooks:
 
     def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
         """Match the round trips of a book from all its trades and splits."""
-        trades = self._reader.trades(book)
-        return round_trips(self._columns(trades), self._parts.universe.symbols, self.ts, self._splits())
+        reader = self._reader
+        of_account = book == HOUSE
+        fills = self._past.fills(reader, self._columns) if of_account else self._columns(reader.trades(book))
+        return round_trips(fills, self._parts.universe.symbols, self.ts, self._splits())
 
     def _columns(self, trades: Sequence[Trade]) -> Fills:
         """Return trades as columns. Each number is computed by one division of integers, so it is the nearest float."""

@@ -16,7 +16,7 @@ ROUNDING: Final = 1e-12
 """A remainder below this share of a symbol's traded quantity is rounding error of summed quantities."""
 
 
-class RoundTrip(Struct, frozen=True):
+class RoundTrip(Struct, frozen=True, gc=False):
     """A quantity that one fill opened and a later fill closed.
 
     `quantity` and both prices are in units of the exit: a split between entry and exit changes the entry's price.
@@ -56,6 +56,10 @@ class Fills:
     quantity: Floats
     price: Floats
     fee: Floats
+
+    def joined(self, after: "Fills") -> "Fills":
+        """Return these fills, then those of `after`."""
+        return Fills(*(np.concatenate((getattr(self, name), getattr(after, name))) for name in self.__slots__))
 
     def rows(self, chosen: Ints) -> "Fills":
         """Return the chosen fills, in the order of `chosen`."""

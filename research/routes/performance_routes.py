@@ -20,7 +20,7 @@ from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.report.figures import var_test, with_values
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.research.attribution.book_history import BookHistory
-from quantd.research.attribution.stored_history import SymbolPart, parting, stored_history
+from quantd.research.attribution.stored_history import StoredHistory, SymbolPart, parting
 from quantd.research.attribution.stored_track import HOUSE, PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.runs.comparison import samples_a_year
@@ -118,6 +118,7 @@ class Performances:
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._one_request = asyncio.Lock()
+        self._stored: StoredHistory | None = None
         self._history: tuple[int, BookHistory] | None = None
         self._past = PastTrades()
 
@@ -271,12 +272,15 @@ class Performances:
         return Attribution(self._run.service.run, query.book, begin, end, parts.total, parts.symbols)
 
     def _history_now(self) -> BookHistory:
-        """Return the history of the books. The journal is replayed once per sample, however many requests there are."""
+        """Return the history of the books. An entry of the journal is read once, however many requests there are."""
         service, run = self._run.service, self._run
         newest = service.histories.portfolio.newest(1)
         ts = newest[-1].ts if newest else 0
         if self._history is None or self._history[0] != ts:
-            self._history = ts, stored_history(run.parts, service.store, service.run, rested)
+            stored = self._stored or StoredHistory(run.parts, service.store, service.run, rested)
+            self._stored = self._history = None  # a reader that fails half-way is not used again
+            self._history = ts, stored.newest()
+            self._stored = stored
         return self._history[1]
 
 

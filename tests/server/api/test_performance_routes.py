@@ -1,6 +1,7 @@
 """Performance and attribution of a running service: equal to offline calculations on the same run."""
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.views.report import figures
 from quantd.daemon.views.report.figures import with_values
+from quantd.research.attribution import book_history_log
+from quantd.research.attribution.stored_history import StoredHistory
 from quantd.research.attribution.stored_track import PastTrades, StoredBooks
 from quantd.research.metrics.catalogue import measure
 from quantd.research.metrics.run_track import track_record_of
@@ -23,7 +26,7 @@ from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.routes.traded_run import TEXT as TRADED
 from tests.server.requests.orders_by_hand import post
-from tests.support.api_world import get, in_shared_loop, shared, standing_at_the_end, world
+from tests.support.api_world import RUN, get, in_shared_loop, shared, standing_at_the_end, world
 from tests.support.command_line import CONFIG
 
 __all__ = ["shared", "world"]
@@ -71,12 +74,37 @@ async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> 
         for sessions in (170, None):
             await world.feed(*([] if sessions is None else [sessions]))
             reader = Reader.open(world.folder)
-            kept = StoredBooks(reader, world.assembly, past=past)._all_trips("trend")
-            assert kept == StoredBooks(reader, world.assembly)._all_trips("trend")
+            for book in ("", "trend"):
+                kept = StoredBooks(reader, world.assembly, past=past)._all_trips(book)
+                assert kept == StoredBooks(reader, world.assembly)._all_trips(book)
+            assert len(kept) >= 4
             one = StoredBooks(reader, world.assembly, past=past)
             last = len(one.ts) - 1
             assert one._trips("trend", 0, last) == StoredBooks(reader, world.assembly)._trips("trend", 0, last)
-            assert len(kept) >= 4
+    finally:
+        world.service.shell.stopped = "the test is over"
+        await stepping
+        await world.api.stop()
+        world.store.close()
+
+
+@pytest.mark.long
+async def test_a_history_between_reads_is_that_of_a_new_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = Halfway(tmp_path, TRADED)
+    await world.api.start()
+    stepping = asyncio.create_task(world.service.step_forever())
+    stored, trades = StoredHistory(world.assembly, world.store, RUN), []
+    try:
+        for sessions in (170, 1, None):
+            await world.feed(*([] if sessions is None else [sessions]))
+            fresh = StoredHistory(world.assembly, world.store, RUN).newest()
+            with monkeypatch.context() as patch:
+                patch.setattr(book_history_log, "MAX_OBJECTS", 0)  # columns at each sample
+                kept = stored.newest()
+            assert asdict(kept).keys() == asdict(fresh).keys()
+            np.testing.assert_equal(asdict(kept), asdict(fresh))
+            trades.append(len(kept.trades.interval))
+        assert 0 < trades[0] < trades[-1]
     finally:
         world.service.shell.stopped = "the test is over"
         await stepping
