@@ -2,7 +2,7 @@
 
 from quantd.strategies.features.families import FAMILIES, UNAVAILABLE, series_input
 from quantd.strategies.features.feature_batch import compute
-from quantd.strategies.features.inputs import Inputs, as_known
+from quantd.strategies.features.inputs import Inputs
 from quantd.strategies.features.session_rows import compute_by_session, newest_row
 from quantd.strategies.features.specs import SETS, Feature, FeatureError, FeatureSpec, feature, shipped, spec_of
 
@@ -14,7 +14,6 @@ __all__ = [
     "FeatureError",
     "FeatureSpec",
     "Inputs",
-    "as_known",
     "compute",
     "compute_by_session",
     "feature",

@@ -87,13 +87,3 @@ def carried(column: Floats) -> Floats:
     finite = np.isfinite(column)
     last = np.maximum.accumulate(np.where(finite, np.arange(len(column)), -1))
     return np.where(last >= 0, column[np.maximum(last, 0)], np.nan)
-
-
-def as_known(at_ns: NDArray[np.int64], known_ns: NDArray[np.int64], values: Floats) -> Floats:
-    """Return float64[T], the newest value known at each instant (`known_ns` ascending), NaN before the first.
-
-    A series is dated by its publication, not by the day that it describes. The VIX of a day is final after New York's
-    close, so a decision at that close uses the previous day's value.
-    """
-    last_known = np.searchsorted(known_ns, at_ns, side="right") - 1
-    return np.where(last_known >= 0, values[np.maximum(last_known, 0)], np.nan)

@@ -10,16 +10,6 @@ import quantd
 from tests.support.command_line import quantd as command
 from tests.support.command_line import write
 
-PEEKS = """
-import polars as pl
-best = {}
-def act(view):
-    if not best:
-        last = pl.read_parquet("bars.parquet").filter(pl.col("symbol") == "SPY").sort("ts")["close"][-1]
-        best["SPY"] = 0.5 if last > 300 else 0.4
-    return best
-"""
-
 
 def rising(view):
     return np.where(view.returns(20).sum(axis=0) > 0, 0.5, 0.0)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,6 @@ from quantd.strategies.features import (
     FeatureError,
     FeatureSpec,
     Inputs,
-    as_known,
     compute,
     feature,
     shipped,
@@ -226,16 +224,6 @@ def test_weeks_and_months_are_those_that_are_over() -> None:
     assert np.isnan(ratios[:14]).all()
     # in the third week: closes of the two that are over, 14 after 7
     np.testing.assert_allclose(ratios[14:], 14.0 / 7.0 - 1.0)
-
-
-def test_the_vix_of_a_day_is_not_known_at_that_days_close() -> None:
-    frame = pl.read_parquet("data/vix_daily.parquet").sort("ts").tail(30)
-    about = frame["ts"].dt.epoch("ns").to_numpy()
-    final_ns, values = about + DAY, frame["close"].to_numpy()  # final by the end of the day, UTC
-    closes = about + 21 * DAY // 24
-    vix_at_close = as_known(closes, final_ns, values)
-    assert np.isnan(vix_at_close[0])
-    np.testing.assert_array_equal(vix_at_close[1:], values[:-1])
 
 
 def test_across_a_row_names_share_the_places() -> None:
