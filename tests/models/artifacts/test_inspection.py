@@ -1,7 +1,6 @@
 """A hostile artifact of each kind is refused with the reason, and nothing in it is run."""
 
 import importlib.util
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from quantd.models.artifacts.manifest import (
 )
 from quantd.models.artifacts.weights import tensors_fault, tensors_of
 from tests.support.artifacts import written
+from tests.support.bomb import Bomb
 from tests.support.checkout import ROOT, SHIPPED
 from tests.support.examples import examples
 
@@ -52,16 +52,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(artifacts: Path, tmp_path: Path) -> Callable[[str], Path]:
     """A copy of an artifact by its kind."""
     return lambda kind: Path(shutil.copytree(artifacts / kind, tmp_path / kind))
-
-
-class Bomb:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 def manifest_in(folder: Path) -> Any:

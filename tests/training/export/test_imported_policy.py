@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.observation.sight import SightSpec
 from quantd.training.export.imported_policy import import_policy
 from quantd.training.market.tensors import grid
+from tests.support.bomb import Bomb
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, Done, answer, quantd, write
 
@@ -135,16 +135,6 @@ def reweighted(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
     return changed(path, policy_pth=buffer.getvalue())
-
-
-class Bomb:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 def compressed(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.alpaca_stream import AlpacaStream
 from quantd.trading.instruments import Instrument, Universe
+from tests.support.service_kit import until
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.support.venues.served import served
 
@@ -31,14 +32,6 @@ def stream(url: str, universe: Universe = PAIR, **settings: Any) -> AlpacaStream
     return AlpacaStream(universe, **{"key": KEY, "secret": SECRET, "url": url, "timeout_s": 2.0, **settings})
 
 
-async def _when(subscribed: Any) -> None:
-    for _ in range(12_000):
-        if subscribed():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not happen in a minute")
-
-
 async def _next(bars: AsyncIterator[Rows]) -> Rows:
     async with asyncio.timeout(60):
         return await anext(bars)
@@ -50,7 +43,7 @@ async def test_bars_and_their_corrections_come_exact_and_dated_by_their_open() -
         ours = stream(url)
         bars = ours.bars()
         first = asyncio.create_task(_next(bars))
-        await _when(lambda: venue.subscribed == {"AAPL", "MSFT"})
+        await until(lambda: venue.subscribed == {"AAPL", "MSFT"})
         await asyncio.to_thread(venue.send, "b", "MSFT", BAR)
         rows = await first
         assert rows.ts.tolist() == [OPEN_NS]
@@ -77,7 +70,7 @@ def test_the_official_client_takes_the_same_stream() -> None:
         client.subscribe_bars(take, "AAPL")
         thread = threading.Thread(target=client.run, daemon=True)
         thread.start()
-        asyncio.run(_when(lambda: venue.subscribed == {"AAPL"}))
+        asyncio.run(until(lambda: venue.subscribed == {"AAPL"}))
         venue.send("b", "AAPL", BAR)
         thread.join(8)
     assert [(bar.symbol, bar.open, bar.volume) for bar in got] == [("AAPL", 187.15, 1200.0)]
@@ -89,14 +82,14 @@ async def test_a_connection_that_is_cut_is_an_error_and_the_next_call_connects_a
     with alpaca(venue) as url:
         ours = stream(url)
         waiting = asyncio.create_task(_next(ours.bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         await asyncio.to_thread(venue.drop)
         with pytest.raises(SourceError) as caught:
             await waiting
         assert caught.value.again
-        await _when(lambda: not venue.sockets)
+        await until(lambda: not venue.sockets)
         again = asyncio.create_task(_next(ours.bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         assert len(await again) == 1
         await ours.close()
@@ -107,7 +100,7 @@ async def test_a_second_connection_of_an_account_is_refused_with_what_to_do() ->
     with alpaca(venue) as url:
         first = stream(url)
         waiting = asyncio.create_task(_next(first.bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         with pytest.raises(SourceError, match="406") as caught:
             await _next(stream(url).bars())
         assert "Stop the other program" in str(caught.value)
@@ -125,7 +118,7 @@ async def test_every_error_code_says_whether_asking_again_helps(code: int, again
     venue = AlpacaData()
     with alpaca(venue) as url:
         waiting = asyncio.create_task(_next(stream(url).bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         await asyncio.to_thread(venue.error, code, "as it says")
         with pytest.raises(SourceError, match=f"{code}: as it says") as caught:
             await waiting
@@ -150,7 +143,7 @@ async def test_a_wrong_key_too_many_symbols_and_a_dead_address_are_errors() -> N
 
 
 async def _said(notices: list[Any], count: int) -> list[Any]:
-    await _when(lambda: len(notices) >= count)
+    await until(lambda: len(notices) >= count)
     return notices
 
 
@@ -164,7 +157,7 @@ async def test_halts_and_what_ends_them_are_told_as_they_come() -> None:
         ours = stream(url)
         ours.tell_halts(halts.append)
         reading = asyncio.create_task(_next(ours.bars()))
-        await _when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL", "MSFT"})
+        await until(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL", "MSFT"})
         for code, text, reason in (
             ("H", "Trading Halt", "News Pending"), ("Q", "Quotation Resumption", ""), ("T", "Trading Resumption", ""),
             ("P", "Volatility Trading Pause", ""), ("3", "Resume", ""), ("2", "Trading Halt", ""),
@@ -190,7 +183,7 @@ async def test_a_price_that_comes_to_a_limit_is_told_once_and_again_when_the_lim
         ours.tell_halts(limits.append)
         bars = ours.bars()
         reading = asyncio.create_task(_next(bars))
-        await _when(lambda: venue.sockets and venue.sockets[0].tape)
+        await until(lambda: venue.sockets and venue.sockets[0].tape)
         await asyncio.to_thread(venue.limits, "AAPL", "170.5", "190", AT)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         await reading
@@ -215,7 +208,7 @@ async def test_a_plan_without_halts_still_has_its_bars() -> None:
         ours = stream(url)
         ours.tell_halts(notices.append)
         reading = asyncio.create_task(_next(ours.bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         await asyncio.sleep(0.05)
         await asyncio.to_thread(venue.send, "b", "AAPL", BAR)
         assert len(await reading) == 1
@@ -230,7 +223,7 @@ async def test_pairs_are_never_asked_about_halts() -> None:
         ours = stream(url, pairs, crypto=True)
         ours.tell_halts(lambda news: None)
         reading = asyncio.create_task(_next(ours.bars()))
-        await _when(lambda: venue.subscribed)
+        await until(lambda: venue.subscribed)
         (socket,) = venue.sockets
         await asyncio.to_thread(venue.send, "b", "BTC/USD", BAR)
         await reading
@@ -253,7 +246,7 @@ def test_the_official_client_takes_the_same_halts_and_limits() -> None:
         client.subscribe_trading_statuses(take, "AAPL")
         thread = threading.Thread(target=client.run, daemon=True)
         thread.start()
-        asyncio.run(_when(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL"}))
+        asyncio.run(until(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL"}))
         venue.status("AAPL", "H", "Trading Halt", AT)
         thread.join(8)
     assert [(s.symbol, s.status_code, s.status_message) for s in got] == [("AAPL", "H", "Trading Halt")]

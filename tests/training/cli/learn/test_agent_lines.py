@@ -9,14 +9,9 @@ from quantd.daemon.cli.failures import Failure
 from quantd.training.cli.learn.agent_lines import lines, place_in, write
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG
+from tests.support.command_line import write as config
 
 SCORER = ROOT / "models/shipped/scorer"
-
-
-def config(folder: Path, text: str = CONFIG) -> Path:
-    path = folder / "config.toml"
-    path.write_text(text)
-    return path
 
 
 def test_the_agent_named_learned_gets_the_policy_and_loses_the_params_of_the_other(tmp_path: Path) -> None:
