@@ -81,6 +81,9 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", bound=Dated)
 
+PAGE_WEIGHTS: Final = 100_000
+"""Most weights in a page of rounds: ten rounds of 20 agents with 500 symbols, 5 MB. A larger one holds up the loop."""
+
 SCANNED: Final = 400
 """Most rounds that are searched, in one request, for the decisions of one agent."""
 
@@ -273,11 +276,13 @@ class Readings:
         except NotDone as why:
             raise Refused(404, why.fault, str(why)) from None
 
+        limit = self._rounds(query.limit, 1 if agent else 0)
+
         def work(reader: Reader) -> Page[DecisionLine]:
             if not agent:
-                page = reader.decision_page(query.limit, key, since=since)
+                page = reader.decision_page(limit, key, since=since)
             else:
-                page = _rounds_of(reader, agent, query.limit, key, since)
+                page = _rounds_of(reader, agent, limit, key, since)
             lines = [
                 decision_line(decision.plan, universe, decision.agents, decision.address) for decision in page.rows
             ]
@@ -317,10 +322,17 @@ class Readings:
         def stored(reader: Reader, limit: int, key: Sequence[int], *, since: int = 0) -> Page[Allocation]:
             return allocations(reader.decision_page(limit, key, since=since))
 
+        query = replace(query, limit=self._rounds(query.limit))
         page, follow = await self._recent(query, "allocations", self._run.service.histories.allocations, stored)
         universe, names = self._run.parts.universe, self._run.names
         lines = await asyncio.to_thread(lambda: [allocation_line(row, universe, names) for row in page])
         return Allocations(self._run.service.run, lines, follow)
+
+    def _rounds(self, limit: int, agents: int = 0) -> int:
+        """At most `limit` rounds, with the weights of so many agents (0: all), for a page within PAGE_WEIGHTS."""
+        state = self._run.service.shell.state
+        weights = state.universe.size * (agents or len(state.rules.agents))
+        return max(1, min(limit, PAGE_WEIGHTS // max(1, weights)))
 
     async def _recent(self, query: Paged, of: str, ring: Ring[Row], stored: Stored[Row]) -> tuple[list[Row], str]:
         """Return (rows of a page, cursor of the next page). Rows come from the ring buffer in memory, then from the

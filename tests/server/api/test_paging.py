@@ -54,6 +54,22 @@ async def check_pages(world: Any, name: str) -> None:
 
 
 @in_shared_loop
+@pytest.mark.parametrize("name", ["decisions", "allocations"])
+async def test_a_page_of_rounds_is_shorter_where_rounds_are_large(
+    shared: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, field = LISTS[name]
+    _, listing = await get(shared, f"{path}?limit=10000")
+    weights = shared.assembly.universe.size * len(shared.config.agents)
+    monkeypatch.setattr(read_routes, "PAGE_WEIGHTS", 3 * weights)
+    _, page = await get(shared, path)
+    assert (len(page[field]), bool(page["next"])) == (3, True)
+    assert await walked(shared, path, field, 3) == listing[field]
+    monkeypatch.setattr(read_routes, "PAGE_WEIGHTS", 1)
+    assert len((await get(shared, path))[1][field]) == 1
+
+
+@in_shared_loop
 @pytest.mark.parametrize("name", [name for name in LISTS if name != "alerts"])
 async def test_pages_have_each_row_once_and_the_newest_first(shared: Any, name: str) -> None:
     await check_pages(shared, name)
