@@ -48,6 +48,7 @@ ABSENT: Final = {
     "other": "there is no other outside agent",
     "trader": "there is no other agent",
     "absent": "the book holds every symbol",
+    "second": "no second symbol has a price yet",
     "restricted": NO_LIMIT,
     "foreign": "no other outside agent has decided",
     "plan": "no proposal waits for a person",
@@ -153,7 +154,7 @@ class Trial:
 
         volume = int(np.nan_to_num(context.volume_lots[first], posinf=0.0)) + 1
         return self._names(n) | {
-            "symbol": symbols[first], "second": symbols[priced[-1]], "wildest": symbols[wildest],
+            "symbol": symbols[first], "second": symbols[priced[-1]] if priced[1:] else "", "wildest": symbols[wildest],
             "absent": next((symbols[k] for k in reversed(priced) if not state.lots(book)[k]), ""),
             "restricted": next(iter(barred), ""), "one": {symbols[first]: 1.0},
             "every": {symbols[k]: units(k, 2.0 / len(priced)) for k in priced},
