@@ -141,22 +141,19 @@ class Reader:
         return sorted(fills, key=lambda fill: fill.ts)
 
     def trades(self, agent: str = "", *, after: int = 0, until: int = END) -> list[Trade]:
-        """Return the trades of the account, or those of one agent including its trades with other agents, oldest first.
-
-        Of the account they are those of the journal's entries `after` + 1 to `until`.
+        """Return the fills of the account, or an agent's shares of them, in the entries `after` + 1 to `until`.
 
         For 100,000 fills this takes a tenth of the time of `fills` or `shares`: there is no text and no order id.
 
-        Lots are signed, prices in nano-currency and fees in micro-currency. A cross is a trade between two agents
-        without an order.
+        Lots are signed, prices in nano-currency and fees in micro-currency.
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
+        entries = col(FillRow.seq) > after, col(FillRow.seq) <= until
         if not agent:
-            entries = col(FillRow.seq) > after, col(FillRow.seq) <= until
             query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run, *entries)
             return list(starmap(Trade, self._fetched(query, (col(FillRow.seq), col(FillRow.k)), None)))
         trades = []
-        query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run)
+        query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run, *entries)
         for seq, ts, symbol, lots, price, fee, encoded in self._fetched(
             query, (col(FillRow.seq), col(FillRow.k)), None
         ):
@@ -164,11 +161,16 @@ class Reader:
             for (agent_index, agent_lots), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
                 if _agent_name(names, agent_index) == agent:
                     trades.append(Trade(ts, symbol, agent_lots, price, its_fee))
-        for cross in self._rows(CrossRow):
-            for agent_index, agent_lots in _shares.decode(cross.shares):
-                if self._agent_at(agent_index, cross.seq) == agent:
-                    trades.append(Trade(cross.ts, cross.symbol, agent_lots, cross.price_nano, 0))
-        return sorted(trades, key=lambda trade: trade.ts)
+        return trades
+
+    def crosses(self, agent: str, *, after: int = 0, until: int = END) -> list[Trade]:
+        """Return the trades of an agent with other agents in the journal's entries `after` + 1 to `until`."""
+        return [
+            Trade(cross.ts, cross.symbol, agent_lots, cross.price_nano, 0)
+            for cross in self._rows(CrossRow, CrossRow.seq > after, CrossRow.seq <= until)
+            for agent_index, agent_lots in _shares.decode(cross.shares)
+            if self._agent_at(agent_index, cross.seq) == agent
+        ]
 
     def order_page(
         self,

@@ -32,7 +32,8 @@ class PastTrades:
     def __init__(self) -> None:
         self._seq = 0
         self._splits: list[Split] = []
-        self._fills: tuple[int, Fills | None] = 0, None
+        self._fills: dict[str, tuple[int, Fills, Fills]] = {}
+        """By book: the newest entry that was read, its fills and its crosses."""
         self._trips: dict[str, tuple[int, tuple[RoundTrip, ...]]] = {}
 
     def splits(self, reader: Reader, kinds: Sequence[bytes]) -> list[Split]:
@@ -44,15 +45,16 @@ class PastTrades:
                     self._splits.append(Split(split.ts, split.symbol, split.numerator / split.denominator))
         return list(self._splits)
 
-    def fills(self, reader: Reader, columns: Callable[[Sequence[Trade]], Fills]) -> Fills:
-        """Return the fills of the account as `columns` of its trades. Only those of new entries are read."""
-        read, fills = self._fills
+    def fills(self, book: str, reader: Reader, columns: Callable[[Sequence[Trade]], Fills]) -> Fills:
+        """Return the trades of a book as columns: its fills, then its crosses. Only those of new entries are read."""
+        after, fills, crosses = self._fills.get(book) or (0, columns([]), columns([]))
         newest = reader.records.last_seq(reader.run.run) if reader.records is not None else END
-        added = columns(reader.trades(after=read, until=newest))
-        fills = added if fills is None else fills.joined(added)
+        fills = fills.joined(columns(reader.trades(book, after=after, until=newest)))
+        if book != HOUSE:
+            crosses = crosses.joined(columns(reader.crosses(book, after=after, until=newest)))
         if reader.records is not None:
-            self._fills = newest, fills
-        return fills
+            self._fills[book] = newest, fills, crosses
+        return fills.joined(crosses)
 
     def trips(
         self, book: str, reader: Reader, matched: Callable[[str], tuple[RoundTrip, ...]]
@@ -122,9 +124,7 @@ class StoredBooks:
 
     def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
         """Match the round trips of a book from all its trades and splits."""
-        reader = self._reader
-        of_account = book == HOUSE
-        fills = self._past.fills(reader, self._columns) if of_account else self._columns(reader.trades(book))
+        fills = self._past.fills(book, self._reader, self._columns)
         return round_trips(fills, self._parts.universe.symbols, self.ts, self._splits())
 
     def _columns(self, trades: Sequence[Trade]) -> Fills:

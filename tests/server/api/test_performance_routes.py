@@ -55,7 +55,8 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
 async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -> None:
     reader = Reader.open(shared.folder)
     rows = [f for f in reader.shares() if f.agent == book] if book else reader.fills()
-    trades = StoredBooks(reader, shared.assembly)._columns(reader.trades(book))
+    merged = sorted([*reader.trades(book), *(reader.crosses(book) if book else ())], key=lambda trade: trade.ts)
+    trades = StoredBooks(reader, shared.assembly)._columns(merged)
     assert trades.ts.tolist() == [row.ts for row in rows]
     assert trades.quantity.tolist() == [float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]
     assert trades.price.tolist() == [float(row.price) for row in rows]
