@@ -15,11 +15,12 @@ SLOW = ("sweep_and_luck", "walk_forward")
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
-def test_the_five_notebooks_are_there_and_on_the_page_of_the_python_api():
+def test_the_five_notebooks_are_there_and_the_page_of_the_python_api_says_where():
     names = ["agent_behind_the_gate", "factor", "first_backtest", "sweep_and_luck", "walk_forward"]
     assert [path.stem for path in NOTEBOOKS] == names
     page = (ROOT / "docs" / "research" / "python.md").read_text()
-    assert all(f"examples/notebooks/{name}.ipynb" in page for name in names)
+    assert "five notebooks" in page
+    assert "gallery" in page
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
