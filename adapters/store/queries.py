@@ -5,7 +5,6 @@ Times are int64 ns UTC. Every list is oldest first; `last` limits a list to its 
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -143,20 +142,17 @@ class Reader:
     def trades(self, agent: str = "", *, after: int = 0, until: int = END) -> list[Trade]:
         """Return the fills of the account, or an agent's shares of them, in the entries `after` + 1 to `until`.
 
-        For 100,000 fills this takes a tenth of the time of `fills` or `shares`: there is no text and no order id.
-
-        Lots are signed, prices in nano-currency and fees in micro-currency.
+        For 100,000 fills this takes a tenth of the time of `fills` or `shares`: there is no text and no order id. Lots
+        are signed, prices in nano-currency and fees in micro-currency.
         """
         columns = (FillRow.seq, FillRow.ts, FillRow.symbol, FillRow.lots, FillRow.price_nano, FillRow.fee_micro)
-        entries = col(FillRow.seq) > after, col(FillRow.seq) <= until
+        query = columns_of(*map(col, columns), *([col(FillRow.shares)] if agent else []))
+        query = query.where(col(FillRow.run) == self.run.run, col(FillRow.seq) > after, col(FillRow.seq) <= until)
+        rows = self._fetched(query, (col(FillRow.seq), col(FillRow.k)), None)
         if not agent:
-            query = columns_of(*map(col, columns[1:])).where(col(FillRow.run) == self.run.run, *entries)
-            return list(starmap(Trade, self._fetched(query, (col(FillRow.seq), col(FillRow.k)), None)))
+            return [Trade(*row[1:]) for row in rows]
         trades = []
-        query = columns_of(*map(col, columns), col(FillRow.shares)).where(col(FillRow.run) == self.run.run, *entries)
-        for seq, ts, symbol, lots, price, fee, encoded in self._fetched(
-            query, (col(FillRow.seq), col(FillRow.k)), None
-        ):
+        for seq, ts, symbol, lots, price, fee, encoded in rows:
             shares, names = _shares.decode(encoded), self.run.agents_at(seq)
             for (agent_index, agent_lots), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
                 if _agent_name(names, agent_index) == agent:
@@ -209,13 +205,12 @@ class Reader:
         reduced = col(OrderRow.reason) != 0
         query = columns_of(col(OrderRow.state), reduced, func.count()).group_by(col(OrderRow.state), reduced)
         query = query.where(col(OrderRow.run) == self.run.run, *orders_with(since, until, symbol, search, limits))
-        totals: dict[str, int] = dict.fromkeys(GROUPS, 0)
         with failures("reading orders"), self._engine.connect() as db:
-            for state, by_limit, number in db.execute(query):
-                for name, states in GROUPS.items():
-                    if name == "all" or (by_limit if name == "cut" else state in states):
-                        totals[name] += int(number)
-        return totals
+            rows = db.execute(query).all()
+        return {
+            name: sum(n for state, by_limit, n in rows if name == "all" or (by_limit if name == "cut" else state in of))
+            for name, of in GROUPS.items()
+        }
 
     def fill_page(
         self, limit: int, before: Sequence[int], *, since: int = 0, until: int = END, symbol: str | None = None
