@@ -78,7 +78,8 @@ class IbkrRig:
     run = "conform1"
 
     def __init__(self) -> None:
-        self.offset_ns = 0
+        # 06:00 UTC of today: ends of orders, some hours on, are not of the next day in New York at any time of a test
+        self.offset_ns = 6 * HOUR_NS - time.time_ns() % (24 * HOUR_NS)
         self.server = Gateway(cash=str(CASH_MICRO // MICRO), now=self.now)
         self.server.margin = Decimal(2)
         self.broker: Broker
