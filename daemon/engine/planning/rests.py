@@ -123,8 +123,10 @@ def opposite_rests(
         for price in (work.worst_nano[row],)
         if (price <= worst_nano if lots > 0 else price >= worst_nano)
         if (flying and work.state[row] == OrderState.SENT)
-        or (work.cause and (symbol in work.priced or work.filled[row] > 0))
-        or (work.cause and (price >= mark if lots > 0 else price <= mark))
+        or (
+            work.cause
+            and (symbol in work.priced or work.filled[row] > 0 or (price >= mark if lots > 0 else price <= mark))
+        )
     ]
 
 

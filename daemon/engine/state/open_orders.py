@@ -58,6 +58,7 @@ class FrozenOrders(Struct):
     whole: list[Shares] = []
     """The agents' lots of each row when the basket was sent; absent from old snapshots."""
     priced: list[int] = []
+    """The symbols whose limit price is their sender's own; absent from old snapshots."""
 
 
 class Working(Orders):

@@ -28,7 +28,7 @@ from pydantic import BaseModel, Field
 
 from quantd.adapters.json_text import fault_of
 from quantd.server.cli.operate.gate import brief
-from quantd.server.cli.operate.gate.gateway import Document, Gateway, RefusedHere, bounded, bounded_text
+from quantd.server.cli.operate.gate.gateway import Document, Gateway, RequestRefused, bounded, bounded_text
 from quantd.server.requests.proposals import Propose, Targets, Weights
 
 CONFIRM_S: Final = 120.0
@@ -87,7 +87,7 @@ class AgentTools:
         with the reasons. Give weights or orders."""
         try:
             document = await self._gateway.post(f"{self._path}/propose", body)
-        except RefusedHere as why:
+        except RequestRefused as why:
             if not why.receipt:
                 raise
             return {REFUSED: f"Error executing tool propose: {why}", META: {"receipt": why.receipt}}

@@ -27,13 +27,13 @@ MOST_CHARS: Final = 24_000
 Document = dict[str, Any]
 
 
-class RefusedHere(ToolError):
+class RequestRefused(ToolError):
     """The daemon refuses a request; `receipt` is that of what it decided, empty where it decided nothing."""
 
     receipt = ""
 
 
-class Denied(RefusedHere):
+class Denied(RequestRefused):
     """The daemon refuses a request, because it does not know the token or the token lacks the scope."""
 
 
@@ -122,7 +122,7 @@ class Gateway:
         if response.status >= 400:
             wait_s = response.headers.get("Retry-After")
             retry = f" (try again after {wait_s} s)" if wait_s else ""
-            kind = Denied if response.status in (401, 403) else RefusedHere
+            kind = Denied if response.status in (401, 403) else RequestRefused
             refused = kind(bounded_text(f"{response.status} {document.get('code')}: {document.get('detail')}{retry}"))
             refused.receipt = response.headers.get(HEADER, "")
             raise refused
