@@ -180,6 +180,7 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
 	@$(BIN)/python -m tests.proofs.order_storm --orders 3000
 	@$(BIN)/python -m tests.attacks.call_fuzz 200
+	@env -u CI $(BIN)/python -m pytest -q -rs -m 'slow or hypothesis' --hypothesis-profile=full tests $(ARGS)
 
 # needs root, debootstrap and bubblewrap, and fetches some 400 MB
 test-container: $(FULL)
