@@ -1,9 +1,10 @@
 """Imports of what spreadsheets and web pages write: stamps at the close, rows without prices, a last price of 0."""
 
+import io
 import json
+import os
 import re
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ import pytest
 
 import quantd as quantd_python
 from quantd.adapters.calendars import sessions
-from tests.support.command_line import Done, environment, quantd
+from tests.support.command_line import Done, environment, quantd, restored
 from tests.support.yahoo_files import days
 
 pytestmark = pytest.mark.long
@@ -98,10 +99,18 @@ def test_midnights_of_the_clock_of_another_exchange_are_the_dates_of_the_session
     assert python(tmp_path, script).stdout.split() == ["0", str(dates.dt.date()[-1])]
 
 
-def python(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=environment() | ENV, capture_output=True, text=True
-    )
+def python(folder: Path, script: str) -> Done:
+    """A script in `folder`, in this process: a start of Python with its imports takes two seconds."""
+    out, fault = io.StringIO(), ""
+    with restored(), redirect_stdout(out):
+        os.environ.clear()
+        os.environ.update(environment() | ENV)
+        os.chdir(folder)
+        try:
+            exec(script, {})
+        except quantd_python.Error as error:
+            fault = str(error)
+    return Done(int(bool(fault)), out.getvalue(), fault)
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -5,7 +5,6 @@ Folders of such files under tests/recorded_answers, one for each venue that some
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,7 @@ from tests.proofs.conformance.rigs.binance import MARKETS
 from tests.proofs.conformance.rigs.ccxt import ASSETS
 from tests.proofs.live_exchange import PAIRS
 from tests.support.checkout import ROOT
-from tests.support.command_line import environment, quantd
+from tests.support.command_line import quantd
 from tests.support.recorded_answers import read_back
 from tests.support.venues import binance, bybit, kraken
 from tests.support.venues.alpaca import AlpacaServer
@@ -85,14 +84,12 @@ async def test_the_answers_of_a_venue_are_files_without_secrets_that_its_adapter
     if name != "ibkr":
         family = "ALPACA" if name == "alpaca" else "CCXT"
         keys = {f"{family}_KEY": venue.key, f"{family}_SECRET": venue.secret}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "quantd.daemon.cli", "doctor", "--venue", name, *options, "--record", "answers",
-        "--set", f"broker.url={venue.url}", "--json", cwd=tmp_path,
-        env=environment() | {f"QUANTD_{key}": value for key, value in keys.items()}, stdout=asyncio.subprocess.PIPE,
+    done = await asyncio.to_thread(
+        quantd, tmp_path, "doctor", "--venue", name, *options, "--record", "answers",
+        "--set", f"broker.url={venue.url}", "--json", env={f"QUANTD_{key}": value for key, value in keys.items()},
     )  # fmt: skip
-    out, _ = await process.communicate()
     await venue.stop()
-    checks = json.loads(out)["checks"]
+    checks = json.loads(done.stdout)["checks"]
     assert checks[-1]["name"] == "record", checks
     files = sorted((tmp_path / "answers").iterdir())
     assert checks[-1]["text"].startswith(f"{len(files)} answers in answers; ")
