@@ -202,45 +202,44 @@ async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
     assert [float(p.qty) for p in await bot.call(bot.client.get_all_positions)] == [1.0]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"type": "stop", "stop_price": "100000", "side": "sell"}, "is reached"),
-        ({"trail_percent": "1"}, "trail_percent is not supported"),
-        ({"time_in_force": "ioc"}, "day and gtc are"),
-        ({"order_class": "oco"}, "simple, oto, bracket are"),
-        ({"extended_hours": True}, "regular hours"),
-        ({"limit_price": "1"}, "market orders have no limit price"),
-        ({"stop_price": "1"}, "market orders have no stop price"),
-        ({"type": "stop"}, "stop orders require a stop price"),
-        ({"type": "stop_limit", "stop_price": "9"}, "stop_limit orders require a limit price"),
-        ({"type": "trailing_stop"}, "order type 'trailing_stop' is not supported: market, limit, stop, stop_limit"),
-        ({"type": "trailing_stop"}, "; send a stop order, and replace its stop_price as the price moves"),
-        ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
-        ({"type": "limit"}, "limit orders require a limit price"),
-        ({"qty": "0.5"}, "multiple of 1"),
-        ({"qty": "NaN"}, "qty"),
-        ({"qty": "1e400"}, "qty"),
-        ({"qty": "-1"}, "qty"),
-        ({"qty": None}, "either qty or notional"),
-        ({"notional": "5"}, "either qty or notional"),
-        ({"side": "hold"}, "side must be buy or sell"),
-        ({"symbol": "NOPE"}, "asset not found"),
-        ({"type": "limit", "limit_price": "100000"}, "is beyond the collar"),
-        ({"dry_run": True}, "dry_run is not supported"),
-        ({"position_intent": "sell_to_close"}, "position_intent is not supported"),
-        ({"client_order_id": "x" * 129}, "1 to 128 characters"),
-    ],
-)
-async def test_what_is_not_supported_is_refused_and_never_accepted_and_changed(
-    bot: Bot, change: dict[str, Any], words: str
-) -> None:
-    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
-    status, answer = await bot.raw("POST", "/v2/orders", body)
-    assert status in (403, 404, 422), answer
-    assert words in answer["message"]
-    assert answer["code"] // 100_000 == status
-    assert not [work for work in bot.world.service.shell.state.working.values() if work.cause]
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"type": "stop", "stop_price": "100000", "side": "sell"}, "is reached"),
+    ({"trail_percent": "1"}, "trail_percent is not supported"),
+    ({"time_in_force": "ioc"}, "day and gtc are"),
+    ({"order_class": "oco"}, "simple, oto, bracket are"),
+    ({"extended_hours": True}, "regular hours"),
+    ({"limit_price": "1"}, "market orders have no limit price"),
+    ({"stop_price": "1"}, "market orders have no stop price"),
+    ({"type": "stop"}, "stop orders require a stop price"),
+    ({"type": "stop_limit", "stop_price": "9"}, "stop_limit orders require a limit price"),
+    ({"type": "trailing_stop"}, "order type 'trailing_stop' is not supported: market, limit, stop, stop_limit"),
+    ({"type": "trailing_stop"}, "; send a stop order, and replace its stop_price as the price moves"),
+    ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
+    ({"type": "limit"}, "limit orders require a limit price"),
+    ({"qty": "0.5"}, "multiple of 1"),
+    ({"qty": "NaN"}, "qty"),
+    ({"qty": "1e400"}, "qty"),
+    ({"qty": "-1"}, "qty"),
+    ({"qty": None}, "either qty or notional"),
+    ({"notional": "5"}, "either qty or notional"),
+    ({"side": "hold"}, "side must be buy or sell"),
+    ({"symbol": "NOPE"}, "asset not found"),
+    ({"type": "limit", "limit_price": "100000"}, "is beyond the collar"),
+    ({"dry_run": True}, "dry_run is not supported"),
+    ({"position_intent": "sell_to_close"}, "position_intent is not supported"),
+    ({"client_order_id": "x" * 129}, "1 to 128 characters"),
+]
+"""A change of an order, and words of its refusal."""
+
+
+async def test_what_is_not_supported_is_refused_and_never_accepted_and_changed(bot: Bot) -> None:
+    for change, words in REFUSED:
+        body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
+        status, answer = await bot.raw("POST", "/v2/orders", body)
+        assert status in (403, 404, 422), (change, answer)
+        assert words in answer["message"], (change, answer)
+        assert answer["code"] // 100_000 == status, change
+        assert not [work for work in bot.world.service.shell.state.working.values() if work.cause], change
 
 
 async def test_a_body_that_is_no_order_is_refused(bot: Bot) -> None:

@@ -164,36 +164,34 @@ async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> Non
     assert len(journalled(world, PortfolioClosed)) == 2
 
 
-@pytest.mark.long
+NOT_CREATED: list[tuple[dict[str, Any], int, str, str]] = [
+    ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
+    ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
+    ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
+    ({"weights": {}}, 422, "targets", "send one of weights, orders, policy and agent"),
+    ({"policy": "equal_weight"}, 422, "targets", "send one of weights, orders, policy and agent"),
+    ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
+    ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
+    ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
+    ({"weights": {}, "policy": "equal_weight"}, 422, "targets", "names no symbol"),
+    ({"weights": {}, "agent": "nobody"}, 404, "agent", "the agents are even, trend"),
+    ({"capital": "999999999"}, 409, "conflict", "exceeds the free cash of the unallocated book"),
+    ({"capital": "0"}, 422, "amount", "capital"),
+    ({"reason": " "}, 422, "reason", "needs a reason"),
+    ({"name": "Bad Name"}, 422, "command", "name"),
+    ({"size": 3}, 422, "command", "size"),
+]
+"""A change of the request, and the status, code and words of its refusal."""
+
+
 @pytest.mark.requirement("R-192")
-@pytest.mark.parametrize(
-    ("change", "status", "code", "words"),
-    [
-        ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
-        ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
-        ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
-        ({"weights": {}}, 422, "targets", "send one of weights, orders, policy and agent"),
-        ({"policy": "equal_weight"}, 422, "targets", "send one of weights, orders, policy and agent"),
-        ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),
-        ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
-        ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
-        ({"weights": {}, "policy": "equal_weight"}, 422, "targets", "names no symbol"),
-        ({"weights": {}, "agent": "nobody"}, 404, "agent", "the agents are even, trend"),
-        ({"capital": "999999999"}, 409, "conflict", "exceeds the free cash of the unallocated book"),
-        ({"capital": "0"}, 422, "amount", "capital"),
-        ({"reason": " "}, 422, "reason", "needs a reason"),
-        ({"name": "Bad Name"}, 422, "command", "name"),
-        ({"size": 3}, 422, "command", "size"),
-    ],
-)
-async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(
-    world: Any, change: dict[str, Any], status: int, code: str, words: str
-) -> None:
-    answer_status, answer = await post(world, "", CORE | change)
-    assert (answer_status, answer["code"]) == (status, code), answer
-    assert words in answer["detail"]
-    assert not journalled(world, PortfolioOpened)
-    assert not journalled(world, Proposed)
+async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(world: Any) -> None:
+    for change, status, code, words in NOT_CREATED:
+        answer_status, answer = await post(world, "", CORE | change)
+        assert (answer_status, answer["code"]) == (status, code), (change, answer)
+        assert words in answer["detail"], (change, answer)
+        assert not journalled(world, PortfolioOpened), change
+        assert not journalled(world, Proposed), change
 
 
 @pytest.mark.requirement("R-025")
