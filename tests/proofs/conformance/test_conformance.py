@@ -4,7 +4,6 @@ What a venue does not offer is written down with its reason (`python -m tests.pr
 compared."""
 
 import asyncio
-from functools import cache
 
 import pytest
 
@@ -14,41 +13,26 @@ from tests.proofs.conformance.suite import CASES, PAGE, RIGS, page, play_all, wr
 GROUPS = sorted({case.group for case in CASES.values()})
 
 
-@cache
-def played(venue: str, group: str) -> dict[str, Exception | None]:
-    """All cases of a group at one venue, several at a time."""
-    return asyncio.run(play_all(venue, [name for name, case in CASES.items() if case.group == group]))
-
-
-def is_quick(venue: str, group: str) -> bool:
-    """A case at a venue across a network waits for time-outs, except in these groups."""
-    return venue == "paper" or group in ("cancel", "submit")
-
-
-OFFERED = [
-    pytest.param(venue, name, marks=() if is_quick(venue, case.group) else pytest.mark.long)
-    for venue in RIGS
-    for name, case in CASES.items()
-    if name not in written().get(venue, {}) and case.venue in ("", venue)
-]
-
-
-@pytest.mark.quick_cases(1)
 @pytest.mark.requirement("R-168")
-@pytest.mark.parametrize(("venue", "name"), OFFERED)
-def test_every_broker_adapter_behaves_alike(venue: str, name: str) -> None:
-    ended = played(venue, CASES[name].group)[name]
-    if ended is not None:
-        raise ended
-
-
+@pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize(
     "venue", [pytest.param(venue, marks=() if venue == "paper" else pytest.mark.long) for venue in RIGS]
 )
-def test_what_a_venue_does_not_offer_is_written_down_with_its_reason(venue: str) -> None:
-    ended = {name: why for group in GROUPS for name, why in played(venue, group).items()}
+def test_every_broker_adapter_behaves_alike_and_what_a_venue_does_not_offer_is_written_down(
+    venue: str, group: str
+) -> None:
+    """The cases of a group are played several at a time: at a venue across a network most wait for time-outs."""
+    names = [name for name, case in CASES.items() if case.group == group]
+    ended = asyncio.run(play_all(venue, names))
     reasons = {name: str(why) for name, why in ended.items() if isinstance(why, NotOffered)}
-    assert reasons == written().get(venue, {})
+    faults = []
+    for name, why in ended.items():
+        if why is not None and name not in reasons:
+            why.add_note(f"case: {name}")
+            faults.append(why)
+    if faults:
+        raise ExceptionGroup(f"{venue}: {len(faults)} of {len(ended)} cases failed", faults)
+    assert reasons == {name: why for name, why in written().get(venue, {}).items() if name in names}
     assert all(reasons.values())
 
 
