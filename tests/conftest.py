@@ -103,8 +103,9 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, skips tests
-    that patch the engine where it is compiled, and puts the longest tests first."""
+    """Marks the cases beyond the first `count` of a test with `@pytest.mark.quick_cases(count)` as `long`, and all but
+    every n-th of one with `@pytest.mark.one_of(n)` as `slow`; skips tests that patch the engine where it is compiled,
+    and puts the longest tests first."""
     items.sort(key=lambda item: item.path.name not in FIRST)
     if finder.loaded() is not None:
         for item in items:
@@ -115,10 +116,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         providers._get_local_constants = providers.Constants
     case_counts: Counter[str] = Counter()
     for item in items:
-        mark = item.get_closest_marker("quick_cases")
-        if mark is None:
+        quick, one_of = item.get_closest_marker("quick_cases"), item.get_closest_marker("one_of")
+        if quick is None and one_of is None:
             continue
         test = item.nodeid.partition("[")[0]
+        case = case_counts[test]
         case_counts[test] += 1
-        if case_counts[test] > mark.args[0]:
+        if quick is not None and case >= quick.args[0]:
             item.add_marker(pytest.mark.long)
+        if one_of is not None and case % one_of.args[0]:
+            item.add_marker(pytest.mark.slow)

@@ -31,7 +31,7 @@ def without_assertion(sources):
     return sorted(tests - asserting)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.requirement("R-269")
 def test_each_test_asserts():
     silent = "def test_a(): print(1)\ndef test_b(): c()\ndef c(): d()\ndef d(): assert 1\n"

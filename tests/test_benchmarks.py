@@ -121,7 +121,7 @@ def test_the_table_of_profiles_is_written_as_csv_as_markdown_and_as_a_page_of_ba
     assert all(title in html for title in COLUMNS.values())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_each_program_and_each_target_that_a_page_names_starts():
     of_their_day = ("CHANGELOG.md", "docs/decisions/", "docs/release/")
     texts = [page.text for page in pages() if not page.path.startswith(of_their_day)]

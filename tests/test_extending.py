@@ -166,7 +166,7 @@ def completed(extended: Path) -> Path:
     return extended
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_every_recipe_leaves_the_quick_tests_of_its_kind_green(completed: Path) -> None:
     """One copy has the results of all recipes, and the quick tests of all kinds run in it once."""
     check_tests(completed, QUICK, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
@@ -313,7 +313,7 @@ def test_a_struct_and_a_handler_add_an_event_that_is_stepped_journalled_and_repl
     assert (process.stdout, process.stderr) == ("ada: the listing moves|True|1\n", "")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_event_leaves_the_tests_of_events_green(tmp_path: Path) -> None:
     root = copy_repository(tmp_path)
     struct, handler, story = blocks_of("An event")

@@ -54,7 +54,7 @@ def test_make_run_is_the_same_script() -> None:
     assert process.stdout == "./run --quiet\n"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_without_a_compiler_an_installation_is_pure_and_so_fits_every_python(tmp_path: Path) -> None:
     words = [str(ROOT / "scripts" / "make-wheel"), str(tmp_path), "--no-build-isolation"]
     # `pip install .` leaves QUANTD_ENGINE alone, and scripts/make-wheel would set it
@@ -120,7 +120,7 @@ def index(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         thread.join()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_certificate_that_is_not_trusted_is_named_and_is_no_missing_network(
     index: tuple[str, Path], tmp_path: Path
 ) -> None:

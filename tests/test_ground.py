@@ -288,7 +288,7 @@ def in_extra(name, extras):
             yield MODULES.get(requirement(text), requirement(text).replace("-", "_"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_extra_dev_has_every_package_that_a_test_imports():
     modules = {MODULES.get(name, name.replace("-", "_")) for name in map(requirement, project()["dependencies"])}
     modules |= set(in_extra("dev", project()["optional-dependencies"]))

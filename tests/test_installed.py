@@ -270,6 +270,7 @@ def test_the_first_hour_goes_from_own_symbols_to_a_watched_policy_and_the_notebo
     assert installed("connect", "ntfy", "--url", "http://127.0.0.1:9", at=tmp_path).returncode == 75
 
 
+@pytest.mark.slow
 def test_the_python_api_of_the_wheel_goes_from_bars_to_a_report_in_an_empty_folder(installed, tmp_path):
     book = json.loads((ROOT / "examples" / "notebooks" / "first_backtest.ipynb").read_text())
     cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
@@ -388,6 +389,7 @@ except quantd.Error as error:
     assert "install quantd with its extra `calendars`: " in process.stdout
 
 
+@pytest.mark.slow
 def test_the_core_runs_where_python_has_only_what_macos_gives_it(installed, backtest, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(DARWIN)
     command = [str(installed.bin / "python"), "-c", "import os, sys; print(sys.platform, hasattr(os, 'fdatasync'))"]

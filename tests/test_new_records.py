@@ -31,7 +31,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_files_lie_where_files_of_their_kind_do(root: Path) -> None:
     passes(root, "tests/test_structure.py")
 
@@ -99,7 +99,7 @@ def test_one_file_adds_a_route_with_its_method_of_the_client_and_its_types(root:
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(root: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)
@@ -109,7 +109,7 @@ def test_one_file_adds_an_edge_that_runs_beside_the_loop_and_is_closed(root: Pat
     passes(root, "tests/daemon/edges", "tests/daemon/test_app.py")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_file_adds_a_fold_that_takes_the_steps_of_a_run(root: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.toml").write_text(CONFIG)

@@ -80,20 +80,20 @@ def metadata(path: Path) -> Message:
         return message_from_bytes(archive.read(name))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_pure_wheels_of_a_commit_are_equal_to_the_byte_whatever_the_umask(pure: Path, tmp_path: Path) -> None:
     second_wheel = wheel(tmp_path / "again", umask=0o077)
     assert second_wheel.read_bytes() == pure.read_bytes()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_each_file_of_a_wheel_has_the_time_of_the_commit(pure: Path) -> None:
     times = {entry.date_time for entry in zipfile.ZipFile(pure).infolist()}
     # an archive has steps of two seconds
     assert times == {time.gmtime(commit_s() - commit_s() % 2)[:6]}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_metadata_has_what_an_index_shows(pure: Path) -> None:
     fields = metadata(pure)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -146,7 +146,7 @@ def test_a_fact_that_is_decided_is_in_every_file_that_needs_it() -> None:
     assert cited["authors"] == [{"name": "A Person"}, {"name": "B Person"}]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_bill_of_materials_has_every_package_of_an_installation_and_is_valid(pure: Path) -> None:
     document = bill(pure, FILLED, built_s=1_700_000_000)
     jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
@@ -194,7 +194,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return source_distribution(tmp_path_factory.mktemp("archive") / "made", 0o077)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_source_distribution_has_the_time_of_the_commit_and_makes_the_wheel_of_the_checkout(
     pure: Path, archive: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def test_the_test_of_a_folder_passes_where_it_was_copied_to(folder: Path, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("start", ["2018-01-02", pytest.param("", marks=pytest.mark.slow, id="whole")])
+@pytest.mark.parametrize("start", ["2020-01-02", pytest.param("", marks=pytest.mark.slow, id="whole")])
 @each_folder
 def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_path: Path, start: str) -> None:
     """CI takes the last years of the market, the long form all of it."""

@@ -28,6 +28,7 @@ def test_every_calendar_that_quantd_names_is_bundled_and_of_the_locked_library()
     assert FILE.stat().st_size < 100_000
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", sorted(BUNDLED, key=lambda name: (name not in ("XNYS", "XTKS", "XSHG"), name)))
 def test_every_session_with_its_open_and_close_is_that_of_the_library(name: str) -> None:

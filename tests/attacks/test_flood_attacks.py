@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import json
 import re
 import stat
@@ -63,7 +62,15 @@ def under(d: Daemon, kind: str) -> Iterator[None]:
 
 @pytest.mark.requirement("R-235")
 @pytest.mark.long
-@pytest.mark.parametrize(("kind", "way"), [*itertools.product(FLOODS[:-1], ["api", "command"]), ("door", "command")])
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        pytest.param(kind, way, marks=() if (row + column) % 2 else pytest.mark.slow)
+        for row, kind in enumerate(FLOODS)
+        for column, way in enumerate(["api", "command"])
+        if (kind, way) != ("door", "api")
+    ],
+)
 def test_a_flood_of_the_api_keeps_nobody_from_halting(trading: Daemon, kind: str, way: str) -> None:
     with under(trading, kind):
         for _ in range(HALTS):
@@ -78,8 +85,14 @@ def test_a_flood_of_the_api_keeps_nobody_from_halting(trading: Daemon, kind: str
 
 @pytest.mark.requirement("R-235")
 @pytest.mark.long
-@pytest.mark.parametrize("kind", FLOODS)
-@pytest.mark.parametrize("width", [DESK, PHONE])
+@pytest.mark.parametrize(
+    ("kind", "width"),
+    [
+        pytest.param(kind, width, marks=() if (row + column) % 2 else pytest.mark.slow)
+        for row, kind in enumerate(FLOODS)
+        for column, width in enumerate([DESK, PHONE])
+    ],
+)
 @in_module_loop
 async def test_a_flood_of_the_api_keeps_no_open_page_from_halting(
     trading: Daemon, kind: str, width: int, browser: Browser

@@ -415,13 +415,10 @@ def test_a_changed_constant_of_a_module_that_is_not_listed_compiles_what_is_made
     assert built.state() == "release |"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
-    [
-        ('"-fwrapv", ', '"-fwrapv", "-fno-ident", '),
-        pytest.param('"nonecheck": "True"', '"nonecheck": "False"', marks=pytest.mark.slow),
-    ],
+    [('"-fwrapv", ', '"-fwrapv", "-fno-ident", '), ('"nonecheck": "True"', '"nonecheck": "False"')],
     ids=["of the C compiler", "of Cython"],
 )
 def test_other_settings_compile_every_module_again(built, old, new):
@@ -456,7 +453,10 @@ def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("damage", [lambda data: data[:-1] + b"x", lambda data: data[: len(data) // 2]])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-1] + b"x", pytest.param(lambda data: data[: len(data) // 2], marks=pytest.mark.slow)],
+)
 def test_a_library_that_was_damaged_or_written_in_part_is_compiled_again_and_the_other_is_taken(built, damage):
     file, intact = built.library("small"), digests(built)["user"]
     file.write_bytes(damage(file.read_bytes()))

@@ -25,13 +25,13 @@ SOURCE = "uncompiled"
 HERE = SOURCE if finder.loaded() is None else finder.variant()
 OTHERS = [kind for kind in (SOURCE, *VARIANTS) if kind != HERE]
 VARIABLES = {SOURCE: {UNCOMPILED: "1"}, "checked": {CHECKED: "1"}, "release": {}}
-RUNS = ("backtest config.toml", "examples/portfolios.toml", "engine default profiles: 5 x 400", "tight limits")
-"""Parts of the names of golden runs: three agents with costs, portfolios, and limits that bind."""
+RUNS = ("backtest config.toml", "tight limits")
+"""Parts of the names of golden runs: three agents with costs, and limits that bind; STORES have portfolios."""
 
 STORES = ("portfolios", "gtc_partial_fills", "unknown_orders")
 """Recorded runs: at the paper venue, with orders that stay open and fill in parts, and at a venue on the wire."""
 
-WORLDS = "8"
+WORLDS = "4"
 """Random worlds; the long form takes 300, and scripts/compare_engines.py any number."""
 
 pytestmark = pytest.mark.long

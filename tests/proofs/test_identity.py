@@ -88,7 +88,9 @@ async def test_an_account_that_changes_while_the_daemon_runs_is_named_and_stops_
             assert (await scene.read("status"))["switch"] == "REDUCE"
 
 
-@pytest.mark.parametrize("same_id", [True, False], ids=["the id stays", "the id is new"])
+@pytest.mark.parametrize(
+    "same_id", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["the id stays", "the id is new"]
+)
 async def test_a_renamed_symbol_is_one_alert_with_both_names_and_no_advice_to_write_it_off(
     tmp_path: Path, same_id: bool
 ) -> None:

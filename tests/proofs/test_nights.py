@@ -166,7 +166,7 @@ async def test_a_split_and_a_dividend_over_the_weekend_at_which_daylight_saving_
     assert [order for order in book.orders.values() if order.created > world.sessions[1][0]], "it trades on Monday"
 
 
-@pytest.mark.parametrize("ratio", [(10, 1), (1, 4)], ids=["reverse", "forward"])
+@pytest.mark.parametrize("ratio", [(10, 1), pytest.param((1, 4), marks=pytest.mark.slow)], ids=["reverse", "forward"])
 async def test_a_split_while_the_daemon_is_down_is_in_the_books_after_the_start(
     tmp_path: Path, ratio: tuple[int, int]
 ) -> None:
@@ -201,6 +201,7 @@ async def test_a_split_while_the_daemon_is_down_is_in_the_books_after_the_start(
             assert (await scene.read("status"))["switch"] == "RUN"
 
 
+@pytest.mark.slow
 async def test_a_half_day_and_a_symbol_that_is_renamed_over_the_weekend(tmp_path: Path) -> None:
     sessions = [("2026-11-27T14:30:00", "2026-11-27T18:00:00"), ("2026-11-30T14:30:00", "2026-11-30T21:00:00")]
     world = Night(tmp_path, sessions, "2026-11-27T17:50:00", "2026-11-30T09:00:00")

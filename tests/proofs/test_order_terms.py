@@ -38,7 +38,9 @@ def at(price: float) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("venue", VENUES)
+@pytest.mark.parametrize(
+    "venue", [pytest.param(venue, marks=pytest.mark.slow if venue in ("kraken", "bybit") else ()) for venue in VENUES]
+)
 async def test_limits_rest_at_the_venue_and_stops_wait_in_the_daemon_until_they_fire(
     tmp_path: Path, venue: str
 ) -> None:

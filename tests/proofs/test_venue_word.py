@@ -45,7 +45,13 @@ async def test_flatten_ends_after_a_sale_by_hand_and_the_command_of_its_alert_ma
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("venue", "claimed"), [*((venue, "0.01") for venue in VENUES), ("alpaca", "")])
+@pytest.mark.parametrize(
+    ("venue", "claimed"),
+    [
+        *(pytest.param(venue, "0.01", marks=() if venue == "ibkr" else pytest.mark.slow) for venue in VENUES),
+        ("alpaca", ""),
+    ],
+)
 async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert_and_the_venues_word_wins(
     tmp_path: Path, venue: str, claimed: str
 ) -> None:

@@ -98,6 +98,7 @@ def test_each_variant_of_dqn_is_the_plain_one_with_one_part():
         assert plan.market.costs.commission_bp == 10.0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.requirement("F-22", "F-29", "F-30", "F-36", "F-39")
 @pytest.mark.parametrize("name", PACES)

@@ -505,6 +505,7 @@ NOT_FOUND = ("not known to the venue", "no market of this venue")
 ROWS = [(venue, k) for venue, row in VENUES.items() for k in range(len(row.requests))]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("venue", "k"), ROWS, ids=[f"{venue}-{VENUES[venue].requests[k][0].replace('/', ' ')}-{k}" for venue, k in ROWS]
 )

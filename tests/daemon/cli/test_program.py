@@ -288,6 +288,7 @@ def within(seconds: int, folder: Path, words: tuple[str, ...]) -> Done:
         signal.alarm(0)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "socket", "device", "link to a device", "link to itself"])
 def test_a_path_that_is_no_file_ends_every_command_with_a_sentence(

@@ -31,6 +31,7 @@ from tests.support.artifacts import (
 from tests.support.panels import DAY, market
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.requirement("R-105")
 @pytest.mark.parametrize("scaling", [True, False], ids=["normalised", "as it is"])
 @pytest.mark.parametrize("name", LEARNERS)

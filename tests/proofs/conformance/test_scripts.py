@@ -1,5 +1,4 @@
-"""Random scripts, a hundred at Alpaca's venue: whatever happens to requests and news, asking settles it, and the books
-are equal. `pytest -m slow` plays two hundred more."""
+"""Random scripts: whatever happens to requests and news, asking settles it, and the books are equal."""
 
 import asyncio
 
@@ -8,10 +7,10 @@ import pytest
 from tests.proofs.conformance.scripts import scripts
 from tests.proofs.conformance.suite import RIGS
 
-SHORT = {"alpaca": range(100), "kraken": range(30), "binance": range(30), "bybit": range(30), "ibkr": range(60)}
+SHORT = {"alpaca": range(40), "kraken": range(12), "binance": range(12), "bybit": range(12), "ibkr": range(25)}
 LONG = {
-    "alpaca": range(100, 300), "kraken": range(30, 60), "binance": range(30, 60), "bybit": range(30, 60),
-    "ibkr": range(60, 300),
+    "alpaca": range(40, 300), "kraken": range(12, 60), "binance": range(12, 60), "bybit": range(12, 60),
+    "ibkr": range(25, 300),
 }  # fmt: skip
 """Seeds by venue; a script at an exchange of ccxt takes a second on a busy machine."""
 

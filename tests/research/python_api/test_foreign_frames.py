@@ -47,6 +47,7 @@ def read_by_pandas(entry: Format) -> Table | None:
     return Table(bars.frame.with_columns(alone), actions.with_columns(alone), bars.statements, layout(entry).lines)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("entry", TEXTS, ids=[entry.name for entry in TEXTS])
 def test_a_frame_of_pandas_has_the_bars_of_its_file(entry: Format) -> None:
     table = read_by_pandas(entry)

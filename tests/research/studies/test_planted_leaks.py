@@ -126,6 +126,7 @@ def found_by(report: Lookahead) -> set[str]:
     return {guard for guard, evidence in spoken.items() if evidence}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, calendars: Path) -> None:
@@ -135,6 +136,7 @@ def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, 
     assert leak.guard in found_by(report), report
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_the_twin_without_the_leak_is_not_accused(leak: Leak, tmp_path: Path, calendars: Path) -> None:

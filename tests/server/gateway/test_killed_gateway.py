@@ -54,7 +54,7 @@ def asked(what: Any, *given: Any, within_s: float = 60.0) -> Any:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_order_has_one_id_over_the_end_of_the_daemon(tmp_path: Path, how: signal.Signals) -> None:
     port = free_port()
     write(tmp_path, PACED + f"[gateway]\nport = {port}\n")

@@ -86,6 +86,7 @@ def weights_of(action: Any, kind: str) -> Any:
     return action[:3] / max(action.sum(), 1e-30)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_a_policy_of_stable_baselines_answers_as_before(name: str, tmp_path: Path) -> None:
@@ -366,6 +367,7 @@ def linear(entries: int, answers: int, **changes: Any) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", changes.get("opset", 17))], ir_version=8)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(("action", "answers"), [("continuous", 4), ("short", 3), ("discrete", 6)])
 def test_a_graph_of_the_whole_observation_is_one_policy(action: str, answers: int, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.support.checkout import ROOT
 # ---- quantizing
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", ["ppo simplex", "sac box", "ppo lstm", "dqn dueling noisy"])
 def test_half_precision_is_smaller_and_agrees(name: str, tmp_path: Path) -> None:
@@ -102,6 +103,7 @@ def test_a_copy_is_made_from_what_was_trained(tmp_path: Path) -> None:
 # ---- distilling
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.requirement("R-105")
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["ppo simplex", "ppo discrete", "ppo box"])

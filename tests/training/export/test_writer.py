@@ -110,6 +110,7 @@ def trained(name: str, market: Market) -> tuple[Any, Scale]:
     return learner, Scale(statistics.mean, statistics.deviation())
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize(("parts", "distinct"), [(1, False), (2, False), (2, True), (3, True)])
 def test_a_policys_grid_follows_from_its_manifest(parts: int, distinct: bool, market: Market) -> None:

@@ -239,6 +239,7 @@ def test_one_update_moves_everything_by_its_equation() -> None:
     assert float(learner.log_temperature) == pytest.approx(-1e-3, abs=1e-5)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.requirement("R-071")
 @pytest.mark.long
 @pytest.mark.parametrize("entropy", [-1.0, 0.3])

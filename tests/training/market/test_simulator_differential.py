@@ -116,6 +116,7 @@ min_trade = 0.0
 """
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("action", "reward", "rate"),

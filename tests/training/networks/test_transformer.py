@@ -173,6 +173,7 @@ class LastRise:
 SHAPE = {"network": "transformer", "layout": LAYOUT, "transformer": Sizes(16, 2, 2, 2)}
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("agent", ["ppo", "a2c"])
 def test_actor_critics_learn_with_it_and_resume_to_the_same_bits(agent: str) -> None:

@@ -42,6 +42,7 @@ def mistakes(plan_table: dict[str, object]) -> list[str]:
     return mistakes_in(plan_table, lambda _: None)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.requirement("R-085")
 @pytest.mark.parametrize("command", ["train", "tune"])

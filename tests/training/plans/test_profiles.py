@@ -162,7 +162,7 @@ def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("profile", ["full", "lite"])
+@pytest.mark.parametrize("profile", ["lite", pytest.param("full", marks=pytest.mark.slow)])
 def test_what_is_trained_is_an_artifact_of_seats_that_trades(profile: str, tmp_path: Path) -> None:
     plan = plan_of(profile)
     manifest = train(plan, tmp_path / "house", "quantd train", lambda _: False)

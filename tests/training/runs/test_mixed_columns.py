@@ -125,6 +125,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.requirement("R-036", "R-263")
 @pytest.mark.parametrize("how", ["backtest", "evaluate"])

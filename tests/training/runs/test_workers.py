@@ -124,6 +124,7 @@ class Away(Processes):
         self.shares_disk = False
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("where", [Processes(2), Away(2)], ids=["this disk", "another disk"])
 def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def assert_same(state: dict[str, object], other_state: dict[str, object]) -> Non
         assert same, name
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.requirement("R-084")
 @pytest.mark.long
 @pytest.mark.parametrize("which", WHICH)
@@ -84,6 +85,7 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
         assert torch.equal(vector, expected_vector)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize("which", WHICH)
 def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:

@@ -69,6 +69,7 @@ def assert_as_alone(plan: Plan, folder_of: Callable[[int], Path], alone: Path) -
             assert same, name
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_each_of_several_seeds_has_the_bits_of_its_training_alone(

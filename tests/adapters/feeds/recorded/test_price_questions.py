@@ -88,6 +88,7 @@ def test_volatile_shares_without_a_split_are_no_questions(sigma: float, draws: i
     assert questions(1.0, sigma, draws) == 0.0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("ratio", ["5:4", "4:5", "4:3", "3:4", "9:7"])
 @pytest.mark.parametrize("sigma", [0.01, 0.015, 0.02])
@@ -113,6 +114,7 @@ def test_a_move_that_was_real_keeps_all_its_bars(tmp_path: Path, shares: float) 
     assert human.quarantined == ()
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_new_level_after_any_gap_is_one_jump_and_each_of_its_remedies_answers_it(tmp_path: Path, seed: int) -> None:
     """Twenty ratios, gaps of 0 to 19 sessions; every second volume does not follow the ratio, as in another company."""
@@ -216,6 +218,7 @@ def test_a_volume_that_a_large_split_multiplies_is_no_bad_volume(tmp_path: Path)
     assert [bar.reason for bar in read(scaled(level(), range(150, 151), 5000.0, "volume")).quarantined] == ["volume"]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("seed", range(20))
 def test_a_share_that_is_seldom_traded_has_no_fault_and_a_dead_feed_has_one(seed: int) -> None:
     """Of each share 10 % to 90 % of the days repeat the last close without a volume."""

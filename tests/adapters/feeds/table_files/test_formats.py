@@ -52,6 +52,7 @@ def read_as_told(entry: Format, path: Path | None = None) -> tuple[Table, list[s
     raise AssertionError(remedies)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @each_format
 def test_the_name_of_a_file_says_at_most_its_symbol(entry: Format, tmp_path: Path) -> None:
@@ -90,6 +91,7 @@ SPELLINGS: Final[dict[str, Callable[[Format], bytes]]] = {
 }
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.quick_cases(3)
 @each_text
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -103,6 +105,7 @@ def test_another_spelling_has_the_same_bars(entry: Format, spelling: str, tmp_pa
 NAMED: Final = [entry for entry in TEXTS if len(layout(entry).header) == 1 and head_of(entry) == 1]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("entry", NAMED, ids=[entry.name for entry in NAMED])
 def test_columns_in_another_order_have_the_same_bars(entry: Format, tmp_path: Path) -> None:
@@ -112,6 +115,7 @@ def test_columns_in_another_order_have_the_same_bars(entry: Format, tmp_path: Pa
 PLAIN: Final = [entry for entry in TEXTS if b'"' not in bytes_of(entry) and layout(entry).separator != " "]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("entry", PLAIN, ids=[entry.name for entry in PLAIN])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -120,6 +124,7 @@ def test_another_separator_has_the_same_bars(entry: Format, separator: str, tmp_
     assert differences(entry, twin(entry, tmp_path, data)) == []
 
 
+@pytest.mark.one_of(3)
 @each_text
 @pytest.mark.parametrize("row", [3, -2])
 def test_a_cut_row_is_refused_with_its_line(entry: Format, row: int, tmp_path: Path) -> None:
@@ -137,6 +142,7 @@ def test_an_interrupted_download_is_refused_with_its_last_line(entry: Format, tm
     assert f":{layout(entry).lines[-1]}: " in str(refused.value)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @each_text
 def test_a_row_that_stands_twice_stays_two_bars_for_the_check_of_duplicates(entry: Format, tmp_path: Path) -> None:

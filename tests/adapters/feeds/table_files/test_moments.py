@@ -138,6 +138,7 @@ FORMS = {
 }  # fmt: skip
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("language", NAMES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("clock", ["", " 15:30"])

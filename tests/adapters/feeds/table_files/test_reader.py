@@ -455,6 +455,7 @@ def is_read(frame: pl.DataFrame) -> bool:
         return False
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_dividends_are_paid_once_or_their_table_asks_and_the_named_option_answers(seed: int) -> None:
     """200 tables of 1 to 12 years, raw and adjusted, in cents and not; only tables without a sign of it may ask."""

@@ -94,6 +94,7 @@ def sound(folder, environ, *where):
     return next(check for check in checks if check["name"] == "store")["ok"]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
 def test_every_command_that_upgrades_a_store_makes_the_same_backup_before(recorded, later, words):

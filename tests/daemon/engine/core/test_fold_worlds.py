@@ -58,6 +58,7 @@ WORLDS = [
 ]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kind", WORLDS, ids=lambda kind: str(kind.seed))
 def test_the_fold_gives_the_results_of_the_engine_and_takes_what_it_knows(kind):

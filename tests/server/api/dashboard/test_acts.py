@@ -251,7 +251,7 @@ async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World
 
 @in_module_loop
 @pytest.mark.long
-@pytest.mark.parametrize("how", ["revoked", "restart"])
+@pytest.mark.parametrize("how", ["revoked", pytest.param("restart", marks=pytest.mark.slow)])
 async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
     shared: World, browser: Browser, how: str
 ) -> None:

@@ -284,6 +284,7 @@ PHONE_STATES = (
 )  # fmt: skip
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("state", PHONE_STATES)

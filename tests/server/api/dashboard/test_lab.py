@@ -97,7 +97,7 @@ async def test_a_backtest_is_started_named_and_pinned_and_the_gap_has_causes_onl
         assert await page.evaluate("window.hacked") is None
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 async def test_a_sweep_shows_its_progress_and_ends_with_its_process_when_it_is_cancelled(
     world: World, browser: Browser

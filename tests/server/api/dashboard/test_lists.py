@@ -134,6 +134,7 @@ async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches
         await expect(status).to_contain_text(f"{number:,}" if number <= 25 else f"25 newest of {number:,};")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("column", ["agents", "side", "state", "limit"])

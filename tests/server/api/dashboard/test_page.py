@@ -511,7 +511,7 @@ async def test_a_portfolio_is_opened_rebalanced_after_a_dry_run_and_closed(share
     assert [event.who for event in done] == ["api:owner"] * 4
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 async def test_two_stored_backtests_are_compared_on_a_desk_and_on_a_phone(shared: World, browser: Browser) -> None:
     for weight in ("0.25", "0.15"):
@@ -575,7 +575,7 @@ async def test_before_the_first_bar_the_first_screens_say_so(
         world.store.close()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 @pytest.mark.parametrize("width", [pytest.param(DESK, marks=pytest.mark.slow), PHONE])
 async def test_500_symbols_make_no_list_longer(

@@ -48,7 +48,7 @@ async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Half
         await expect(figures).to_contain_text(f"from the peak of {peak:,.2f}")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 async def test_a_benchmark_that_is_not_traded_has_its_line_or_the_reason_for_none(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser

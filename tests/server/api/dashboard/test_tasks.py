@@ -197,7 +197,7 @@ async def heap(page: Page) -> int:
     return min(looks)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 @pytest.mark.parametrize(("settled", "more"), TURNS)
 async def test_the_heap_is_flat_over_more_events(

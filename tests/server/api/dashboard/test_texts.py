@@ -137,7 +137,7 @@ def optional(document: Any) -> list[str]:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_absent(
     tmp_path_factory: pytest.TempPathFactory, browser: Browser

@@ -24,7 +24,7 @@ async def propose(world: Any, id: str, **targets: Any) -> Any:
         return answer
 
 
-@pytest.mark.parametrize("trades", [False, True])
+@pytest.mark.parametrize("trades", [True, pytest.param(False, marks=pytest.mark.slow)])
 async def test_wait_answers_when_the_orders_are_filled_and_after_its_bound_with_what_is_open(
     tmp_path: Path, trades: bool
 ) -> None:
@@ -83,7 +83,7 @@ async def test_wait_for_orders_that_follow_cancelled_ones_ends_with_these(tmp_pa
         assert (end["ended"], [(row["filled"], row["state"]) for row in end["orders"]]) == (True, [("10", "filled")])
 
 
-@pytest.mark.parametrize("trades", [False, True])
+@pytest.mark.parametrize("trades", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_events_are_those_of_the_own_book_after_an_entry(tmp_path: Path, trades: bool) -> None:
     async with market(tmp_path) as world:
         if trades:

@@ -64,7 +64,7 @@ class BinanceWithBars(Exchange):
         ]  # fmt: skip
 
 
-@pytest.mark.long
+@pytest.mark.slow
 async def test_the_lot_is_the_exchange_s_own_and_its_order_is_cancelled(tmp_path: Path) -> None:
     pytest.importorskip("ccxt")
     exchange = BinanceWithBars([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
@@ -184,7 +184,7 @@ async def test_the_account_behind_a_gateway_is_checked(tmp_path: Path) -> None:
     assert gateway.orders == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 async def test_a_run_of_its_own_trades_through_a_gateway_and_its_books_are_equal(tmp_path: Path) -> None:
     """The daemon with its own configuration, in mode paper. The bars are of a pair, because they never pause."""
     pytest.importorskip("ib_async")

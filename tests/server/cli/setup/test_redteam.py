@@ -63,7 +63,7 @@ async def tried(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("file", ["config.toml", "examples/external.toml"])
+@pytest.mark.parametrize("file", ["examples/external.toml", pytest.param("config.toml", marks=pytest.mark.slow)])
 def test_the_shipped_examples_hold_every_call(tmp_path: Path, file: str) -> None:
     done = quantd(tmp_path, "redteam", "--json", "--config", str(ROOT / file), "--state", str(tmp_path / "state"))
     assert done.returncode == 0, done.stdout + done.stderr
