@@ -248,10 +248,10 @@ async def test_a_body_that_is_no_order_is_refused(bot: Bot) -> None:
         assert (status, answer["code"]) in ((400, 40010000), (422, 42210000)), (body, answer)
 
 
-@pytest.mark.parametrize("query", ["direction=up", "side=hold", "after=2019-01-01", "limit=0", "status=new"])
-async def test_a_filter_that_is_not_understood_is_refused(bot: Bot, query: str) -> None:
-    status, answer = await bot.raw("GET", f"/v2/orders?{query}")
-    assert (status, answer["code"]) == (422, 42210000), answer
+async def test_a_filter_that_is_not_understood_is_refused(bot: Bot) -> None:
+    for query in ("direction=up", "side=hold", "after=2019-01-01", "limit=0", "status=new"):
+        status, answer = await bot.raw("GET", f"/v2/orders?{query}")
+        assert (status, answer["code"]) == (422, 42210000), (query, answer)
 
 
 async def test_a_wrong_key_and_a_token_of_another_scope_are_refused(bot: Bot) -> None:

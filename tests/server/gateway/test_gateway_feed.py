@@ -147,31 +147,32 @@ async def test_latest_prices_and_snapshots_are_the_newest_bar(bot: Bot) -> None:
         assert (status, answer["symbol"], key in answer) == (200, "SPY", True)
 
 
-@pytest.mark.parametrize(
-    ("path", "words"),
-    [
-        ("bars?symbols=SPY&timeframe=1Min", "1Day, 1Week, 1Month are"),
-        ("bars?symbols=SPY&timeframe=2Day", "1Day, 1Week, 1Month are"),
-        ("bars?symbols=SPY", "timeframe '' is not served"),
-        ("bars?symbols=SPY,NOPE&timeframe=1Day", "NOPE is none of the 3 symbols"),
-        ("bars?timeframe=1Day", "symbols must name"),
-        ("bars?symbols=SPY&timeframe=1Day&adjustment=all", "adjustment 'all' is not served"),
-        ("bars?symbols=SPY&timeframe=1Day&asof=2019-01-01", "asof is not served"),
-        ("bars?symbols=SPY&timeframe=1Day&start=soon", "is no time"),
-        ("bars?symbols=SPY&timeframe=1Day&limit=0", "limit must be"),
-        ("bars?symbols=SPY&timeframe=1Day&sort=up", "sort must be"),
-        ("bars?symbols=SPY&timeframe=1Day&page_token=abc", "page_token is none"),
-        ("bars?symbols=SPY&timeframe=1Day&currency=EUR", "prices are in USD"),
-        ("bars?symbols=SPY&timeframe=1Day&limit=1&limit=2", "given twice"),
-        ("bars?symbols=SPY&timeframe=1Day&loc=x", "loc is not supported"),
-        ("quotes/latest?symbols=NOPE", "NOPE is none"),
-        ("snapshots?symbols=", "symbols must name"),
-    ],
-)  # fmt: skip
-async def test_what_is_not_served_is_refused_with_one_sentence(bot: Bot, path: str, words: str) -> None:
-    status, answer = await bot.raw("GET", f"/v2/stocks/{path}")
-    assert (status, answer["code"]) == (422, 42210000), answer
-    assert words in answer["message"]
+NOT_SERVED = [
+    ("bars?symbols=SPY&timeframe=1Min", "1Day, 1Week, 1Month are"),
+    ("bars?symbols=SPY&timeframe=2Day", "1Day, 1Week, 1Month are"),
+    ("bars?symbols=SPY", "timeframe '' is not served"),
+    ("bars?symbols=SPY,NOPE&timeframe=1Day", "NOPE is none of the 3 symbols"),
+    ("bars?timeframe=1Day", "symbols must name"),
+    ("bars?symbols=SPY&timeframe=1Day&adjustment=all", "adjustment 'all' is not served"),
+    ("bars?symbols=SPY&timeframe=1Day&asof=2019-01-01", "asof is not served"),
+    ("bars?symbols=SPY&timeframe=1Day&start=soon", "is no time"),
+    ("bars?symbols=SPY&timeframe=1Day&limit=0", "limit must be"),
+    ("bars?symbols=SPY&timeframe=1Day&sort=up", "sort must be"),
+    ("bars?symbols=SPY&timeframe=1Day&page_token=abc", "page_token is none"),
+    ("bars?symbols=SPY&timeframe=1Day&currency=EUR", "prices are in USD"),
+    ("bars?symbols=SPY&timeframe=1Day&limit=1&limit=2", "given twice"),
+    ("bars?symbols=SPY&timeframe=1Day&loc=x", "loc is not supported"),
+    ("quotes/latest?symbols=NOPE", "NOPE is none"),
+    ("snapshots?symbols=", "symbols must name"),
+]  # fmt: skip
+"""A request, and words of its refusal."""
+
+
+async def test_what_is_not_served_is_refused_with_one_sentence(bot: Bot) -> None:
+    for path, words in NOT_SERVED:
+        status, answer = await bot.raw("GET", f"/v2/stocks/{path}")
+        assert (status, answer["code"]) == (422, 42210000), (path, answer)
+        assert words in answer["message"], (path, answer)
 
 
 async def test_the_vendors_client_shows_the_sentence_and_a_wrong_key_reads_nothing(bot: Bot) -> None:

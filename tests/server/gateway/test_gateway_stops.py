@@ -150,25 +150,24 @@ async def test_the_cancel_of_an_unfilled_entry_cancels_its_legs_and_so_does_that
     assert (float(position.qty), float(position.qty_available)) == (1.0, 1.0)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"order_class": "oco"}, "order_class 'oco' is not supported: simple, oto, bracket are"),
-        ({"order_class": "bracket"}, "orders of the class bracket have both exits"),
-        ({"order_class": "oto"}, "have one of take_profit and stop_loss"),
-        ({"take_profit": {"limit_price": "1"}}, "orders of the class simple have no take_profit"),
-        ({"order_class": "oto", "take_profit": {"limit_price": "1"}}, "take profit 1.00 of SPY must be above"),
-        ({"order_class": "oto", "stop_loss": {"limit_price": "1"}}, "stop_loss requires a stop price"),
-        ({"order_class": "oto", "stop_loss": {"stop_price": "1", "trail": "2"}}, "stop_loss.trail is not supported"),
-        ({"order_class": "oto", "stop_loss": 5}, "stop_loss requires a stop price"),
-    ],
-)
-async def test_a_class_or_an_exit_that_is_not_understood_is_refused(
-    bot: Bot, change: dict[str, Any], words: str
-) -> None:
-    body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
-    status, answer = await bot.raw("POST", "/v2/orders", body)
-    assert (status in (403, 422), words in answer["message"]) == (True, True), answer
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"order_class": "oco"}, "order_class 'oco' is not supported: simple, oto, bracket are"),
+    ({"order_class": "bracket"}, "orders of the class bracket have both exits"),
+    ({"order_class": "oto"}, "have one of take_profit and stop_loss"),
+    ({"take_profit": {"limit_price": "1"}}, "orders of the class simple have no take_profit"),
+    ({"order_class": "oto", "take_profit": {"limit_price": "1"}}, "take profit 1.00 of SPY must be above"),
+    ({"order_class": "oto", "stop_loss": {"limit_price": "1"}}, "stop_loss requires a stop price"),
+    ({"order_class": "oto", "stop_loss": {"stop_price": "1", "trail": "2"}}, "stop_loss.trail is not supported"),
+    ({"order_class": "oto", "stop_loss": 5}, "stop_loss requires a stop price"),
+]
+"""A change of an order, and words of its refusal."""
+
+
+async def test_a_class_or_an_exit_that_is_not_understood_is_refused(bot: Bot) -> None:
+    for change, words in REFUSED:
+        body = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"} | change
+        status, answer = await bot.raw("POST", "/v2/orders", body)
+        assert (status in (403, 422), words in answer["message"]) == (True, True), (change, answer)
 
 
 async def test_an_order_is_replaced_by_one_with_a_new_id(bot: Bot) -> None:

@@ -302,27 +302,26 @@ async def test_a_portfolio_has_one_name_in_every_route(world: Any) -> None:
     assert (await get(world, "risk?agent=nobody"))[0] == 404
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "present"),
-    [
-        ("POST", "/portfolio/create", 'POST /api/v1/portfolios with a body such as {"name": "core", '),
-        ("POST", "/api/v1/portfolio/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
-        ("POST", "/portfolio/core/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
-        ("GET", "/portfolio/list", "GET /api/v1/portfolios answers"),
-        ("GET", "/portfolio/core", "GET /api/v1/portfolios answers"),
-        ("GET", "/risk/metrics/core", "GET /api/v1/risk?agent=NAME"),
-        ("GET", "/risk/alerts/core", "GET /api/v1/alerts/active?agent=NAME"),
-        ("GET", "/performance/core", "GET /api/v1/performance?book=NAME"),
-        ("GET", "/stats", "GET /api/v1/stats"),
-        ("POST", "/predict", 'POST /api/v1/predict with a body such as {"agent": "learned"}'),
-        ("POST", "/allocate_from_prices", 'POST /api/v1/allocate with a body such as {"method": "equal_weight", '),
-    ],
-)
-async def test_an_address_of_another_service_is_answered_with_the_one_here(
-    world: Any, method: str, path: str, present: str
-) -> None:
-    async with world.session.request(method, path, headers=world.bearer) as response:
-        problem = await response.json()
-    assert (response.status, problem["code"]) == (404, "not_found")
-    assert present in problem["detail"]
-    assert problem["detail"].endswith(" answers this")
+ELSEWHERE = [
+    ("POST", "/portfolio/create", 'POST /api/v1/portfolios with a body such as {"name": "core", '),
+    ("POST", "/api/v1/portfolio/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
+    ("POST", "/portfolio/core/rebalance", "POST /api/v1/agents/{name}/propose with a body such as {"),
+    ("GET", "/portfolio/list", "GET /api/v1/portfolios answers"),
+    ("GET", "/portfolio/core", "GET /api/v1/portfolios answers"),
+    ("GET", "/risk/metrics/core", "GET /api/v1/risk?agent=NAME"),
+    ("GET", "/risk/alerts/core", "GET /api/v1/alerts/active?agent=NAME"),
+    ("GET", "/performance/core", "GET /api/v1/performance?book=NAME"),
+    ("GET", "/stats", "GET /api/v1/stats"),
+    ("POST", "/predict", 'POST /api/v1/predict with a body such as {"agent": "learned"}'),
+    ("POST", "/allocate_from_prices", 'POST /api/v1/allocate with a body such as {"method": "equal_weight", '),
+]
+"""Method and path of another service, and what is here in its place."""
+
+
+async def test_an_address_of_another_service_is_answered_with_the_one_here(world: Any) -> None:
+    for method, path, present in ELSEWHERE:
+        async with world.session.request(method, path, headers=world.bearer) as response:
+            problem = await response.json()
+        assert (response.status, problem["code"]) == (404, "not_found"), path
+        assert present in problem["detail"], path
+        assert problem["detail"].endswith(" answers this"), path
