@@ -7,7 +7,9 @@ package that may import this one is named here as text.
 """
 
 import inspect
+import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from errno import ELOOP
@@ -19,7 +21,7 @@ from typing import Annotated, Final, get_args
 
 import typer
 
-from quantd.daemon.cli.command import Action, Command, Panel, beside, expanded
+from quantd.daemon.cli.command import CONFIG_FILE, Action, Command, Panel, beside, expanded
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.gone_commands import GONE, OPTIONS
 from quantd.daemon.cli.streams import reads_only
@@ -52,6 +54,9 @@ FIRST: Final[Mapping[Panel, tuple[str, ...]]] = {
     "Operate": ("halt", "reduce", "resume", "flatten"),
 }
 """The commands of `quantd --help`, by panel; `quantd --help --all` lists all commands."""
+
+FIRST_HOUR: Final = "quantd.research.cli.setup.first_hour"
+"""Module of `quantd` without a command where no configuration is."""
 
 COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
 """The name of a command."""
@@ -116,6 +121,8 @@ def entry_of(module: str) -> Entry | None:
 def run(arguments: list[str]) -> None:
     """Run one command line. Raises SystemExit with its exit code."""
     first = arguments[0] if arguments else ""
+    if not arguments and starts_anew():
+        raise SystemExit(import_module(FIRST_HOUR).begin())
     for words in (first, " ".join(arguments[:2])):
         if words in GONE:
             raise Failure(f"quantd has no command `{words}`: `quantd {GONE[words]}` does its work", USAGE)
@@ -136,6 +143,12 @@ def run(arguments: list[str]) -> None:
         names = [*table(), *(point.name for point in entry_points(GROUP))]
         app = program(dict.fromkeys(names, Entry(Command("Look", 0, lambda: None), "")), listed=True)
     app(arguments, prog_name="quantd")
+
+
+def starts_anew() -> bool:
+    """Whether a person is at a terminal in a folder without a configuration."""
+    at_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return at_terminal and not CONFIG_FILE.exists() and not os.environ.get("QUANTD_CONFIG")
 
 
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:

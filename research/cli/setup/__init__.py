@@ -2,5 +2,5 @@
 
 from typing import Final
 
-HELPERS: Final = ("notebook", "own_symbols", "policy_check", "policy_watch")
+HELPERS: Final = ("first_hour", "notebook", "own_symbols", "policy_check", "policy_watch")
 """Modules of this package that are no command."""

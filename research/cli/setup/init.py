@@ -106,6 +106,16 @@ def init(
         str, typer.Option("--every", metavar="INTERVAL", help="Rebalance each day, week, month, quarter or year.")
     ] = USUAL_EVERY,
     cash: Annotated[str, typer.Option("--cash", metavar="AMOUNT", help="The capital.")] = USUAL_CASH,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limits", metavar="A=20", help="max_position_weight, max_drawdown or max_daily_loss, in per cent."
+        ),
+    ] = None,
+    topic: Annotated[str, typer.Option("--ntfy", metavar="TOPIC", help="Send alerts to this topic of ntfy.")] = "",
+    venue: Annotated[
+        str, typer.Option("--venue", metavar="NAME", help="alpaca: trade its paper account; asks for its keys.")
+    ] = "",
     since: Annotated[
         date | None,
         typer.Option("--from", parser=year_or_day, metavar="DATE", help="First year or day of these bars."),
@@ -146,10 +156,11 @@ def init(
     if symbols or weights or data:
         from quantd.research.cli.setup.own_symbols import begin, portfolio
 
-        own = portfolio(weights or [], every, cash)
+        own = portfolio(weights or [], every, cash, limits or [], topic, venue)
         return begin(folder, symbols or [], since, data or [], source, url, own)
-    if since is not None or source != USUAL or url or every != USUAL_EVERY or cash != USUAL_CASH:
-        text = "--from, --source, --url, --every and --cash are of a portfolio"
+    texts_of_portfolio = (source, url, every, cash, topic, venue)
+    if since is not None or limits or texts_of_portfolio != (USUAL, "", USUAL_EVERY, USUAL_CASH, "", ""):
+        text = "--from, --source, --url, --every, --cash, --limits, --ntfy and --venue are of a portfolio"
         raise Failure(f"{text}: name the symbols with --symbols A,B or --weights A=40,B=60", USAGE)
     if policy is None:
         write_config(folder, as_json=as_json)

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from pathlib import Path
 from shlex import join, split
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from quantd import bundled
@@ -65,15 +66,24 @@ class Bars(NamedTuple):
     stops: bool
 
 
-class Portfolio(NamedTuple):
-    """What the only agent of a new configuration holds: `weights` in per cent by symbol; empty for equal weights.
+BOUNDS: Final = ("max_position_weight", "max_drawdown", "max_daily_loss")
+"""Limits of the account that are fitted to a portfolio, or named with --limits."""
 
-    `every` is the interval of its rebalances, and `cash` the capital.
+
+class Portfolio(NamedTuple):
+    """The answers from which a configuration is written; its only agent holds `weights`.
+
+    `weights` are in per cent by symbol, empty for equal weights. `every` is the interval of the rebalances, and `cash`
+    the capital. `bounds` are limits in per cent by name, in place of those that fit the bars. `topic` is the topic of
+    ntfy that gets the alerts, empty for none, and `venue` the broker's account, empty for a simulated one.
     """
 
     weights: Mapping[str, Decimal]
     every: str
     cash: Decimal
+    bounds: Mapping[str, Decimal] = MappingProxyType({})
+    topic: str = ""
+    venue: str = ""
 
     def text(self, symbols: Sequence[str]) -> str:
         """Return the bundled configuration with one agent, and without the agents and the schedules that it has."""
@@ -102,7 +112,10 @@ class Portfolio(NamedTuple):
         weights = ",".join(f"{symbol}={weight:f}" for symbol, weight in self.weights.items())
         options = ["--weights", weights] if weights else ["--symbols", ",".join(symbols)]
         options += [] if self.every == USUAL_EVERY else ["--every", self.every]
-        return options + ([] if self.cash == Decimal(USUAL_CASH) else ["--cash", f"{self.cash:f}"])
+        options += [] if self.cash == Decimal(USUAL_CASH) else ["--cash", f"{self.cash:f}"]
+        options += ["--limits", ",".join(f"{n}={x:f}" for n, x in self.bounds.items())] if self.bounds else []
+        options += ["--ntfy", self.topic] if self.topic else []
+        return options + (["--venue", self.venue] if self.venue else [])
 
     def _weights(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return self.weights or dict.fromkeys(symbols, Decimal(100) / len(symbols))
@@ -131,7 +144,11 @@ class Portfolio(NamedTuple):
             "max_drawdown": _beyond(fall, USUAL_DRAWDOWN),
             "max_daily_loss": _beyond(day, USUAL_DAILY_LOSS),
         }
-        texts = [f"{key} = {'off' if value is None else f'{value:g}'}" for key, value in keys.items()]
+        keys |= {name: float(bound / 100) for name, bound in self.bounds.items()}
+        texts = [
+            f"{key} = {'off' if value is None else f'{value:g}'}{', as you chose' if key in self.bounds else ''}"
+            for key, value in keys.items()
+        ]
         losses = f"in the bars they fell by {fall:.0%}, {day:.0%} in a day"
         text = f"Limits that these weights fit: {', '.join(texts)} ({losses})"
         changes: dict[tuple[str | int, ...], object] = {("risk", "var"): None, ("risk", "correlation"): None}
@@ -168,30 +185,53 @@ def _beyond(figure: float, usual: float) -> float | None:
     return max(float(limit), usual) if limit < 1 else None
 
 
-def portfolio(weights: Sequence[str], every: str, cash: str) -> Portfolio:
-    """Parse the options --weights, --every and --cash. Raises Failure (USAGE) for a wrong value."""
-    example = "weights are per cent of the capital: --weights AAPL=40,JNJ=30,KO=30"
+def per_cents(option: str, texts: Sequence[str], name: str, of: str, example: str) -> dict[str, Decimal]:
+    """Parse the texts A=40,B=60 of an option, in per cent. Raises Failure (USAGE) for a wrong or a repeated entry."""
     parsed: dict[str, Decimal] = {}
-    for entry in (part.strip() for text in weights for part in text.split(",") if part.strip()):
-        symbol, mark, number = (part.strip() for part in entry.partition("="))
+    for entry in (part.strip() for text in texts for part in text.split(",") if part.strip()):
+        key, mark, number = (part.strip() for part in entry.partition("="))
         try:
-            weight = Decimal(number.removesuffix("%").strip())
+            value = Decimal(number.removesuffix("%").strip())
         except InvalidOperation:
-            weight = Decimal("NaN")
-        if not (symbol and mark) or not weight.is_finite():
-            raise Failure(f"--weights {entry!r} is not SYMBOL=NUMBER; {example}", USAGE)
-        if not 0 < weight <= 100:
-            raise Failure(f"--weights {entry}: a weight is above 0 and at most 100; {example}", USAGE)
-        if symbol in parsed:
-            raise Failure(
-                f"--weights: {symbol} is there twice ({parsed[symbol]:f} and {weight:f}); name it once", USAGE
-            )
-        parsed[symbol] = weight
+            value = Decimal("NaN")
+        if not (key and mark) or not value.is_finite():
+            raise Failure(f"{option} {entry!r} is not {of}=NUMBER; {example}", USAGE)
+        if not 0 < value <= 100:
+            raise Failure(f"{option} {entry}: a {name} is above 0 and at most 100; {example}", USAGE)
+        if key in parsed:
+            raise Failure(f"{option}: {key} is there twice ({parsed[key]:f} and {value:f}); name it once", USAGE)
+        parsed[key] = value
+    return parsed
+
+
+def portfolio(
+    weights: Sequence[str], every: str, cash: str, limits: Sequence[str] = (), topic: str = "", venue: str = ""
+) -> Portfolio:
+    """Parse the options --weights, --every, --cash, --limits, --ntfy and --venue.
+
+    Raises Failure (USAGE) for a wrong value.
+    """
+    example = "weights are per cent of the capital: --weights AAPL=40,JNJ=30,KO=30"
+    parsed = per_cents("--weights", weights, "weight", "SYMBOL", example)
     if (total := sum(parsed.values(), Decimal())) > 100:
         remedy = "write at most 100; what is left is cash"
         raise Failure(f"--weights add up to {total:f} per cent; {remedy}", USAGE)
     if parsed and total <= 1:
         raise Failure(f"--weights add up to {total:f} per cent of the capital; {example} (40 is two fifths)", USAGE)
+    bounds = per_cents(
+        "--limits", limits, "limit", "NAME", "limits are per cent of the account: --limits max_drawdown=20"
+    )
+    if unknown := [name for name in bounds if name not in BOUNDS]:
+        raise Failure(f"--limits {unknown[0]}: there are {', '.join(BOUNDS)}; name one of them", USAGE)
+    if venue not in ("", "alpaca"):
+        raise Failure(f"--venue {venue!r}: there is alpaca, a paper account; without it orders are simulated", USAGE)
+    if topic:
+        from quantd.adapters.sinks.ntfy import NtfyOptions
+
+        try:
+            NtfyOptions(topic)
+        except ValueError as error:
+            raise Failure(f"--ntfy {topic!r}: {error}", USAGE) from None
     if every not in (names := get_args(RebalanceTable.model_fields["every"].annotation)):
         raise Failure(f"--every {every!r}: there are {', '.join(names)}; name one of them", USAGE)
     try:
@@ -200,7 +240,7 @@ def portfolio(weights: Sequence[str], every: str, cash: str) -> Portfolio:
         amount = Decimal("NaN")
     if not (amount.is_finite() and amount > 0):
         raise Failure(f"--cash {cash!r} is not an amount of money; write --cash 1500", USAGE)
-    return Portfolio(parsed, every, amount)
+    return Portfolio(parsed, every, amount, bounds, topic, venue)
 
 
 def begin(
@@ -212,7 +252,7 @@ def begin(
     url: str,
     own: Portfolio,
 ) -> int:
-    """Get the bars, write config.toml, check it, and backtest it. Returns the exit code.
+    """Get the bars, write config.toml, check it, backtest it, and connect the venue. Returns the exit code.
 
     Faulty or doubtful bars would stop the backtest (`Bars.stops`): it is then left out, and the code is CHECK_FAILED.
 
@@ -240,7 +280,12 @@ def begin(
     if bars.stops:
         say(f"Next: {join(['quantd', 'backtest', *config_option])} names the lines that answer what stops it")
         return CHECK_FAILED
-    return _backtest(config, config_option, bars.lines.universe.symbols[0])
+    code = _backtest(config, config_option, bars.lines.universe.symbols[0])
+    if code == DONE and own.venue == "alpaca":
+        from quantd.daemon.cli.setup.connect import connect
+
+        connect("alpaca", into=config)
+    return code
 
 
 def _write(config: Path, lines: BarLines, own: Portfolio) -> None:
@@ -271,6 +316,7 @@ def _write(config: Path, lines: BarLines, own: Portfolio) -> None:
         ("feed", "end"): None,
         ("broker", "cash"): f"{own.cash:.2f}",
         **limits,
+        **({("alerts", "sinks", "ntfy", "topic"): own.topic} if own.topic else {}),
     }
     say(lines._replace(lots=lots).into(config, keys, own.text(symbols)).text())
     held = ", ".join(f"{symbol} {weight:f} %" for symbol, weight in own.weights.items())

@@ -14,7 +14,7 @@ OWN = [
     for path in (*FOLDER.iterdir(), *(FOLDER / "panels").iterdir())
     if path.suffix in (".html", ".js", ".css", ".svg", ".webmanifest")
 ]
-SERVED = {name for names in FOLDERS.values() for name in names} | {"index.html"}
+SERVED = {name for names in FOLDERS.values() for name in names} | {"index.html", "first_hour.html"}
 
 
 @pytest.mark.requirement("R-210")
