@@ -61,7 +61,7 @@ def rows_of(text):
     return {feature: (int(worlds.replace(",", "")), differences) for feature, worlds, differences in rows}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_path):
     """The base charges another cost on each fill."""
     text = "\nCosts.fixed_rate = property(lambda costs: 10_000_000)\n"
@@ -74,7 +74,7 @@ def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_p
     assert text.count('"Filled"') >= 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_effect_of_one_branch_is_found_in_the_journal_and_named(tmp_path):
     base = checkout_with(tmp_path, "daemon/engine/agents/portfolios.py", OTHER_TRANSFER)
     status, text = compared("--base", base, "--journal", "--seed", TOUR, "--verbose")
@@ -88,7 +88,7 @@ def test_one_effect_of_one_branch_is_found_in_the_journal_and_named(tmp_path):
     assert re.match(r"  present  Transferred\(.*cash_micro=\d+\)", after)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_are_compared(tmp_path):
     file = tmp_path / "worlds.jsonl"
     assert compared("--record", file, "--worlds", 4) == (0, f"4 worlds in {file}\n")
@@ -107,7 +107,7 @@ def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_a
         recorded.answer()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     status, text = compared("--counts", "--tours", "--seed", TOUR, "--worlds", TOURS * TOUR, "--least", TOURS + 1)
     counts = dict(re.findall(r"^(\w+): ([\d,]+) events$", text, re.MULTILINE))
@@ -117,7 +117,7 @@ def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     assert f"event: Tick: {TOURS} worlds, fewer than {TOURS + 1}" in text
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_sources_of_a_commit_are_a_checkout():
     with checkout_of("HEAD") as (folder, commit):
         assert (folder / "src" / "quantd" / "daemon" / "engine" / "__init__.py").is_file()

@@ -172,7 +172,7 @@ def test_every_recipe_leaves_the_quick_tests_of_its_kind_green(completed: Path) 
     check_tests(completed, QUICK, *dict.fromkeys((*ALL, *(test for recipe in RECIPES for test in recipe.tests))))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_file_adds_a_learner(extended: Path, tmp_path: Path) -> None:
     from tests.support import training as world  # PyTorch
 
@@ -229,7 +229,7 @@ def test_one_file_adds_a_command(extended: Path, tmp_path: Path) -> None:
     assert json.loads(process.stdout) == {"running": False, "halted": {}}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_one_file_adds_a_metric_and_one_a_section_to_a_report(extended: Path, tmp_path: Path) -> None:
     config = (
         '[universe]\nsymbols = ["SPY", "QQQ"]\n[feed]\npath = "data/us_daily.parquet"\nstamps = "session"\n'

@@ -48,6 +48,7 @@ def test_the_test_of_a_folder_passes_where_it_was_copied_to(folder: Path, tmp_pa
     assert re.search(r"^[3-9] passed", process.stdout, re.MULTILINE)
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.long
 @pytest.mark.parametrize("start", ["2020-01-02", pytest.param("", marks=pytest.mark.slow, id="whole")])
 @each_folder
@@ -60,6 +61,7 @@ def test_a_policy_looks_only_backwards_where_it_was_copied_to(folder: Path, tmp_
     assert "looks only backwards" in process.stdout
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @each_folder
 def test_the_readme_has_the_result_beside_equal_weight(folder: Path) -> None:

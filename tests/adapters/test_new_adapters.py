@@ -42,7 +42,7 @@ def quantd(root: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_feed_is_one_file(checkout: Path) -> None:
     check = ("config", "check", "--set", "feed.kind=sawtooth", "--set", 'feed.path=""')
     done = quantd(checkout, *check)
@@ -72,7 +72,7 @@ def test_a_broker_is_one_file(checkout: Path) -> None:
     assert "Did you mean offline?" in done.stderr
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_sink_of_alerts_is_one_file(checkout: Path, tmp_path: Path) -> None:
     ours, copied = (
         {path.relative_to(root): path.read_bytes() for path in root.rglob("*.py")}

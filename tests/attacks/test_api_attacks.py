@@ -258,7 +258,6 @@ async def test_changes_of_tokens_apply_without_a_restart_and_close_open_streams(
         assert await status(new_owner) == 200
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("damage", ["[{]", '[{"name": "x"}]', "mode", "link", "folder", "pipe", "digest", "twice"])
 async def test_a_file_of_tokens_that_cannot_be_trusted_grants_nothing_and_leaves_the_owner(tmp_path, damage):

@@ -34,6 +34,7 @@ def test_a_shipped_artifact_is_whole_small_and_blind_to_the_default_run(folder: 
     assert "equal weight" in card or "plain" in card
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("folder", policies(), ids=lambda folder: folder.name)
 def test_a_policy_that_is_equal_weight_or_one_asset_says_so_on_the_first_line_of_its_card(folder: Path) -> None:

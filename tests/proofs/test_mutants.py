@@ -41,7 +41,7 @@ def test_a_mutant_is_code_that_does_something_else(tmp_path: Path) -> None:
     assert answers["not x < 7  ->  x < 7"] == (5, 11)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_program_kills_mutants_of_a_module_that_is_imported_through_the_package() -> None:
     """The whole program on a few mutants: a module named as the user names it, tests that reach its lines."""
     words = ["--share", "0.3", "--longest", "3", "--tests", "risk/test_switch", "switch"]

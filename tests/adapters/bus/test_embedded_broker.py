@@ -270,6 +270,7 @@ def test_a_client_of_another_version_is_refused_in_the_form_of_its_version(
             assert client.recv(100) == b""
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "packet",

@@ -89,7 +89,6 @@ def sent(effect: Effect) -> list[Message]:
     return entries(speaker).messages(9, encode(Tick(TS), [effect]))
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(("effect", "kind"), LONG, ids=lambda value: getattr(value, "kind", str(value)[:8]))
 def test_a_long_payload_is_sent_in_parts_below_the_bound_and_each_is_valid(effect: Effect, kind: str) -> None:

@@ -65,6 +65,7 @@ def coins_at_100():
 DRAWN = [round(10.0 ** Random(11 + n).uniform(-6.0, 6.0), 9) for n in range(4)]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("k", [1e-6, 1e-4, 1e-2, 0.0008, 10.0, 1e3, 1e6, *DRAWN])
 def test_coins_at_k_times_the_price_have_the_same_orders_and_result(coins_at_100, k: float) -> None:
     # a base price of 100 times 1e-6 is 1e-4, of which a nano is 0.1 bp
@@ -83,6 +84,7 @@ def test_shares_have_the_same_orders_where_lot_and_tick_are_scaled_too(k: float)
     same(at(1.0), at(k), k, 2e-4)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("price", [1e7, 100.0, 1e-2, 1e-5])
 @pytest.mark.parametrize("cash", ["1", "100000", "1000000000000"])
 def test_capital_over_price_from_1e_minus_7_to_1e17_runs(cash: str, price: float) -> None:

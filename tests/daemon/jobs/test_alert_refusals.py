@@ -31,6 +31,7 @@ def texts(receiver: Receiver) -> list[str]:
     return [alert.text for alert in receiver.taken]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("status", [400, 403, 413, 422, 500])
 @pytest.mark.parametrize("group_s", [0.0, 0.05])
@@ -74,6 +75,7 @@ async def test_a_new_alert_does_not_wait_for_the_pause_of_a_refused_one(
     await receiver.stop()
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 async def test_a_receiver_that_refuses_everything_for_a_while_loses_nothing(tmp_path: Path, status: int) -> None:

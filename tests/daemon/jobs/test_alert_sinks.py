@@ -170,7 +170,7 @@ async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_
     assert case.server.ids == ids
 
 
-@pytest.mark.one_of(2)
+@pytest.mark.one_of(3)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("fault", ["away", "silent", "refuses", "asks to wait"])
 async def test_a_sink_that_takes_nothing_is_reported_once_by_the_others_and_again_when_it_delivers(

@@ -89,6 +89,7 @@ def told(kit: Kit) -> list[str]:
     return [alert.text for alert in kit.service.recent if alert.kind.startswith("job_")]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("error", RAISED, ids=lambda e: type(e).__name__)
 async def test_a_job_that_raises_anything_fails_alone_and_is_tried_again_without_an_alert(

@@ -156,6 +156,7 @@ async def test_an_order_that_fills_in_part_or_in_full_during_its_cancel_is_repor
     assert sorted(closes(alpaca)) == [("QQQ", "sell", Decimal(3)), ("SPY", "sell", Decimal(4))]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "fault", ["500", "429", "429 bare", "502 html", "malformed", "reset before", "time-out before"]

@@ -121,6 +121,7 @@ async def test_stops_rest_equal_to_the_book_follow_a_rebalance_and_close_the_boo
     assert not server.faults
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("crashes", [(82, 84), (81, 83, 85)])
 async def test_a_kill_at_any_moment_leaves_one_stop_for_each_position_and_no_order_twice(

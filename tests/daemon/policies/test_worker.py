@@ -253,6 +253,7 @@ MEMBERS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", sorted(COMPOSITES))
 def test_a_composite_of_workers_answers_as_in_line(name: str, one_view: View, closing: list[Worker | Deadline]) -> None:

@@ -245,7 +245,6 @@ def test_seats_of_a_team_are_measured_as_they_trade(tmp_path: Path, view: View) 
     assert any(influence.change[2] for influence in occlusion.features)
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.parametrize("combination", ["mean", "vote", "performance"])
 def test_an_ensemble_is_occluded_in_every_member_that_has_the_input(combination, tmp_path: Path, view: View) -> None:
     narrow = SightSpec(features=("volatility", "momentum_5"), book=())

@@ -126,7 +126,6 @@ def found_by(report: Lookahead) -> set[str]:
     return {guard for guard, evidence in spoken.items() if evidence}
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("leak", SOURCES, ids=lambda leak: leak.name)
 def test_a_planted_leak_is_found_by_the_named_guard(leak: Leak, tmp_path: Path, calendars: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_program_on_alpaca_py(trading: Path) -> None:
     assert re.search(r"^bought \d+ (SPY|QQQ|IWM) at \d+", text, re.MULTILINE), text
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_notebook_on_alpaca_py(trading: Path) -> None:
     text = (PROGRAMS / "with_alpaca_py.py").read_text()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text)])

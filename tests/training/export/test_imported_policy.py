@@ -341,6 +341,7 @@ def asked(agent: LearnedAgent, count: int = 20) -> list[tuple[Any, Any]]:
     return [(row.reshape(3, width), agent.decide(row[None]).weights) for row in observed]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["ridge", "logistic", "forest"])
 def test_a_model_of_scikit_learn_scores_each_symbol(name: str, tmp_path: Path) -> None:

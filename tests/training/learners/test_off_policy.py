@@ -61,6 +61,7 @@ def test_a_training_taken_up_again_comes_to_the_same_bits_as_one_that_was_not_br
     assert digest(second.state()) == digest(reference.state())
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_reports_come_as_often_as_said_and_stop_when_told(learner: str, monkeypatch: pytest.MonkeyPatch) -> None:

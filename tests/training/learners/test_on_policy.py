@@ -137,6 +137,7 @@ def small(name: str, seed: int, steps: int = 1280) -> Ppo | A2c:
     return trained(SMALL[name], DriftingAsset("simplex", 8), seed, steps)
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", SMALL)
 def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -> None:

@@ -22,7 +22,6 @@ async def rig() -> AsyncIterator[CcxtRig]:
     await ccxt_rig.stop()
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "amount", "fee", "booking"),

@@ -50,7 +50,6 @@ def lie(rig: IbkrRig, kind: int, place: int, value: str) -> Any:
     return stop
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "place"), FIELDS)
 async def test_a_field_in_another_form_is_never_absence_zero_or_a_fill(kind: int, place: int) -> None:

@@ -28,7 +28,7 @@ def faults(feed: Replay) -> tuple[ActionFault, ...]:
     return feed.open.faults
 
 
-@pytest.mark.one_of(4)
+@pytest.mark.one_of(3)
 @pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("ratio", RATIOS)
 @pytest.mark.parametrize("at", [4, 12, 150])

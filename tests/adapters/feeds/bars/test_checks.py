@@ -404,6 +404,7 @@ def test_every_reason_has_its_sentence() -> None:
     assert set(REASON_TEXT) == set(Reason)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("most", [3_000, 20_000])
 def test_bars_checked_by_groups_of_symbols_have_the_verdicts_of_bars_checked_at_once(

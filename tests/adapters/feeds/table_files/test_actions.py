@@ -23,6 +23,7 @@ def page(folder: Path, separator: str, action: str, place: int, *, padded: bool)
     return path
 
 
+@pytest.mark.one_of(4)
 @pytest.mark.parametrize("separator", ["\t", ",", ";"])
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("action", ["0.25 Dividend", "$0.25 dividends", "0.25 Cash Dividend"])

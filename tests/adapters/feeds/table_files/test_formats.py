@@ -124,7 +124,6 @@ def test_another_separator_has_the_same_bars(entry: Format, separator: str, tmp_
     assert differences(entry, twin(entry, tmp_path, data)) == []
 
 
-@pytest.mark.one_of(3)
 @each_text
 @pytest.mark.parametrize("row", [3, -2])
 def test_a_cut_row_is_refused_with_its_line(entry: Format, row: int, tmp_path: Path) -> None:

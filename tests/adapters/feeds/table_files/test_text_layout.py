@@ -47,7 +47,6 @@ def bars(path: Path, *, plain: bool) -> pl.DataFrame:
     return frame.with_columns(pl.Series("ts", nanoseconds(frame["ts"])), pl.col("symbol").cast(pl.String), *numbers)
 
 
-@pytest.mark.one_of(3)
 @pytest.mark.parametrize("layout", HEADERS)
 @pytest.mark.parametrize("mark", MARKS, ids=MARKS.values())
 def test_a_mark_in_any_column_leaves_the_other_fields_or_is_refused_with_its_line(

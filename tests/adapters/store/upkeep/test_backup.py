@@ -56,6 +56,7 @@ def wipe(desk: Desk) -> None:
             desk.sql(f"DROP TABLE {name}")
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.requirement("R-228")
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["kept.tar", "kept.tar.gz", "kept"])

@@ -179,6 +179,7 @@ def test_rows_that_are_no_bars_are_counted_alike_at_every_door_and_named_with_th
 FIELDS: Final = ("10'4.58", "10’4.58", "10 4.58", "10_4.58", '"10,4.58"', "1'04.58", "1'0458.1", "1''045.8", "'10'4")
 
 
+@pytest.mark.one_of(5)
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("column", [2, 5, 6])
@@ -233,6 +234,7 @@ def test_a_share_that_ends_at_zero_asks_for_its_delisting_and_the_offered_line_w
     assert json.loads(run_on.stdout)["performance"]["total_return"] < -0.2
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("bad", "code"), [(0, 0), (1, 0), (2, 1)])
 @pytest.mark.parametrize("fault", ["nan", "crossed", "duplicate"])
 def test_import_and_check_exit_with_1_where_a_backtest_would_stop_and_else_with_0(
@@ -261,6 +263,7 @@ def blocks(names: list[str]) -> str:
                                for k, line in enumerate(ROWS)), ""])  # fmt: skip
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize("symbol", ["AAPL", "MSFT", "KO"])
 @pytest.mark.parametrize("kind", ["blocks", "column", "folder", "files"])
 def test_a_symbol_that_names_one_of_several_is_refused_by_name(tmp_path: Path, kind: str, symbol: str) -> None:

@@ -126,6 +126,7 @@ CASES = [
 ]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.long
 @pytest.mark.parametrize(("seed", "agents", "every", "chunk", "most"), CASES)
 def test_rounds_of_answers_known_in_advance_are_those_of_the_engine(

@@ -152,7 +152,6 @@ WORLDS = [
 ]
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "least"), WORLDS, ids=lambda value: str(getattr(value, "seed", "")))
 def test_exits_in_random_worlds_are_those_of_the_engine(calls, kind, least):

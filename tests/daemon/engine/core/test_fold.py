@@ -238,6 +238,7 @@ MOVING = {
 }
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("name", MOVING)
 def test_limits_that_move_or_count_and_agents_outside_are_those_of_the_engine(name: str) -> None:
@@ -323,7 +324,6 @@ def test_a_bar_of_another_block_that_lacks_a_symbol_leaves_the_last_bar_as_it_wa
     assert 0 < taken.bars < taken.of_bars
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(("days", "every", "chunk"), [(3, 7, 9999), (2, 1, 50)])
 def test_minutes_are_those_of_the_engine_with_the_volumes_of_their_sessions(days: int, every: int, chunk: int) -> None:

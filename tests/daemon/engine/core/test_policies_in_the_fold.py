@@ -162,7 +162,6 @@ class Reading(Keeper):
         return weights_at(view.sample + int(fear[-1])) * (0.9 - np.clip(range_, 0.0, 0.5)), memory
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])

@@ -112,6 +112,7 @@ ROWS = {
 }  # fmt: skip
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(2)
 @VENUES
 @pytest.mark.parametrize("name", ROWS)
@@ -306,6 +307,7 @@ async def test_an_alert_names_some_of_many_differences_and_counts_the_rest(tmp_p
 MORE_SEEDS = [pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3)]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.long
 @VENUES
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long), *MORE_SEEDS])

@@ -212,7 +212,6 @@ def root(copied: Path) -> Iterator[Path]:
             file.write_bytes(before[file])
 
 
-@pytest.mark.one_of(2)
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("add", "named"),

@@ -89,8 +89,19 @@ async def doctor(folder: Path, *options: str, name: str = "alpaca", keys: dict[s
     )  # fmt: skip
     out, err = await process.communicate()
     assert not err, err.decode()
-    checks = json.loads(out)["checks"]
-    return int(process.returncode or 0), [(check["name"], check["ok"], check["text"]) for check in checks]
+    return checked(int(process.returncode or 0), out.decode())
+
+
+def checked(code: int, out: str) -> Made:
+    """The exit code and the checks of a document."""
+    return code, [(check["name"], check["ok"], check["text"]) for check in json.loads(out)["checks"]]
+
+
+async def queries(folder: Path, *options: str, name: str = "alpaca", keys: dict[str, str] = KEYS) -> Made:
+    """The doctor in a thread of this process, where it comes to no order; (exit code, its checks)."""
+    done = await asyncio.to_thread(quantd, folder, "doctor", "--venue", name, *options, env=keys)
+    assert not done.stderr, done.stderr
+    return checked(done.returncode, done.stdout)
 
 
 @pytest.mark.long
@@ -129,7 +140,7 @@ async def test_an_order_that_the_venue_never_ends_is_named_with_the_way_out(tmp_
 async def test_with_money_and_without_an_asked_order_the_venue_gets_queries_alone(tmp_path: Path) -> None:
     async with venue_and_data() as (venue, options):
         for more, tried in (((), None), (("--live", "--order", "--fill"), "four permissions")):
-            code, checks = await doctor(tmp_path, *options, *more)
+            code, checks = await queries(tmp_path, *options, *more)
             assert code == 0
             assert [name for name, ok, _ in checks if ok] == [
                 "keys", "account", "currency", "clock", "universe", "withdrawal",
@@ -141,7 +152,7 @@ async def test_with_money_and_without_an_asked_order_the_venue_gets_queries_alon
 async def test_no_order_is_tried_where_a_check_of_the_account_failed(tmp_path: Path) -> None:
     async with venue_and_data() as (venue, options):
         venue.key = "another"
-        code, checks = await doctor(tmp_path, *options, "--order")
+        code, checks = await queries(tmp_path, *options, "--order")
         assert code == 1
         assert checks[-1] == ("order", None, "not tried: a check of the account failed")
         assert venue.book.orders == {}
@@ -170,15 +181,15 @@ async def test_the_account_behind_a_gateway_is_checked(tmp_path: Path) -> None:
     gateway = await Gateway(cash="25000").start()
     gateway.add("SPY", "400.00")
     options = ("--set", f"broker.url={gateway.url}", "--symbol", "SPY", "--json")
-    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
+    code, checks = await queries(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
     assert code == 0, checks
     assert ("account", True, "responds; 25000.00 USD in cash, 0 positions") in checks
     gateway.accounts = ["U7654321"]
-    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": "U7654321"})
+    code, checks = await queries(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": "U7654321"})
     assert code != 0
     assert "U7654321 has money, and mode is not live" in checks[-1][2]
     await gateway.stop()
-    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
+    code, checks = await queries(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
     assert code != 0
     assert "the gateway at 127.0.0.1" in checks[-1][2]
     assert gateway.orders == []
