@@ -55,12 +55,19 @@ from quantd.daemon.monitoring.signals import KillSignal
 from quantd.daemon.policies.composed import left_out
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, lacking, unreadable
-from quantd.daemon.recovery.continuation import CLOSES, MOVES, carried_from, carried_limits, connected_to
+from quantd.daemon.recovery.continuation import (
+    CLOSES,
+    MOVES,
+    SCHEDULES,
+    carried_from,
+    carried_limits,
+    connected_to,
+)
 from quantd.daemon.recovery.replay import save_config
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
 from quantd.daemon.recovery.tightening import last_live, limits_of, loosened
-from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.runtime.alert_filter import filter_of
 from quantd.daemon.runtime.committed_folds import BatchMessages, sent_by
 from quantd.daemon.runtime.journal import Journal
 from quantd.daemon.runtime.loop import Shell
@@ -197,7 +204,7 @@ async def serve(
                 await outside.leave()
             if broker is not None:
                 await asyncio.to_thread(broker.stop)
-    if shell.stopped in (MOVES, CLOSES):
+    if shell.stopped in (MOVES, CLOSES, SCHEDULES):
         raise BeginAnew
     return summary(shell, run, config.quantd.mode, service.busy_s, bars)
 
@@ -312,7 +319,6 @@ class Edges:
 
     def service(self, journal: Journal, projection: Projection) -> Service:
         """Make the service that runs the loop of this run."""
-        alerts = self.config.alerts
         service = Service(
             self.shell,
             journal,
@@ -321,9 +327,7 @@ class Edges:
             config=self.config,
             run=self.run,
             state_folder=self.folder,
-            alerts=AlertFilter(
-                alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone, quiet_levels=alerts.quiet_levels
-            ),
+            alerts=filter_of(self.config.alerts),
             messages=BatchMessages(self.composer, self.published, self.urgent),
             histories=self.histories,
         )

@@ -35,7 +35,7 @@ class Started(Struct, frozen=True, tag=True, omit_defaults=True):
     loaded: tuple[str, ...] = ()
 
 
-class Reloaded(Struct, frozen=True, tag=True, omit_defaults=True):
+class Reloaded(Act, frozen=True, tag=True, omit_defaults=True):
     """The risk limits in force from this event on, as serialised by the engine.
 
     The event follows the first start and every reload of the configuration. `config` is the configuration's digest,

@@ -356,7 +356,7 @@ RELOADABLE: dict[str, str] = {
     "log": "which log lines are written",
     "feed.pace": "the speed of a replay",
     "feed.at_end": "is read when the feed ends",
-    "schedules.*.enabled": "a schedule can be switched on or off between two ticks",
+    "schedules.*.enabled": "a schedule can be switched on or off; the daemon restarts with the changed schedules",
     "schedules.*.missed": "is read when a tick was missed",
     "risk": "limits may be tightened, never loosened, while positions are open",
     "agents.*.limits": "limits may be tightened, never loosened, while positions are open",
@@ -369,8 +369,11 @@ RELOADABLE: dict[str, str] = {
 """Keys that SIGHUP may change while the daemon runs, each with the reason; all other keys need a restart."""
 
 
-def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list[Path], dict[Path, Mistake]]:
-    """Return (paths whose values change, the mistake of each that may not); those in `fixed` may not either."""
+def _changes(old: Config, new: Config, fixed: Container[str], granted: Path) -> tuple[list[Path], dict[Path, Mistake]]:
+    """Return (paths whose values change, the mistake of each that may not); those in `fixed` may not either.
+
+    The key at `granted` may become looser.
+    """
     before, after, keys = flat(old), flat(new), all_keys(type(new.document))
     # an added or removed table is one change, at its own path
     changed = [path for path, value in before.items() if path in after and after[path] != value]
@@ -378,7 +381,10 @@ def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list
     for path in changed:
         reloadable, reload = _enclosing_key(path, RELOADABLE), keys[pattern_of(path)].reload
         wanted, in_force = _reload_text(after[path]), _reload_text(before[path])
-        if reloadable is None or reloadable in fixed or (reload is not None and reload.looser == "fixed"):
+        stays = reloadable in fixed or (reload is not None and reload.looser == "fixed")
+        if path == granted and not stays:
+            continue
+        if reloadable is None or stays:
             text = f"= {wanted} is not in force, {in_force} is: it cannot change while the daemon runs"
             refused[path] = new.source.mistake(path, text, "restart the daemon")
         elif "limits" in RELOADABLE[reloadable] and _looser(path, reload, before, after):
@@ -388,13 +394,15 @@ def _changes(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[list
     return changed, refused
 
 
-def applicable(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[Config, tuple[str, ...], list[Mistake]]:
+def applicable(
+    old: Config, new: Config, fixed: Container[str] = (), granted: Path = ()
+) -> tuple[Config, tuple[str, ...], list[Mistake]]:
     """Return (`new` as far as a reload may change `old`, dotted paths of what it changes, mistakes about the rest).
 
     RELOADABLE maps the keys and tables that may change while the daemon runs to the reason. A limit may only become
     tighter; one whose mark `reload.looser` is "fixed" may not change at all. A key that may not change holds up no
     other key of the same edit, so that a tighter limit is never lost. The source of a key that stays names
-    the line that is not in force. Agents and schedules are compared by name.
+    the line that is not in force. Agents and schedules are compared by name. The key at `granted` may become looser.
     """
     aligned, mistakes = new, []
     for table in NAMED:
@@ -403,7 +411,7 @@ def applicable(old: Config, new: Config, fixed: Container[str] = ()) -> tuple[Co
             text = f"are {', '.join(wanted) or 'none'}, and those in force are {', '.join(names) or 'none'}"
             mistakes.append(new.source.mistake((table,), text, "restart the daemon; for agents with --carry"))
             aligned = _aligned(old, aligned, table, wanted)
-    changed, refused = _changes(old, aligned, fixed)
+    changed, refused = _changes(old, aligned, fixed, granted)
     document, overrides = aligned.document, dict(aligned.source.overrides)
     for path, mistake in refused.items():
         document = _with_value_of(document, old.document, path)

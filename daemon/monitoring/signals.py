@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
@@ -17,8 +18,9 @@ from quantd.adapters.store.lock import holder
 from quantd.daemon.assembly.parts import Parts, limits_of_config, parts_of
 from quantd.daemon.config import Config, ConfigError, Mistake, applicable, digest
 from quantd.daemon.monitoring.metrics import configure
-from quantd.daemon.recovery.continuation import CLOSES, NotCarried, move, moves
+from quantd.daemon.recovery.continuation import CLOSES, SCHEDULES, NotCarried, move, moves
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
+from quantd.daemon.runtime.alert_filter import filter_of
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Service, reason_of
 from quantd.regular_file import NotRead, read_regular, write_whole
@@ -121,10 +123,9 @@ def handle_signals(
 
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
-    reload_lock = asyncio.Lock()  # else an older file that is read slowly could be applied after a newer one
 
     async def reload_in_turn() -> None:
-        async with reload_lock:
+        async with service.reloading:  # else an older file that is read slowly could be applied after a newer one
             began = time.time_ns()
             await reloaded(service, read, parts)
             await asyncio.to_thread(_tell, service, folder, began)
@@ -146,13 +147,25 @@ async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -
         )
 
 
-async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> list[Mistake]:
+class Granted(NamedTuple):
+    """A change that an operator was granted: the path of its key, the operator with the reason, and the fields of `Act`
+    of the request. A looser limit waits."""
+
+    path: tuple[str | int, ...]
+    by: str
+    act: Mapping[str, Any]
+
+
+async def reload(
+    service: Service, read: Callable[[], Config], parts: Parts, granted: Granted | None = None
+) -> list[Mistake]:
     """Reads the configuration again and applies the keys that may change; returns the mistakes.
 
     A key that may not change holds up no other one. The file and the run then differ, which `differ` tells.
 
     On a live market, a new universe or new agents cause a carry-over of the account and a restart of the program. New
-    closed dates cause a restart too, because feed, venue and engine each hold the calendar.
+    closed dates cause a restart too, because feed, venue and engine each hold the calendar; so does a schedule that is
+    switched on or off. A key that is `granted` may become looser.
     """
     merged: Config | None = None
     try:
@@ -167,7 +180,8 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
             await move(service, into)
             differ(service, [])
             return []
-        merged, changed, mistakes = applicable(service.config, new, () if parts.live else CLOSED)
+        path = granted.path if granted is not None else ()
+        merged, changed, mistakes = applicable(service.config, new, () if parts.live else CLOSED, path)
         if mistakes and "universe.closed" in changed:  # its restart would read the refused keys too
             merged, changed, mistakes = applicable(service.config, new, CLOSED)
     except ConfigError as error:
@@ -177,23 +191,32 @@ async def reload(service: Service, read: Callable[[], Config], parts: Parts) -> 
     for mistake in mistakes:
         log.error("reload.refused", mistake=str(mistake))
     differ(service, [str(mistake) for mistake in mistakes])
-    if "universe.closed" in changed:
-        log.info("closed dates", closed=[str(day) for day in new.universe.closed])
-        # False: orders at the venue are not cancelled
-        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES))
-    elif changed and merged is not None:
+    restarts = [key for key in changed if key in CLOSED or SWITCHED.fullmatch(key)]
+    if changed and merged is not None and (granted is not None or not restarts):
         service.config = merged
         configure(merged.log.level.upper(), merged.log.format, instance=merged.quantd.name)  # type: ignore[arg-type]
+        service.choose_alerts(filter_of(merged.alerts))
         state = service.shell.state
         rules, config = limits_of_config(parts, merged), digest(merged)
-        await service.inbox.command(change_of_limits(state, rules, state.now, config, changed, limits_of(state)))
+        event = change_of_limits(state, rules, state.now, config, changed, limits_of(state), granted is not None)
+        if granted is not None:
+            by = tuple(f"{key} by {granted.by}" for key in changed)
+            event = msgspec.structs.replace(event, changed=by, **granted.act)
+        await service.inbox.command(event)
         log.info("reloaded", changed=list(changed))
-    elif mistakes and merged is not None:
+    if restarts:
+        log.info("restarts", changed=restarts)
+        # False: orders at the venue are not cancelled
+        service.inbox.command(Stopping(service.shell.state.now, False, CLOSES if restarts == [*CLOSED] else SCHEDULES))
+    elif not changed and mistakes and merged is not None:
         service.config = merged  # the same values, with the lines that are not in force
     return list(mistakes)
 
 
 CLOSED: Final = ("universe.closed",)
+
+SWITCHED: Final = re.compile(r"schedules\.\d+\.enabled")
+"""Keys that switch a schedule on or off."""
 
 JOB: Final = "config"
 """Name in the alerts about a file that differs from the run, `job_config`."""

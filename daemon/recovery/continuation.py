@@ -33,6 +33,9 @@ MOVES: Final = "the universe or the agents change"
 CLOSES: Final = "the closed dates change"
 """Stop reason of a daemon that continues with a changed calendar."""
 
+SCHEDULES: Final = "a schedule is switched on or off"
+"""Stop reason of a daemon that continues with changed schedules."""
+
 log = structlog.get_logger("quantd.carrying")
 
 

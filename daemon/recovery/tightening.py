@@ -115,25 +115,32 @@ def _text(limit: str, value: Any) -> str:
 
 
 def change_of_limits(
-    state: State, rules: Rules, now: int, config: str, changed: tuple[str, ...], before: Named | None
+    state: State,
+    rules: Rules,
+    now: int,
+    config: str,
+    changed: tuple[str, ...],
+    before: Named | None,
+    waits: bool = False,
 ) -> Reloaded:
     """The event of a change from the limits `before` to the limits of `rules` at the instant `now`.
 
     If the mode is live before and now, the event has the tighter of both values of each limit for now, and the looser
-    limits with the instant at which they apply. In other modes it has so only who approves. Looser limits that wait
-    already keep that instant. `config` is the digest of the configuration, `changed` has the keys that changed. Without
-    `before` nothing is compared.
+    limits with the instant at which they apply. In other modes it has so only who approves, unless it `waits`, or
+    looser limits wait already: those keep their instant. `config` is the digest of the configuration, `changed` has
+    the keys that changed. Without `before` nothing is compared.
     """
     new_limits = in_force(rules)
     if before is None:
         return Reloaded(now, config, changed, new_limits)
     after = limits_from(new_limits)
     tight_limits, looser = tightened(before, (after, [agent.name for agent in rules.agents]))
-    if before[0].live is None or rules.live is None:  # who approves waits in every mode
+    loosening = state.loosening
+    waits = waits or (loosening is not None and not all(map(is_approval, loosening.looser)))
+    if not waits and (before[0].live is None or rules.live is None):  # who approves waits in every mode
         tight_limits, looser = replace(after, approvals=tight_limits.approvals), tuple(filter(is_approval, looser))
     if not looser:
         return Reloaded(now, config, changed, new_limits)
-    loosening = state.loosening
     due = (
         loosening.due
         if loosening is not None and loosening.limits == new_limits

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from quantd.adapters.store.incidents.incident_fold import Route
 from quantd.adapters.store.tables.projection import Row
+from quantd.daemon.config.risk_tables import Alerts
 
 
 class AlertFilter:
@@ -76,3 +77,10 @@ class AlertFilter:
             return False
         sent_s.append(now_s)
         return True
+
+
+def filter_of(alerts: Alerts) -> AlertFilter:
+    """The filter of the table [alerts]."""
+    return AlertFilter(
+        alerts.levels, alerts.per_minute, alerts.quiet_hours, alerts.timezone, quiet_levels=alerts.quiet_levels
+    )

@@ -199,6 +199,8 @@ class Service:
         """Where the configuration file differs from the run, since the last reload."""
         self.histories = histories or Histories(config.risk.history)
         shell.state.judged = self.histories.forecasts
+        self.reloading = asyncio.Lock()
+        """Held while the configuration is read, and applied or written."""
         self.subscribers: list[Callable[[Sequence[Step]], None]] = []
         """Called with the steps of each committed batch."""
         self.trace = Trace(shell.state.universe, shell.state.rules.names())
@@ -221,6 +223,10 @@ class Service:
         self.receipts = Receipts(run, state_folder)
         """The signed receipts of decisions on proposals."""
         self._folds = opened(self)
+
+    def choose_alerts(self, alerts: AlertFilter) -> None:
+        """Publish alerts by another filter from the next batch on."""
+        self._alerts = alerts
 
     async def step_forever(self) -> None:
         """Step and commit the entries of the inbox until a Stop effect.

@@ -150,7 +150,7 @@ class Overview(Struct, frozen=True):
     takes no writes, else empty. `agents` are the trading agents, then the shadows (agents on paper). `undelivered`:
     sink -> reason why it takes no alerts now. `sinks`: sink -> its deliveries. `diversity` is the mean absolute
     correlation of the trading agents' returns. `not_isolated`: policy file -> the rights that its process could not
-    give up. `loosening` describes looser limits that are not in force yet (mode live), with the instant. `regime` is
+    give up. `loosening` describes looser limits that are not in force yet, with the instant. `regime` is
     the market regime by [risk.regime]. `positions` are the largest positions; `halted`, `jumped` and `limited` the
     first symbols. `more`: name of such a list -> number of further entries, if any. `reviews` is the number of
     proposals that wait for a person. `leader` is the trading daemon, in the answers of a read-only instance. `cause` is

@@ -29,8 +29,10 @@ from quantd.server.api.routes.prediction_routes import Allocated, Input, Method,
 from quantd.server.api.routes.profit_routes import CurveNow, Days, PeriodNow, Profit
 from quantd.server.api.routes.proposal_routes import Proposals, Reviews, Wanted
 from quantd.server.api.routes.refusal_routes import Refusals
+from quantd.server.api.routes.setting_routes import SettingList
 from quantd.server.api.routes.switch_routes import Switches
 from quantd.server.api.routes.system_routes import Policies, ScheduleList, Settings, Stats, StoredRuns, Version
+from quantd.server.api.setting_changes import Change
 from quantd.server.requests.manual_answers import CancelledOrder, Compared, Ordered, Paid, Previewed, SettledOrder, Stopped
 from quantd.server.requests.proposal_answers import AgentStanding, ProposalAnswer
 from quantd.trading.events import DeviceSignature
@@ -88,6 +90,9 @@ class Client(PlainClient):
 
     def change_model(self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = "") -> Model:
         """Pause or resume an agent, or promote or demote a shadow without a test."""
+
+    def change_setting(self, setting: str, value: str, *, reason: str = "", plan: str = "", signed: DeviceSignature | None = None, key: str = "") -> Change:
+        """Change a limit, a share, a schedule or what receivers get, by the plan of a preview."""
 
     def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", as_planned: str = "", key: str = "") -> PortfolioClosing:
         """Sell a portfolio, or hand it over to the agent `to`."""
@@ -189,6 +194,9 @@ class Client(PlainClient):
     def preview_review(self, name: str, id: str) -> ProposalAnswer:
         """The verdict and costs of a proposal that waits, if it were approved now."""
 
+    def preview_setting(self, setting: str, value: str) -> Change:
+        """What a change of a setting would become; nothing is written."""
+
     def profit(self, *, since: int = 0, until: int = 9223372036854775807, limit: int = 100, search: str = "") -> Profit:
         """Profit in money of the account, its books and positions between two instants."""
 
@@ -243,6 +251,8 @@ class Client(PlainClient):
     def runs(self) -> StoredRuns: ...
 
     def schedules(self) -> ScheduleList: ...
+
+    def settings(self) -> SettingList: ...
 
     def settle_order(self, order: str, reason: str, *, filled: str = "", never_sent: bool = False, key: str = "") -> SettledOrder:
         """Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`."""

@@ -97,6 +97,10 @@ export const ROUTES = {
     symbols: none,
     done: (a) => (a.pinned ? `${a.pinned.backtest} is pinned as the reference of this run` : "no backtest is pinned"),
   },
+  "/api/v1/settings": {
+    what: (b) => `${b.setting} = ${b.value}`, not: () => "NOT CHANGED", symbols: none,
+    done: (a) => `${a.key} = ${a.after} is in the file, in force ${{ now: "now", restart: "after a restart" }[a.takes] || `from ${a.due}`}`,
+  },
   "/api/v1/limits/approve": {
     what: () => "approve the looser limits", not: () => "NOT APPROVED", symbols: none,
     done: (a) => `came into force: ${a.looser.join(", ")}`,

@@ -46,8 +46,8 @@ function Trades({ found }) {
 
 const EMPTY = { how: "weights", text: "", policy: "equal_weight", agent: "", name: "", capital: "" };
 
-function Rebalance({ name, agents, close, changed }) {
-  const [asked, put] = useState(EMPTY);
+export function Rebalance({ name, agents, close, changed, text = "" }) {
+  const [asked, put] = useState({ ...EMPTY, text });
   const [reason, write] = useState("");
   const [state, go] = useAct(() => { changed(); close(); });
   const { plan, busy, fault, preview, drop } = usePlan(asked, state);

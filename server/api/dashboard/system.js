@@ -1,6 +1,7 @@
 // The daemon itself: schedules and jobs, versions and figures, runs, configuration.
 import { html, useRef, useState } from "./htm-preact-standalone.mjs";
 import { Deed } from "./acts.js";
+import { Changes } from "./changes.js";
 import { daemon, may, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { age, count, local } from "./figures.js";
@@ -109,6 +110,7 @@ export function System() {
     { head: "seconds", num: true, cell: (run) => (run.seconds === null ? "–" : run.seconds.toFixed(1)) },
     { head: "by", cell: (run) => (run.who ? `${run.who}: ${run.reason}` : "schedule") },
   ]} /></section>
+    <${Changes} />
     <section class="card wide"><h2>Configuration</h2>
       ${config.fault && html`<${Problem} text=${config.fault} />`}
       <${Table} name="Configuration" rows=${config.data ? config.data.settings : []} most=${12} first="first" by=${(each) => each.key} words=${(each) => `${each.key} ${valueOf(each.value)} ${each.source}`} columns=${[

@@ -24,9 +24,7 @@ from quantd.daemon.assembly.parts import Parts, limits_of_config, policies_of
 from quantd.daemon.cli.configuration import read as read_config
 from quantd.daemon.config import ConfigError, digest
 from quantd.daemon.engine.agents.shadows import place_of_book
-from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, in_force, limits_from
-from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.loading import PolicyError
 from quantd.daemon.recovery.replay import saved_sets
@@ -40,10 +38,10 @@ from quantd.daemon.views.other_limits import NoOtherCourse, limit_place, with_li
 from quantd.daemon.views.preview import PlanNow, WhatIf, plan_now
 from quantd.server.api.documents import OneBook, WhatIfAsked, Why
 from quantd.server.api.problems import FieldFault, Refused
-from quantd.server.requests.control import NotDone, check_agent, check_priced, check_ready
+from quantd.server.requests.control import check_agent, check_priced, check_ready
 from quantd.server.requests.proposals import given_weights
-from quantd.trading.events import Event, Flow, Reloaded
-from quantd.trading.orders import money_text
+from quantd.server.requests.shares import share_events
+from quantd.trading.events import Event, Reloaded
 
 T = TypeVar("T")
 
@@ -181,7 +179,7 @@ class Explaining:
         check_ready(service)
         check_priced(state)
         events, looser = await asyncio.to_thread(self._limit_events, asked.limits)
-        events += _share_events(state, asked.shares)
+        events += share_events(state, asked.shares, state.now, "what if")
         weights = {}
         if asked.weights or asked.agent:
             check_agent(service, asked.agent or " ")
@@ -239,34 +237,6 @@ class Explaining:
                 return await asyncio.to_thread(work)
             except PolicyError as why:
                 raise Refused(503, "policy", str(why)) from None
-
-
-def _share_events(state: State, shares: Mapping[str, float]) -> list[Event]:
-    """The cash movements that give agents other shares of the account's equity. Raises NotDone.
-
-    What an agent gains comes from the unallocated book, and what it gives goes there, as with `quantd cash`.
-    """
-    events: list[Event] = []
-    names = [agent.name for agent in state.rules.agents]
-    free = free_micro(state, -1)  # -1: the unallocated book
-    moves = {}
-    for name, share in shares.items():
-        if name not in names:
-            raise NotDone("agent", f"there is no agent {name[:40]!r}; the agents are {', '.join(names)}")
-        if not 0.0 <= share <= 1.0:
-            raise NotDone("command", f"the share {share:g} of {name} must lie in [0, 1]", "shares")
-        index = names.index(name)
-        moves[name] = amount = round(share * state.equity_micro) - state.equity_of(index)
-        if (available := free_micro(state, index)) < -amount:
-            text = f"{name} has {money_text(available)} of free cash, and {money_text(-amount)} would leave it"
-            raise NotDone("conflict", f"{text}; give it smaller weights first, or a larger share", "shares")
-    if (needed := sum(moves.values())) > free:
-        text = f"{money_text(needed)} is needed, and the unallocated book has {money_text(free)} of free cash"
-        raise NotDone("conflict", f"{text}; lower the share of another agent as well", "shares")
-    for name, amount in sorted(moves.items(), key=lambda move: move[1]):  # first what is given
-        for owner, micro in (("", -amount), (name, amount))[:: 1 if amount > 0 else -1]:
-            events.append(Flow(state.now, micro, "what if", agent=owner))
-    return events
 
 
 def _is_of(found: Found, agent: str) -> bool:

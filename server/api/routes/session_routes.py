@@ -2,7 +2,7 @@
 
 A phone is paired by a link of `quantd connect phone`. The daemon has the digest of its code alone, and the key that the
 phone offers. The command makes the token and registers the key, once a person has compared both screens: no request
-makes a token or changes the configuration.
+makes a token.
 """
 
 from typing import Annotated, Final

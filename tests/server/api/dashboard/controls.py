@@ -199,6 +199,22 @@ async def not_looser(world: Any) -> None:
     await run(world)
 
 
+async def rate_of_alerts(world: Any) -> None:
+    """The file and the run have 60 alerts a minute."""
+    if world.service.config.alerts.per_minute == 60:
+        return
+    asked = {"setting": "alerts.per_minute", "value": "60"}
+    headers = world.bearer
+    async with world.session.post("/api/v1/settings/preview", json=asked, headers=headers) as response:
+        plan = (await response.json())["plan"]
+    await owner(world, "settings", {**asked, "plan": plan, "reason": "as before"})
+
+
+async def rate_form(page: Page) -> None:
+    await page.get_by_label("Search settings that may change").fill("per_minute")
+    await press("per_minute$", {"setting": "50"}, "Look", "Write it")(page)
+
+
 async def approve(page: Page) -> None:
     await press("^Review ")(page)
     await expect(page.get_by_role("button", name=re.compile("^Approve: "))).to_be_enabled()
@@ -299,6 +315,9 @@ CONTROLS = (
             "NOT PINNED", "is pinned as the reference of this run", no_research),
     Control("looser limits", "/api/v1/limits/approve", "risk.Risk", "risk", looser, press("^Approve …$"), "Approve",
             "NOT APPROVED", "came into force: risk.max_drawdown", not_looser),
+    Control("change a setting", "/api/v1/settings", "changes.Change", "system", rate_of_alerts,
+            rate_form, "Write it into the file", "NOT CHANGED",
+            "alerts.per_minute = 50 is in the file", rate_of_alerts),
 )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class Stage:
         """The number of the sender's entries of the journal after one, and of its acts about research since the cell
         began, which are in the log of jobs."""
         events = [decode(data).event for _, data in self.world.store.entries(RUN, after + 1)]
-        journalled = sum(str(getattr(event, "who", "")).startswith(f"api:{SENDER}") for event in events)
+        senders = [str(getattr(event, "who", "") or getattr(event, "key", "")) for event in events]
+        journalled = sum(sender.startswith(f"api:{SENDER}") for sender in senders)
         return journalled + self.research() - self.research_before
 
     def research(self) -> int:
