@@ -190,10 +190,11 @@ class Following(Scan):
         self._ended: dict[Key, int] = {}
         self.kept: dict[str, str] = {}
         self.caught_up = False
+        self.newest = 0
 
     def read(self, reader: Reader) -> None:
         """Read the entries that are new since the last call."""
-        newest = last_entry(reader)
+        self.newest = last_entry(reader)
         for seq, effects, own in self.entries(reader, self._next):
             self._next = seq + 1
             for effect in effects:
@@ -206,7 +207,7 @@ class Following(Scan):
                         self._ended |= {(*key, c): state for c, state in zip(effect.sym, effect.state, strict=True)}
                     case Worked() if effect.agent == own and (key := (effect.sample, 0)) in self._plans:
                         self._ended |= {(*key, column): OrderState.CANCELLED for column in effect.sym}
-        self.caught_up = self._next > newest
+        self.caught_up = self._next > self.newest
 
     def _plan(self, plan: Planned, own: int) -> None:
         parts = [
@@ -312,13 +313,16 @@ class AgentRoutes:
             if of_book != (book, shadow):  # the first time, and after a promotion, which exchanges the books
                 first = await self._run.read(partial(first_entry, ts=verdict.ts))
                 of_book, following = (book, shadow), Following(universe, run, book, name, id, first, shadow=shadow)
+            # before the read: a sample that the state has and the journal not yet may bring the orders
+            stepped, sample = service.journal.seq, service.shell.state.sample
             await self._run.read(following.read)
             orders, left_s = following.orders(), until_s - time.monotonic()
             # orders that wait for cancelled ones follow by the next sample, without another verdict
             waits = verdict.outcome == "waits" or verdict.cancels > 0
-            follow = max(1, verdict.cancels) if waits and service.shell.state.sample <= verdict.ts else 0
+            follow = max(1, verdict.cancels) if waits and sample <= verdict.ts else 0
             ended = (
-                verdict.outcome != "approval"
+                following.newest >= stepped
+                and verdict.outcome != "approval"
                 and len(orders) >= verdict.orders + follow
                 and all(order.state != "open" for order in orders)
             )

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from quantd.server.api.routes.agent_routes import Within
+from quantd.adapters.store.queries import Reader
+from quantd.server.api.routes.agent_routes import Following, Within
 from tests.server.api.routes.outside_run import REVIEWED, market, promote
 from tests.support.api_world import in_shared_loop, shared  # noqa: F401
 
@@ -81,6 +82,39 @@ async def test_wait_for_orders_that_follow_cancelled_ones_ends_with_these(tmp_pa
         await world.go(3)
         _, end = await waiting
         assert (end["ended"], [(row["filled"], row["state"]) for row in end["orders"]]) == (True, [("10", "filled")])
+
+
+async def test_wait_does_not_end_at_a_sample_that_was_committed_after_its_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with market(tmp_path) as world:
+        await propose(world, "a-1", weights={"SPY": 0.3})
+        await propose(world, "a-2", weights={"SPY": 0.1})
+        loop, read, reads = asyncio.get_running_loop(), Following.read, []
+
+        def late(self: Following, reader: Reader) -> None:
+            read(self, reader)
+            if not reads:
+                asyncio.run_coroutine_threadsafe(world.go(1), loop).result(20)
+            reads.append(self.newest)
+
+        monkeypatch.setattr(Following, "read", late)
+        _, end = await get(world, "agents/guest/wait/a-2?within=0.1")
+        assert not (end["ended"] and not end["orders"])
+        assert reads
+
+
+async def test_wait_does_not_end_at_a_sample_that_is_not_committed_yet(tmp_path: Path) -> None:
+    async with market(tmp_path) as world:
+        await propose(world, "a-1", weights={"SPY": 0.3})
+        await propose(world, "a-2", weights={"SPY": 0.1})
+        journal, state = world.service.journal, world.service.shell.state
+        journal.seq, state.sample = journal.seq + 1, state.sample + 10**18
+        try:
+            _, end = await get(world, "agents/guest/wait/a-2?within=0.1")
+        finally:
+            journal.seq, state.sample = journal.seq - 1, state.sample - 10**18
+        assert (end["ended"], end["orders"]) == (False, [])
 
 
 @pytest.mark.parametrize("trades", [False, pytest.param(True, marks=pytest.mark.slow)])
