@@ -389,11 +389,13 @@ class World:
         return feed, self.broker(parts, run)
 
     async def trouble(self, kinds: list[str], times: int, lasting_s: tuple[float, float], pause_s: float) -> None:
-        """Cut things off one after the other, each `times`."""
+        """Cut things off one after the other, each `times`, one in each `pause_s`: all along the day."""
         plan = kinds * times
         self.rng.shuffle(plan)
-        for kind in plan:
-            await asyncio.sleep(self.rng.uniform(0.3, 1.0) * pause_s)
+        began = time.monotonic()
+        for number, kind in enumerate(plan):
+            due = began + (number + self.rng.uniform(0.3, 1.0)) * pause_s
+            await asyncio.sleep(max(0.3 * pause_s, due - time.monotonic()))
             self.cut[kind] += 1
             gone_s = self.rng.uniform(*lasting_s)
             match kind:
