@@ -1,9 +1,10 @@
 """The description of a vendor of bars as data (`Vendor`), and the data of a request for bars (`Request`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.plugins import Option
 from quantd.extras import lack
@@ -27,7 +28,8 @@ class Request:
 
     `url` replaces the vendor's address. `plan` is the data feed of Alpaca, `venue` the exchange of ccxt, `mapping` the
     mapping file of the vendor `http`. `zone` is the time zone of that vendor's stamps without an offset, if the mapping
-    names none. `adjusted` and `cookies` (the file of cookies) apply to Yahoo only. `progress` receives the completed
+    names none. `actions` is the file of splits and dividends for a vendor that lists none, and `listed` reads it.
+    `adjusted` and `cookies` (the file of cookies) apply to Yahoo only. `progress` receives the completed
     share, 0 to 1.
     """
 
@@ -38,6 +40,8 @@ class Request:
     venue: str = ""
     mapping: Path | None = None
     zone: str = ""
+    actions: Path | None = None
+    listed: Callable[[], Sequence[ActionRow]] = tuple
     adjusted: bool = False
     cookies: Path | None = None
     progress: Callable[[float], None] = lambda share: None
@@ -51,7 +55,8 @@ class Vendor:
     `source` is the "module:function" that turns a Request into a Source. `stream` is the "module:function" that turns
     it into a Stream, or into None where the vendor streams no bars of that interval. Both functions raise SourceError.
     `module` is the Python module that must be installed, by the extra `extra` of quantd. `adjusts` means that the
-    vendor can adjust prices. `whole` means that each request downloads all bars up to the present.
+    vendor can adjust prices. `whole` means that each request downloads all bars up to the present. `at_broker` means
+    that the bars come from the address of the broker of the same kind.
     """
 
     kind: str
@@ -63,6 +68,7 @@ class Vendor:
     extra: str = ""
     adjusts: bool = False
     whole: bool = False
+    at_broker: bool = False
 
     def lack(self) -> str:
         """Return the message about the missing module, with the remedy; empty if it is installed."""

@@ -1,9 +1,10 @@
 """Vendors of bars by kind. The library of a vendor is imported when the vendor is opened."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
+from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.source import Source, SourceError, Stream
 from quantd.adapters.feeds.sources import GROUP
 from quantd.adapters.feeds.vendor import Request, Vendor
@@ -28,7 +29,7 @@ def source_of(kind: str, request: Request) -> Source:
         raise SourceError("[feed] kind", f'"{kind}" is no vendor', f"There are {', '.join(vendors())}", again=False)
     if text := vendor.lack():
         raise PackageMissing(text)
-    return cast(Source, function(vendor.source)(_with_secrets(vendor, request)))
+    return cast(Source, function(vendor.source)(_completed(vendor, request)))
 
 
 def stream_of(kind: str, request: Request) -> Stream | None:
@@ -39,8 +40,15 @@ def stream_of(kind: str, request: Request) -> Stream | None:
     vendor = vendors()[kind]
     if not vendor.stream:
         return None
-    return cast(Stream | None, function(vendor.stream)(_with_secrets(vendor, request)))
+    return cast(Stream | None, function(vendor.stream)(_completed(vendor, request)))
 
 
-def _with_secrets(vendor: Vendor, request: Request) -> Request:
-    return replace(request, secrets={name: secret(name) or "" for name in vendor.secrets})
+def _completed(vendor: Vendor, request: Request) -> Request:
+    """Return the request with the secrets of its vendor, and the function that reads its file of actions."""
+
+    def listed() -> Sequence[ActionRow]:
+        from quantd.adapters.feeds.recorded.bar_files import read_actions  # with polars: only for such a vendor
+
+        return read_actions(request.actions, request.universe) if request.actions is not None else ()
+
+    return replace(request, secrets={name: secret(name) or "" for name in vendor.secrets}, listed=listed)

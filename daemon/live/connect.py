@@ -20,7 +20,7 @@ from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.adapters.store.lease import account_key
 from quantd.daemon.assembly.brokers import broker_of, venues
-from quantd.daemon.assembly.feeds import source_of, stream_of
+from quantd.daemon.assembly.feeds import source_of, stream_of, vendors
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, secret
 from quantd.trading.ports import Broker, LiveFeed
@@ -54,7 +54,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     sources: list[Source] = []
     for kind in (table.kind, *table.fallback):
         try:
-            vendor = source_of(kind, _request(parts, kind, interval))
+            vendor = source_of(kind, request_of(parts, kind, interval))
         except FileWrong as error:
             raise SourceError("[feed] mapping", str(error), again=False) from None  # not tried again
         source: Source = Cached(
@@ -71,7 +71,7 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
         raise SourceError("[feed] fallback", str(error), again=False) from None
     stream = None
     if table.stream and not table.fallback:
-        stream = stream_of(table.kind, _request(parts, table.kind, interval))
+        stream = stream_of(table.kind, request_of(parts, table.kind, interval))
         if finer_ns and stream is not None:
             stream = ResampledStream(stream, parts.universe, parts.sessions, parts.interval_ns, finer_ns)
     return Live(
@@ -86,13 +86,18 @@ def feed_of(parts: Parts, folder: Path, put_aside: PutAside, now: Callable[[], i
     )
 
 
-def _request(parts: Parts, kind: str, interval: str) -> Request:
+def request_of(parts: Parts, kind: str, interval: str) -> Request:
     """The options of [feed] for a vendor; its key `url` applies to the first vendor only."""
     config, table = parts.config, parts.config.feed
     mapping = config.at(table.mapping) if table.mapping else None
+    actions = config.at(table.actions) if table.actions else None
     url = table.url if kind == table.kind else ""
+    if not url and kind == config.broker.kind and vendors()[kind].at_broker:
+        venue = venues()[kind]
+        url = config.broker.url or (venue.live_url if config.quantd.mode == "live" else venue.paper_url)
     return Request(
-        parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping, zone=table.zone
+        parts.universe, interval, url=url, plan=table.plan, venue=table.venue, mapping=mapping, zone=table.zone,
+        actions=actions,
     )  # fmt: skip
 
 

@@ -81,6 +81,9 @@ def fetch(
     mapping: Annotated[
         Path | None, typer.Option("--mapping", metavar="F.toml", help="Mapping of http: docs/operate/feeds.md.")
     ] = None,
+    actions: Annotated[
+        Path | None, typer.Option("--actions", metavar="F.csv", help="Splits and dividends, of which ibkr lists none.")
+    ] = None,
     url: Url = "",
     calendar: Calendar = None,
     currency: Annotated[
@@ -108,7 +111,7 @@ def fetch(
 
         plan = SyntheticPlan(synthetic, seed, drift, volatility, correlation)
         return _generate(plan, out, start, end, calendar or "XNYS", as_json=as_json)
-    asked = {"url": url, "plan": feed, "venue": exchange, "mapping": mapping}
+    asked = {"url": url, "plan": feed, "venue": exchange, "mapping": mapping, "actions": actions}
     order = Order(
         symbols or [],
         start,

@@ -25,25 +25,29 @@ from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.calendars import CalendarError
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.live.slice_builder import PutAside
+from quantd.adapters.feeds.source import SourceError
+from quantd.adapters.feeds.table_files.actions import ACTIONS
 from quantd.adapters.wire_record import RECORD, WireRecord
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.brokers import broker_of, venues
-from quantd.daemon.assembly.feeds import vendors
+from quantd.daemon.assembly.feeds import source_of, vendors
 from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.daemon.config import Config, ConfigError, secret
 from quantd.daemon.config.mistakes import suggestion
-from quantd.daemon.live.connect import reach
+from quantd.daemon.live.connect import reach, request_of
 from quantd.daemon.monitoring.metrics import configure
 from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.server.cli.client import Daemon, named
 from quantd.server.cli.setup.doctor_checks import Check
 from quantd.server.cli.setup.doctor_live import account_checks
+from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, USAGE
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import OrderBasket, Reports, money_text
 from quantd.trading.ports import Broker, BrokerNews, LiveFeed
+from quantd.trading.sessions import DAY_NS
 
 ENDED: Final = ("filled", "cancelled", "rejected", "expired")
 """States of an order that has ended."""
@@ -64,6 +68,12 @@ LOT: Final = re.compile(r'[Ss]et lot = "?([0-9.]*[0-9])')
 
 BARS: Final = {"24/7": 2 * 24 * 60, "XNYS": 2 * 390}
 """Bars of a minute before the start: they hold a whole session, whose volume the gate compares an order with."""
+
+ACTIONS_FILE: Final = "actions.csv"
+"""An empty file of splits, for a vendor that lists none: the trial asks for few days."""
+
+DAYS_NS: Final = 10 * DAY_NS
+"""No exchange closes for so long."""
 
 REASON: Final = "quantd doctor --venue"
 
@@ -122,6 +132,8 @@ def config_text(name: str, symbol: str, lot: str, live: bool = False) -> str:
         policy="equal_weight" if live else "external",
     )
     lines = [line for line in text.splitlines() if line != 'venue = ""']
+    if is_kind and name in vendors() and vendors()[name].at_broker:
+        lines.insert(lines.index("[broker]"), f'actions = "{ACTIONS_FILE}"')
     if is_pair:
         lines.insert(lines.index("[feed]"), f'instruments = [{{ symbol = "{symbol}", lot = "{lot}", tick = "0.01" }}]')
     return "\n".join(lines)
@@ -146,6 +158,7 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
         folder = Path(folder_name)
         path = folder / "venue.toml"
         path.write_text(config_text(name, symbol, "0.0001", live))
+        (folder / ACTIONS_FILE).write_text(",".join(ACTIONS) + "\n")
         mode = ("quantd.mode=live",) if live else ()
         options = Options(path, folder, (*sets, *mode), environ={})
         try:
@@ -162,6 +175,8 @@ def venue_checks(name: str, symbol: str, sets: tuple[str, ...], live: bool, orde
         for check in account_checks(config, Place(folder, folder)):
             checks.append(check)
             yield check
+        if (vendor := vendors().get(config.feed.kind)) and vendor.at_broker and all(check.ok for check in checks):
+            yield asyncio.run(_bars(config, symbol))
         if not (order or fill):
             return
         if live or any(check.ok is False for check in checks):
@@ -216,6 +231,19 @@ async def _account(config: Config) -> tuple[str, str]:
     finally:
         if broker is not None:
             await broker.close()
+
+
+async def _bars(config: Config, symbol: str) -> Check:
+    """The days that the venue itself has; without them a run takes the feed of another source."""
+    now, kind = time.time_ns(), config.feed.kind
+    source = source_of(kind, request_of(parts_of(config, now), kind, "1d"))
+    try:
+        rows = await source.bars(now - DAYS_NS, now)
+    except SourceError as error:
+        return Check("bars", None, f"take the feed of another source: {error}")
+    finally:
+        await source.close()
+    return Check("bars", True, f"{len(rows)} days of {symbol}, the newest {session_date(int(rows.ts.max()))}")
 
 
 class Observed:

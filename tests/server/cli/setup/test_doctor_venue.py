@@ -3,10 +3,12 @@
 import asyncio
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, minutes
 from tests.support.venues.binance import Exchange, Market
 from tests.support.venues.ibkr import Gateway
+from tests.support.venues.ibkr_data import DataGateway, days
 
 KEYS = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
 PRICE = 90_000.0
@@ -178,12 +181,24 @@ def test_what_is_asked_wrong_is_refused_with_its_remedy(tmp_path: Path, options:
 @pytest.mark.long
 async def test_the_account_behind_a_gateway_is_checked(tmp_path: Path) -> None:
     pytest.importorskip("ib_async")
-    gateway = await Gateway(cash="25000").start()
+    gateway = DataGateway()
+    gateway.cash = Decimal(25000)
+    await gateway.start()
     gateway.add("SPY", "400.00")
+    today = datetime.now(UTC).date()
+    gateway.tape["SPY"] = days(today - timedelta(days=9), 5)
     options = ("--set", f"broker.url={gateway.url}", "--symbol", "SPY", "--json")
     code, checks = await queries(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
     assert code == 0, checks
     assert ("account", True, "responds; 25000.00 USD in cash, 0 positions") in checks
+    (name, ok, text) = checks[-1]
+    assert (name, ok) == ("bars", True)
+    assert re.fullmatch(r"5 days of SPY, the newest 20\d\d-\d\d-\d\d", text)
+    gateway.denied["SPY"] = (354, "Requested market data is not subscribed.")
+    code, checks = await doctor(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": gateway.account})
+    assert code == 0
+    assert checks[-1][1] is None
+    assert "Requested market data is not subscribed. (code 354)" in checks[-1][2]
     gateway.accounts = ["U7654321"]
     code, checks = await queries(tmp_path, *options, name="ibkr", keys={"QUANTD_IBKR_ACCOUNT": "U7654321"})
     assert code != 0
