@@ -35,8 +35,9 @@ class Venue:
     function of `account_exit` returns an AccountExit, for `quantd emergency`. `key` is the name of the secret that
     identifies the account. `paper_url` and `live_url` are the venue's addresses. `coin_fee_bp` is the highest fee in
     basis points that the venue deducts at a trade of a pair, from the bought coin or the money received, and lists only
-    later. `stops_at` are the exchanges that accept stop orders, None for all. `exchanges` are those at which orders are
-    sent, None where the kind is one venue. `module` is the Python module that must
+    later. `rounding_micro` is the difference in cash, in micro-currency, that comes of its fees in finer units, which
+    the books round one by one. `stops_at` are the exchanges that accept stop orders, None for all. `exchanges` are
+    those at which orders are sent, None where the kind is one venue. `module` is the Python module that must
     be installed, by the extra `extra` of quantd.
     """
 
@@ -50,6 +51,7 @@ class Venue:
     paper_url: str = ""
     live_url: str = ""
     coin_fee_bp: float = 0.0
+    rounding_micro: int = 0
     stops_at: tuple[str, ...] | None = None
     exchanges: tuple[str, ...] | None = None
     module: str = ""

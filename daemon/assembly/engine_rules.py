@@ -78,7 +78,7 @@ def rules_of(
         venue_pays=config.broker.kind != "paper",
         coin_fee_bp=venues()[config.broker.kind].coin_fee_bp,
         differences=config.broker.differences,
-        cash_tolerance_micro=config.broker.cash_tolerance_micro,
+        cash_tolerance_micro=max(config.broker.cash_tolerance_micro, venues()[config.broker.kind].rounding_micro),
         volume_lookback=risk.volume_lookback,
         house_calendar=calendars.index(universe.calendar),
         execution=execution_of(config),

@@ -17,6 +17,7 @@ VENUE: Final = Venue(
         "ccxt_key": "key of the account at a crypto exchange",
         "ccxt_secret": "secret of the account at a crypto exchange",
     },
+    rounding_micro=1_000,  # at most half a micro-unit an execution, in both directions
     stops_at=tuple(name for name, dialect in DIALECTS.items() if dialect.stops),
     exchanges=tuple(DIALECTS),
     module="ccxt",

@@ -1,11 +1,13 @@
 """What is particular to Bybit spot, over the network, with ccxt itself on our side."""
 
+from decimal import Decimal
 from importlib.util import find_spec
 from typing import Final
 
 import pytest
 
-from quantd.trading.instruments import NANO
+from quantd.adapters.brokers.ccxt import VENUE
+from quantd.trading.instruments import MICRO, NANO
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.bybit import BybitRig
 
@@ -60,3 +62,26 @@ async def test_each_request_has_the_form_of_the_fixtures_and_the_named_fields_mo
     assert seen == {name: FIXTURES[name] | MORE[name] for name in FIXTURES}
     orders = [fields for name, fields in rig.venue.asked if name == "POST order/create"]
     assert [(order["category"], order["side"], order["orderType"]) for order in orders] == [("spot", "Buy", "Limit")]
+
+
+async def test_the_books_round_each_fee_and_stay_within_the_rounding_of_the_record() -> None:
+    """Bybit takes fees to the eighth digit and more; the books count millionths."""
+    rig = BybitRig()
+    await rig.start()
+    try:
+        rig.venue.fee_rate["Sell"] = Decimal("0.000675")
+        await rig.hold(0, 100)
+        since, before = rig.now() - NANO, rig.venue.balances.get("USDT", Decimal(0))
+        for k in range(13):
+            basket = rig.basket(Row(0, -1))
+            await rig.broker.submit(basket)
+            await rig.fill(basket, 0, 1, rig.price_nano(0) + k * NANO // 100)
+        await rig.settle()
+        trades = [trade for trade in await rig.broker.trades(since) if trade.units_nano < 0]
+        change = rig.venue.balances["USDT"] - before
+    finally:
+        await rig.stop()
+    assert len(trades) == 13
+    cost = sum(Decimal(-trade.units_nano) * trade.price_nano for trade in trades) / NANO / NANO
+    fees = sum(Decimal(trade.fee_micro or 0) for trade in trades) / MICRO
+    assert 0 < abs(change - (cost - fees)) * MICRO < VENUE.rounding_micro
