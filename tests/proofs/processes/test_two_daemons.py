@@ -72,7 +72,7 @@ async def test_the_second_refuses_takes_over_from_one_that_hangs_and_the_first_w
         assert Decimal(str(position["BTCUSD"])) == FIRST + 2 * SECOND
 
 
-@pytest.mark.long
+@pytest.mark.slow
 async def test_in_one_state_folder_the_lock_refuses_the_second_while_the_first_runs_or_hangs(tmp_path: Path) -> None:
     async with world(tmp_path, "") as of:
         first = of.start("first")

@@ -53,6 +53,7 @@ def test_a_certain_signal_is_found(name: str, part: int, tmp_path: Path, monkeyp
     assert finding.share > FOUND[name]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("name", "part"), CASES)
 def test_noise_is_not_taken_for_a_signal(name: str, part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = control(name, part, 0.0, tmp_path, monkeypatch)

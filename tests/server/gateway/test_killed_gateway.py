@@ -93,7 +93,7 @@ def stopped(daemon: subprocess.Popen[str]) -> None:
     daemon.wait(30)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_client_id_stays_used_over_fresh_and_carried_runs_of_an_account(tmp_path: Path) -> None:
     port = free_port()
     write(tmp_path, PACED + f"[gateway]\nport = {port}\n")

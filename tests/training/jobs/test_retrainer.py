@@ -295,7 +295,7 @@ def test_a_retraining_whose_model_trades_nothing_fails_with_the_reason() -> None
 
 @pytest.mark.long
 @pytest.mark.requirement("R-097")
-@pytest.mark.parametrize("predicts", ["risk", "allocation"])
+@pytest.mark.parametrize("predicts", ["risk", pytest.param("allocation", marks=pytest.mark.slow)])
 async def test_a_schedule_trains_a_forest_which_is_used_only_where_it_beats_the_plain_estimate(
     tmp_path: Path, predicts: Literal["risk", "allocation"]
 ) -> None:

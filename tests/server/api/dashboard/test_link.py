@@ -344,7 +344,7 @@ async def test_a_session_that_ended_is_renewed_behind_six_slow_reads(desk: Desk)
         await run(desk.world)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @in_module_loop
 async def test_a_frozen_link_is_not_called_up(desk: Desk) -> None:
     """A daemon that takes what is sent and answers nothing: the link is lost within two beats, and up again after."""
