@@ -39,13 +39,12 @@ ELSEWHERE: Final = {
 }
 """Those that do not run here, with the reason."""
 
-LONG: Final = (
-    "config.toml", "examples/allocators-seed4.toml", "examples/allocators-us20.toml", "examples/variants/esg.toml",
-    "examples/variants/schedules.toml", "examples/strategies/minimum_variance/config.toml",
+LONG: Final = ("config.toml", "examples/allocators-seed4.toml", "examples/allocators-us20.toml")
+SLOW: Final = (
+    "examples/five-agents.toml", "examples/variants/esg.toml", "examples/variants/schedules.toml",
+    "examples/strategies/minimum_variance/config.toml", "examples/strategies/momentum_top/config.toml",
 )  # fmt: skip
-
-SLOW: Final = ("examples/five-agents.toml",)
-"""Run by hand with `pytest -m slow`: another configuration has the same doubt."""
+"""The long form: another configuration has the same doubt."""
 
 
 def marks_of(name: str) -> list[pytest.MarkDecorator]:

@@ -68,6 +68,7 @@ def test_a_share_of_the_volume_below_a_lot_is_named(bars: pl.DataFrame) -> None:
     assert run("buy_and_hold", thin, **typed(text)).summary.fills > 0
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("count", "least"), [(500, 0.005), (300, 0.005), (500, 0.01), (40, 0.05), (1000, 0.002)])
 def test_weights_that_are_together_below_min_trade_are_named_with_a_value_that_trades(
