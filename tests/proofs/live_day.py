@@ -497,6 +497,8 @@ async def day(
     try:
         await asyncio.wait({daemon}, timeout=minutes * 60 / scale)
         await asyncio.wait({daemon, cutting}, return_when=asyncio.FIRST_COMPLETED)
+        if cutting.done():
+            cutting.result()  # a day without its outages shows nothing
         moving.cancel()
         if not daemon.done():
             await still(world, state)
@@ -530,7 +532,7 @@ def undelivered(subscriber: Subscriber, summary: Summary) -> list[str]:
     return [f"{summary.alerts} alerts were raised, {len(arrived_ids)} arrived"]
 
 
-async def serves(state: Path, within_s: float = 60.0) -> None:
+async def serves(state: Path, within_s: float = 300.0) -> None:
     """Wait until the daemon has begun to serve."""
     for _ in range(int(within_s * 10)):
         if (state / "api.json").exists():

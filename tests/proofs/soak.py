@@ -2,25 +2,32 @@
 store: python -m tests.proofs.soak --venue kraken --hours 24 --scale 60
 
 The daemon is a process of its own. A figure is read every few seconds; its slope is by hour of the day's clock, with
-the interval of 95 % that a line through the second half of the figures has (ordinary least squares).
+the interval of 95 % of a line (ordinary least squares) through the means of BLOCKS parts of the second half: single
+readings follow one another too closely to count as so many.
 """
 
 import argparse
 import asyncio
+import json
+import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from scipy import stats
 
 from tests.proofs.live_day import KINDS, VENUES, day
 
 PAGE_KIB: Final = 4
 EVERY_S: Final = 2.0
-FIGURES: Final = ("memory MiB", "handles", "threads", "sockets", "store MiB")
+BLOCKS: Final = 20
+PROCESS: Final = ("memory MiB", "handles", "threads", "sockets", "store MiB")
+FIGURES: Final = (*PROCESS, "bus queue")
 
 
 @dataclass
@@ -40,8 +47,8 @@ class Figures:
             if child.process is None or not (child.state / "api.json").exists():
                 continue
             try:
-                row = read(child.process.pid, child.state)
-            except (FileNotFoundError, ProcessLookupError):
+                row = (*read(child.process.pid, child.state), await queued(child.state))
+            except (FileNotFoundError, ProcessLookupError, ClientError, TimeoutError):
                 continue
             self.hours.append((loop.time() - began) * self.scale / 3600)
             self.rows.append(row)
@@ -51,17 +58,37 @@ class Figures:
         half = len(self.hours) // 2
         lines = []
         for name, values in zip(FIGURES, np.array(self.rows).T, strict=True):
-            fit = stats.linregress(self.hours[half:], values[half:])
-            reach = float(stats.t.ppf(0.975, max(len(values) - half - 2, 1))) * float(np.nan_to_num(fit.stderr))
+            slope, reach = slope_of(self.hours[half:], values[half:].tolist())
             lines.append(
                 f"{name:12} {values[0]:9.1f} first {values[-1]:9.1f} last {values.max():9.1f} most "
-                f"{fit.slope:+9.4f} an hour ({fit.slope - reach:+.4f} to {fit.slope + reach:+.4f})"
+                f"{slope:+9.4f} an hour ({slope - reach:+.4f} to {slope + reach:+.4f})"
             )
         return lines
 
 
+def slope_of(hours: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """The slope of figures by hour, and half the width of its interval of 95 %."""
+    blocks = [np.array_split(np.array(column), min(BLOCKS, len(hours))) for column in (hours, values)]
+    x, y = ([block.mean() for block in part] for part in blocks)
+    fit = stats.linregress(x, y)
+    reach = float(stats.t.ppf(0.975, max(len(x) - 2, 1))) * float(np.nan_to_num(fit.stderr))
+    return float(fit.slope), reach
+
+
+async def queued(state: Path) -> float:
+    """The messages that wait for the bus, by the metrics of the daemon."""
+    place, token = json.loads((state / "api.json").read_text()), (state / "token").read_text().strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        ClientSession(timeout=ClientTimeout(5.0)) as http,
+        http.get(f"http://{place['host']}:{place['port']}/metrics", headers=headers) as answer,
+    ):
+        (depth,) = re.findall(r"^quantd_bus_queue_depth\{.*\} (\S+)$", await answer.text(), re.MULTILINE)
+    return float(depth)
+
+
 def read(pid: int, state: Path) -> tuple[float, ...]:
-    """The figures of a process and the files of its state folder, in the order of FIGURES."""
+    """The figures of a process and the files of its state folder, in the order of PROCESS."""
     place = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
     memory = int((place / "statm").read_text().split()[1]) * PAGE_KIB / 1024

@@ -4,14 +4,16 @@ import os
 import re
 from pathlib import Path
 
-from tests.proofs.soak import FIGURES, Figures, read
+import numpy as np
+
+from tests.proofs.soak import FIGURES, PROCESS, Figures, read, slope_of
 
 
 def test_the_figures_of_a_process_follow_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "journal").write_bytes(b"x" * 2**20)
-    before = dict(zip(FIGURES, read(os.getpid(), tmp_path), strict=True))
+    before = dict(zip(PROCESS, read(os.getpid(), tmp_path), strict=True))
     held = [(tmp_path / "journal").open() for _ in range(7)]
-    after = dict(zip(FIGURES, read(os.getpid(), tmp_path), strict=True))
+    after = dict(zip(PROCESS, read(os.getpid(), tmp_path), strict=True))
     for one in held:
         one.close()
     assert after["handles"] - before["handles"] == 7
@@ -22,8 +24,8 @@ def test_the_figures_of_a_process_follow_what_it_holds(tmp_path: Path) -> None:
 
 def test_a_leak_has_a_slope_whose_interval_is_above_zero_and_a_constant_has_none() -> None:
     hours = [k / 10 for k in range(100)]
-    noise = [(-1) ** k * 0.5 for k in range(100)]
-    rows = [(200.0 + 3.0 * hour + n, 30.0 + n, 18.0, 9.0, 1.0) for hour, n in zip(hours, noise, strict=True)]
+    noise = np.random.default_rng(1).normal(0.0, 0.5, 100).tolist()
+    rows = [(200.0 + 3.0 * hour + n, 30.0 + n, 18.0, 9.0, 1.0, 0.0) for hour, n in zip(hours, noise, strict=True)]
     lines = dict(zip(FIGURES, Figures(60.0, hours, rows).lines(), strict=True))
     bounds = {name: tuple(map(float, re.findall(r"[+-][0-9.]+", line))) for name, line in lines.items()}
     slope, low, high = bounds["memory MiB"]
@@ -32,3 +34,16 @@ def test_a_leak_has_a_slope_whose_interval_is_above_zero_and_a_constant_has_none
     _, low, high = bounds["handles"]
     assert low < 0 < high
     assert bounds["threads"] == (0.0, 0.0, 0.0)
+
+
+def test_readings_that_follow_one_another_do_not_count_as_so_many() -> None:
+    """Figures without a slope whose readings depend on the one before: single readings show one in 23 of 40."""
+    rng, shown = np.random.default_rng(2), 0
+    for _ in range(40):
+        values = [0.0]
+        for step in rng.normal(0.0, 1.0, 399).tolist():
+            values.append(0.8 * values[-1] + step)
+        slope, reach = slope_of(np.linspace(0.0, 12.0, 400).tolist(), values)
+        shown += abs(slope) > reach
+    assert shown < 10
+    assert slope_of([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])[0] == 2.0
