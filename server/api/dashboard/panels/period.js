@@ -6,7 +6,7 @@ import { keep, kept } from "./address.js";
 /** @type {Record<string, [string, string]>} */
 const PERIODS = {
   "1D": ["1 day", "today"], "1W": ["1 week", "in 1 week"], "1M": ["1 month", "in 1 month"],
-  "3M": ["3 months", "in 3 months"], YTD: ["this year", "this year"], "1Y": ["1 year", "in 1 year"],
+  MTD: ["this month", "this month"], "3M": ["3 months", "in 3 months"], YTD: ["this year", "this year"], "1Y": ["1 year", "in 1 year"],
   all: ["all", "since the start"],
 };
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
@@ -41,7 +41,7 @@ export async function windowOf(name, day = "") {
   if (period.name === "all") return "since=0";
   const key = `${now.run}/${now.ts}/${Object.values(period).join("/")}`;
   if (!answers.has(key)) {
-    const asked = period.name ? `period=${period.name}` : ["from", "to"].filter((end) => period[end]).map((end) => `${end}=${period[end]}`).join("&");
+    const asked = period.name === "MTD" ? `from=${now.session.slice(0, 8)}01` : period.name ? `period=${period.name}` : ["from", "to"].filter((end) => period[end]).map((end) => `${end}=${period[end]}`).join("&");
     const found = read(`/api/v1/period?${asked}`);
     answers.set(key, found.then(({ since, until }) => (until === null ? `since=${since}` : `since=${since}&until=${until}`)));
     answers.get(key).catch(() => answers.delete(key));

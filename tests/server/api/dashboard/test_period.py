@@ -235,3 +235,17 @@ async def test_a_list_pages_through_all_of_a_period_and_back(world: Halfway, bro
         while await page.get_by_role("button", name="Newer orders").is_enabled():
             await page.get_by_role("button", name="Newer orders").click()
         assert await region.locator("tbody tr").first.inner_text() == first
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_this_month_is_one_click_and_its_figures_are_those_of_its_days(world: Halfway, browser: Browser) -> None:
+    month = (await ok(world, "/api/v1/status"))["session"][:8] + "01"
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        await choose(page, "MTD")
+        shown = await figure(page, "Profit this month")
+        profit = await ok(world, f"/api/v1/profit?{await window(world, f'from={month}')}")
+        assert number(shown[0]) == cents(profit["account"]["profit"])
+        assert profit["first"][:10] < month <= profit["last"][:10]
+        assert "SPY" in shown[1]
