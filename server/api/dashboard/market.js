@@ -8,8 +8,9 @@ import { count, local, money, plain, price } from "./figures.js";
 import { overlayLines, OVERLAYS } from "./indicators.js";
 import { refusalsOf } from "./orders.js";
 import { Problem, Table } from "./parts.js";
-import { periodKey, periodWords, windowOf } from "./period.js";
+import { periodKey, periodNow, periodWords, windowOf } from "./period.js";
 import { useRead } from "./reads.js";
+import { texts, useStored } from "./settings.js";
 import { WhyButton } from "./why.js";
 
 const COLOURS = ["--a0", "--a1", "--a2", "--a3", "--a4", "--a5"];
@@ -18,6 +19,7 @@ const MOST_MARKS = 200;
 const MOST_KEYS = 12;
 const MOST_BARS = 1000;
 const NEWEST = 250;
+const BEYOND = 3;  // bars that the chart is moved past its oldest one before older ones are read
 const HALF_DAY_NS = 432e11;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const placesOf = (agents, names) => names.split("+").map((name) => agents.indexOf(name)).filter((place) => place >= 0);
@@ -59,12 +61,12 @@ function zoomed(chart, by) {
 // The part of an instant, "2019-01-10 16:00", that a tick of this kind shows: year, month, day, or time.
 const tickOf = (text, kind) => [text.slice(0, 4), text.slice(0, 7), text.slice(5, 10)][kind] || text.slice(11);
 
-function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol, per, say }) {
+function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol, per, say, older }) {
   const parts = useRef(null);
   const theme = ["theme", "colours"].map((name) => document.documentElement.dataset[name] || "").join("/");
   const candles = bars.some((bar) => bar.open !== null);
   const shown = useRef(/** @type {any} */ ({}));
-  shown.current = { bars, marks, say };
+  shown.current = { bars, marks, say, older };
   const zone = daemon.live.overview.zone;
   useEffect(() => {
     let gone = false;
@@ -87,6 +89,7 @@ function Candles({ box, made: shared, bars, marks, levels, lines, agents, symbol
         const index = at.time === undefined ? -1 : now.bars.findIndex((bar) => Math.floor(bar.ts / 1e9) === at.time);
         now.say(index);
       });
+      chart.timeScale().subscribeVisibleLogicalRangeChange((range) => { if (range && range.from < -BEYOND) shown.current.older(); });
       parts.current = { chart, series, library, marks: library.createSeriesMarkers(series, []), lines: [], overlays: new Map(), fitted: false };
       shared.current = chart;
       shown.current.draw();
@@ -128,14 +131,15 @@ export function Market() {
   const heaviest = now.positions.slice().sort((a, b) => Math.abs(Number(b.value)) - Math.abs(Number(a.value)));
   const [symbol, choose] = useState(chosenNow() || (heaviest[0] && heaviest[0].symbol) || "");
   const [typed, type] = useState(symbol);
-  const [per, join] = useState("bar");
-  const [overlays, overlay] = useState(["", ""]);
+  const [per, join] = useStored("market.per", "bar", (value) => value in PERS);
+  const [overlays, overlay] = useStored("market.overlays", ["", ""], (value) => texts(value) && value.length === 2 && value.every((name) => name in OVERLAYS));
   const [hover, over] = useState(-1);
+  const [most, reach] = useState(NEWEST);
   const chart = useRef(/** @type {any} */ (null));
   const box = useRef(null);
   const found = useRead(async () => {
     const span = await windowOf();
-    const asked = read(`/api/v1/bars?limit=${span === "since=0" && per === "bar" ? NEWEST : MOST_BARS}&per=${per}&${span}${symbol ? `&symbol=${encodeURIComponent(symbol)}` : ""}`);
+    const asked = read(`/api/v1/bars?limit=${span === "since=0" && per === "bar" ? most : MOST_BARS}&per=${per}&${span}${symbol ? `&symbol=${encodeURIComponent(symbol)}` : ""}`);
     const of = encodeURIComponent(symbol || (await asked).symbol);  // without a position the daemon chooses the symbol
     const [market, fills, refused] = await Promise.all([
       asked, read(`/api/v1/fills?limit=${MOST_MARKS}&symbol=${of}&${span}`), read(`/api/v1/refusals?group=refused&limit=${MOST_MARKS}&symbol=${of}&${span}`),
@@ -145,12 +149,13 @@ export function Market() {
       ...refusalsOf(refused).filter((each) => each.symbol === market.symbol).map((each) => ({ ...each, id: each.key, why: each.address, refused: true })),
     ].map((mark) => ({ ...mark, bar: barAt(market.bars, mark.ts, market.interval_ns) })).sort((a, b) => a.ts - b.ts);
     return { ...market, marks, cut: [fills.fills, refused.refusals].some((each) => each.length === MOST_MARKS) };
-  }, `${now.run}/${now.slices}/${now.fills}`, `${symbol}/${per}/${periodKey()}`);
+  }, `${now.run}/${now.slices}/${now.fills}/${most}`, `${symbol}/${per}/${periodKey()}`);
   const { data, fault } = found;
   const agents = now.agents.map((each) => each.name);
   const bar = data && data.bars[hover];
   const near = bar ? data.marks.filter((mark) => mark.bar === hover) : [];
   const drawn = data ? overlays.flatMap((name, k) => overlayLines(name, data.bars).map((line, n) => ({ ...line, name: `${name}/${n}`, colour: k ? "--a3" : "--a1" }))) : [];
+  const older = data && periodNow().name === "all" && per === "bar" && data.bars.length === most && most < MOST_BARS ? () => reach(most + NEWEST) : null;
   const zoom = (by) => chart.current && zoomed(chart.current, by);
   const table = () => [
     ["end", "open", "high", "low", "close", ...drawn.map((line) => line.words)],
@@ -159,7 +164,7 @@ export function Market() {
   const select = (id, title, value, options, put) => html`<p><label for=${id}>${title}</label><select id=${id} value=${value} onChange=${(event) => put(event.target.value)}>${Object.entries(options).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select></p>`;
   return html`
     <section class="card wide"><h2>${data ? data.symbol : symbol || "Market"}</h2>
-      <form class="fields" onSubmit=${(event) => { event.preventDefault(); choose(typed.trim()); }}>
+      <form class="fields" onSubmit=${(event) => { event.preventDefault(); reach(NEWEST); choose(typed.trim()); }}>
         <p><label for="symbol">Symbol</label><input id="symbol" list="names" value=${typed} onInput=${(event) => type(event.target.value)} autocomplete="off" spellcheck="false" /></p>
         <datalist id="names">${heaviest.slice(0, MOST_NAMES).map((p) => html`<option value=${p.symbol}></option>`)}</datalist>
         ${select("per", "Interval", per, PERS, join)}
@@ -169,11 +174,11 @@ export function Market() {
       ${fault && html`<${Problem} text=${fault} />`}
       ${!data && !fault && html`<p class="none">reading ${symbol} …</p>`}
       ${data && html`
-        <div class="toggles" role="group" aria-label="Chart"><button type="button" onClick=${() => zoom(0.5)}>Zoom in</button><button type="button" onClick=${() => zoom(2)}>Zoom out</button><button type="button" onClick=${() => zoom(0)}>All bars</button>
+        <div class="toggles" role="group" aria-label="Chart"><button type="button" onClick=${() => zoom(0.5)}>Zoom in</button><button type="button" onClick=${() => zoom(2)}>Zoom out</button><button type="button" onClick=${() => zoom(0)}>All bars</button>${older && html`<button type="button" onClick=${older}>Older bars</button>`}
           <${Export} what=${`prices of ${data.symbol}`} table=${table} chart=${() => box.current} /></div>
-        <${Candles} box=${box} made=${chart} bars=${data.bars} marks=${data.marks} levels=${data.levels} lines=${drawn} agents=${agents} symbol=${data.symbol} per=${per} say=${over} />
+        <${Candles} box=${box} made=${chart} bars=${data.bars} marks=${data.marks} levels=${data.levels} lines=${drawn} agents=${agents} symbol=${data.symbol} per=${per} say=${over} older=${older || (() => {})} />
         <p class="hover">${bar ? html`${local(bar.ts, now.zone)}: ${bar.open === null ? "" : `open ${price(bar.open)}, high ${price(bar.high)}, low ${price(bar.low)}, `}close ${price(bar.close)}${drawn.map((line) => (line.values[hover] === null ? "" : `, ${line.words} ${price(line.values[hover].toFixed(4))}`))}${near.map((mark) => html`<br />${wordsOf(mark, now.zone)}`)}`
-    : html`<span class="none">${data.bars.length === NEWEST ? `The newest ${NEWEST} bars` : `${data.bars.length} ${per === "bar" ? "bars" : PERS[per]} ${periodWords()}`}. A hollow candle rose, a full one fell. Arrows are fills with the number of the agent in the key, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
+    : html`<span class="none">${older ? `The newest ${count(data.bars.length)} bars; move the chart further for older ones` : `${data.bars.length} ${per === "bar" ? "bars" : PERS[per]} ${periodWords()}`}. A hollow candle rose, a full one fell. Arrows are fills with the number of the agent in the key, ○ is a refused order, dashed lines are stops and targets. ${count(data.marks.filter((mark) => mark.bar >= 0).length)} of ${count(data.marks.length)} fills and refusals are in these bars${data.cut ? `; older ones than the newest ${MOST_MARKS} of each are not read` : ""}.</span>`}</p>
         <p>${agents.filter((name, k) => k < MOST_KEYS || data.marks.some((mark) => mark.agent.split("+").includes(name))).map((name) => html`<span class="key"><i style=${{ background: `var(${colourOf(agents, name)})` }} aria-hidden="true"></i>${numberOf(agents, name)} ${name} </span>`)}${drawn.map((line) => html`<span class="key"><i style=${{ background: `var(${line.colour})` }} aria-hidden="true"></i>${line.words} </span>`)}</p>`}
     </section>
     ${data && html`<section class="card wide"><h2>Fills and refusals of ${data.symbol} ${periodWords()}</h2>

@@ -1,11 +1,13 @@
 // The account now: what is held, what it earned, the limits most in use, what waits for a person, and the curve.
 import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
+import { addressOf } from "./address.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, measured, money, percent, plain, price, signed, signedMoney, things, tone } from "./figures.js";
 import { behind, Figure, Fold, Problem, Table, Use } from "./parts.js";
 import { periodKey, periodNow, periodWords, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
+import { texts, useStored } from "./settings.js";
 import { WhyButton } from "./why.js";
 
 const LIMIT_WORDS = (limit) => `${limit.words} ${limit.limit}`;
@@ -22,6 +24,9 @@ const [AccountCurve] = behind("curve", () => import("./curve.js").then((found) =
 
 const bySymbol = (found) => new Map(found.data ? found.data.symbols.map((each) => [each.symbol, each]) : []);
 
+/** @type {Record<string, string>} */
+const PANELS = { curve: "Equity", calendar: "Profit by day, week and month", limits: "All limits of the house", largest: "Largest orders" };
+
 export function Now() {
   const now = daemon.live.overview;
   const stamp = `${now.run}/${now.ts}/${now.fills}`;
@@ -32,6 +37,13 @@ export function Now() {
   const earned = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf()}`), stamp, `${periodKey()}/${symbol}`);
   const today = useRead(async () => read(`/api/v1/profit?search=${of}&${await windowOf("1D")}`), stamp, symbol);
   useEffect(() => { if (earned.asked) draw(true); }, [earned.asked]);
+  const [order, put] = useStored("now.panels", Object.keys(PANELS), (value) => texts(value) && value.every((name) => name in PANELS) && new Set(value).size === value.length);
+  const panels = {
+    curve: () => drawn && html`<${AccountCurve} key="curve" />`,
+    calendar: () => html`<${Fold} key="calendar" id="fold-calendar" words=${PANELS.calendar}><${Calendar} /></${Fold}>`,
+    limits: () => html`<${Fold} key="limits" id="fold-limits" words=${`All ${count(now.limits.length)} limits of the house`}><${AllLimits} /></${Fold}>`,
+    largest: () => html`<${Fold} key="largest" id="fold-largest" words="Largest orders that would pass now"><${Largest} stamp=${stamp} /></${Fold}>`,
+  };
   return html`
     ${daemon.device && html`<${Reviews} />`}
     ${now.differs.map((text) => html`<${Problem} text=${`The file differs from the run: ${text}`} />`)}
@@ -40,10 +52,18 @@ export function Now() {
       <div><${Positions} held=${held} earned=${earned} today=${today} find=${find} /><${Contributions} earned=${earned} /></div>
       <div><${Waits} /><${Limits} /></div>
     </div>
-    ${drawn && html`<${AccountCurve} />`}
-    <${Fold} id="fold-calendar" words="Profit by day, week and month"><${Calendar} /></${Fold}>
-    <${Fold} id="fold-limits" words=${`All ${count(now.limits.length)} limits of the house`}><${AllLimits} /></${Fold}>
-    <${Fold} id="fold-largest" words="Largest orders that would pass now"><${Largest} stamp=${stamp} /></${Fold}>`;
+    ${order.map((name) => panels[name]())}
+    <${Arrange} order=${order} put=${put} />`;
+}
+
+// The panels below the first figures, in an order of this browser's own; `order` has those that are shown.
+function Arrange({ order, put }) {
+  const moved = (name) => { const at = order.indexOf(name); return order.toSpliced(at, 1).toSpliced(at - 1, 0, name); };
+  const all = [...order, ...Object.keys(PANELS).filter((name) => !order.includes(name))];
+  return html`<details class="card wide"><summary>Arrange this screen</summary>
+    <p class="none">For this browser alone.</p>
+    <div class="lines" role="list">${all.map((name) => html`<div role="listitem" key=${name}><label><input type="checkbox" checked=${order.includes(name)} onChange=${() => put(order.includes(name) ? order.filter((each) => each !== name) : [...order, name])} /> ${PANELS[name]}</label>
+      ${order.indexOf(name) > 0 && html` <button type="button" aria-label=${`Move ${PANELS[name]} up`} onClick=${() => put(moved(name))}>Up</button>`}</div>`)}</div></details>`;
 }
 
 // How unusual the newest session is: among the sessions of the year before it, how many moved less.
@@ -150,7 +170,10 @@ function toLimits(event) {
   event.preventDefault();
   const fold = /** @type {HTMLDetailsElement} */ (document.getElementById("fold-limits"));
   if (fold) fold.open = true;
-  setTimeout(() => { const head = document.getElementById("limits"); head.scrollIntoView(); head.focus(); }, fold ? 100 : 0);
+  setTimeout(() => {
+    const head = document.getElementById("limits");
+    if (head) { head.scrollIntoView(); head.focus(); } else location.hash = addressOf("risk");  // taken off this screen
+  }, fold ? 100 : 0);
 }
 
 function Limits() {

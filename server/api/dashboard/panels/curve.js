@@ -7,6 +7,7 @@ import { count, local, money, percent, signed } from "./figures.js";
 import { Problem } from "./parts.js";
 import { periodKey, periodWords, setDates, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
+import { texts, useStored } from "./settings.js";
 import { Term } from "./terms.js";
 
 const COLOURS = ["--a1", "--a2", "--a3", "--a4", "--a5", "--a0"];
@@ -103,8 +104,8 @@ function marked(plot, notes) {
 
 export function AccountCurve() {
   const now = daemon.live.overview;
-  const [chosen, choose] = useState(["worth", "benchmark"]);
-  const [inMoney, asMoney] = useState(false);
+  const [chosen, choose] = useStored("curve.lines", ["worth", "benchmark"], texts);
+  const [inMoney, asMoney] = useStored("curve.money", false, (value) => typeof value === "boolean");
   const [at, point] = useState(-1);
   const [above, below] = [useRef(null), useRef(null)];
   const found = useRead(async () => read(`/api/v1/profit/curve?points=600&${await windowOf()}`), `${now.run}/${now.ts}/${now.fills}/${now.switch}`, periodKey());

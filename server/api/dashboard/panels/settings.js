@@ -19,6 +19,31 @@ export function look() {
   return Object.fromEntries(Object.entries(CHOICES).map(([name, [, options]]) => [name, stored[name] in options ? stored[name] : ""]));
 }
 
+/**
+ * A state that this browser keeps under a name, or this tab alone where it stores nothing. `fits` says whether what was
+ * stored, perhaps by another version of this page, is a value of it.
+ * @template T
+ * @param {string} name
+ * @param {T} first
+ * @param {(value: any) => boolean} fits
+ * @returns {[T, (value: T) => void]}
+ */
+export function useStored(name, first, fits) {
+  const [value, put] = useState(() => {
+    try {
+      const stored = JSON.parse(localStorage.getItem(`quantd.${name}`));
+      return stored !== null && fits(stored) ? stored : first;
+    } catch { return first; }
+  });
+  const set = (next) => {
+    try { localStorage.setItem(`quantd.${name}`, JSON.stringify(next)); } catch { /* this tab alone */ }
+    put(next);
+  };
+  return [value, set];
+}
+
+export const texts = (value) => Array.isArray(value) && value.every((each) => typeof each === "string");
+
 export function applyLook() {
   const { theme, zone, colours } = look();
   const { dataset } = document.documentElement;

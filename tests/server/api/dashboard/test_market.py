@@ -220,3 +220,39 @@ async def test_interval_and_zoom_change_what_the_chart_shows_by_keyboard(
         await page.wait_for_timeout(200)
         assert await first_bar() == first_date
         assert await unreachable(page) == []
+
+
+HISTORY = 600
+"""Bars of the lengthened answer."""
+
+
+async def longer(route: Route) -> None:
+    """The newest bars of a market that is older than the one of the tests."""
+    response = await route.fetch()
+    answer = await response.json()
+    bars = answer["bars"]
+    earlier = [bars[0] | {"ts": bars[0]["ts"] - k * DAY_NS} for k in range(HISTORY - len(bars), 0, -1)]
+    limit = int(re.findall(r"limit=(\d+)", route.request.url)[0])
+    await route.fulfill(response=response, json=answer | {"bars": (earlier + bars)[-limit:]})
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_older_bars_come_by_moving_the_chart_and_by_a_button(shared: World, browser: Browser) -> None:
+    async with opened(browser, shared.api.url) as page:
+        await page.route("**/api/v1/bars?*", longer)
+        await show(page, "market")
+        words = page.locator(".hover")
+        await expect(words).to_contain_text("The newest 250 bars; move the chart further")
+        box = await page.locator(".candles").bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + 100, box["y"] + 100)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + 500, box["y"] + 100, steps=8)
+        await page.mouse.up()
+        await page.mouse.move(0, 0)
+        await expect(words).to_contain_text("The newest 500 bars")
+        await page.get_by_role("button", name="Older bars").click()
+        await expect(words).to_contain_text(f"{HISTORY} bars since the start")
+        await expect(page.get_by_role("button", name="Older bars")).to_have_count(0)
+        await page.unroute_all(behavior="wait")
