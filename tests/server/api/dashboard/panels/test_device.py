@@ -103,6 +103,8 @@ async def test_prices_are_looked_at_again_at_the_yes_and_what_has_lapsed_says_so
             dialog = page.get_by_role("dialog")
             orders = dialog.get_by_role("region", name="Orders that would be sent")
             await expect(dialog).to_contain_text(re.compile(r"It lapses at \d{4}-\d\d-\d\d"))
+            await expect(dialog).to_contain_text(re.compile(r"Costs: about \d.* for orders of \d.*\. Then guest is \d"))
+            await expect(dialog.get_by_role("region", name="The book after it")).to_contain_text("SPY")
             before = await orders.inner_text()
             await world.go(1)
             await dialog.get_by_label("Reason, for the journal").fill("sound")
