@@ -20,7 +20,7 @@ from tests.training.learners.replay_problems import PLANS, digest, on, short, tr
 LEARNERS = tuple(PLANS)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_in_another_process_and_another_seed_does_not() -> None:
     here = [trained(learner, 3) for learner in LEARNERS]
     # a global generator in another place must change nothing

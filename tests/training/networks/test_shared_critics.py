@@ -208,7 +208,7 @@ def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layo
 SHOWN = Layout(assets=ASSETS, features=1, window=0)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_both_learners_find_what_each_asset_shows_of_itself() -> None:
     shared = {"network": "shared", "layout": SHOWN, "hidden": (16, 16), "learning_rate": 3e-3, "train_every": 32}
     plan = {**msgspec.to_builtins(shared), "gamma": 0.0, "warmup": 1000, "batch": 128}

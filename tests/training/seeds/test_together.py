@@ -87,7 +87,7 @@ def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
         assert len({outcome.steps for outcome in fitted}) > 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_seeds_that_were_stopped_together_go_on_together(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "a2c", seeds=SEEDS, steps=4_800, evaluate_every=1_600)
 
