@@ -118,7 +118,6 @@ async def clean(page: Page) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.requirement("R-210")
 async def test_a_person_gets_from_an_empty_folder_to_a_run_that_trades_in_two_clicks(
     tmp_path: Path, prices: Path
 ) -> None:
