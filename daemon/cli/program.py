@@ -16,7 +16,9 @@ from errno import ELOOP
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
+from shutil import get_terminal_size
 from stat import S_IFREG, S_ISDIR, S_ISREG
+from textwrap import wrap
 from typing import Annotated, Final, get_args
 
 import typer
@@ -57,6 +59,15 @@ FIRST: Final[Mapping[Panel, tuple[str, ...]]] = {
 
 FIRST_HOUR: Final = "quantd.research.cli.setup.first_hour"
 """Module of `quantd` without a command where no configuration is."""
+
+ABOUT: Final = (
+    "Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command, "
+    "and `quantd --help --all` lists all commands."
+)
+
+OWN_OPTIONS: Final = """Options:
+  --version  Show the version.
+  --help     Show this list; with --all: of all commands."""
 
 COMMAND: Final = re.compile("[a-z]+(-[a-z]+)*")
 """The name of a command."""
@@ -133,10 +144,9 @@ def run(arguments: list[str]) -> None:
             reads_only()
         app = program(entries)
         _require_options(first, app, arguments)
-    elif first in ("", "--help") and "--all" not in arguments:
-        panels = {name: panel for panel in FIRST for name in FIRST[panel]}
-        entries = commands(*panels)
-        app = program({name: entries[name].in_panel(panel) for name, panel in panels.items()}, listed=True)
+    elif {"--help", "--all"}.issuperset(arguments):
+        typer.echo(listing(commands() if "--all" in arguments else first_commands()), nl=False)
+        raise SystemExit(0 if arguments else USAGE)
     elif first.startswith("-"):
         app = program({} if arguments == ["--version"] else commands(), listed=True)
     else:  # the error of an unknown command needs the names of the others
@@ -151,13 +161,35 @@ def starts_anew() -> bool:
     return at_terminal and not CONFIG_FILE.exists() and not os.environ.get("QUANTD_CONFIG")
 
 
+def first_commands() -> dict[str, Entry]:
+    """Return the commands of `FIRST`, in its panels."""
+    panels = {name: panel for panel in FIRST for name in FIRST[panel]}
+    entries = commands(*panels)
+    return {name: entries[name].in_panel(panel) for name, panel in panels.items()}
+
+
+def listing(entries: Mapping[str, Entry]) -> str:
+    """Return the text of `quantd --help`: by panel, each command with the first paragraph of its help.
+
+    typer's own list loads rich, which takes as long as all the rest of the command.
+    """
+    width, indent = min(get_terminal_size().columns, 100), max(map(len, entries)) + 4
+    rows = [*wrap(ABOUT, width)]
+    for panel in dict.fromkeys(entry.command.panel for entry in entries.values()):
+        rows += ["", f"{panel}:"]
+        for name, entry in entries.items():
+            if entry.command.panel == panel:
+                about, _, _ = entry.help.partition("\n\n")
+                rows += wrap(f"  {name:{indent - 2}}{about}", width, subsequent_indent=" " * indent)
+    return "\n".join(["Usage: quantd COMMAND [OPTIONS]", "", *rows, "", OWN_OPTIONS, ""])
+
+
 def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Typer:
     """Return the typer program with these commands. With `listed` it lacks their options, and can only print
     their help."""
     app = typer.Typer(
         name="quantd",
-        help="Event-driven trading daemon. `quantd run` trades on paper; `quantd COMMAND --help` explains a command, "
-        "and `quantd --help --all` lists all commands.",
+        help=ABOUT,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -260,6 +292,5 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help="With --help: list all commands.")] = False,
 ) -> None:
     pass
