@@ -12,7 +12,13 @@ from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.research.doubts.doubt import Found
 from quantd.research.doubts.evidence import Evidence
 from quantd.research.doubts.funds import PAYS_NONE
-from quantd.research.doubts.price_doubts import WHOLE_CENTS, bars_file, falls_by, whole_cents
+from quantd.research.doubts.price_doubts import (
+    WHOLE_CENTS,
+    bars_file,
+    differing_adjusted_closes,
+    falls_by,
+    whole_cents,
+)
 from quantd.trading.instruments import MARK, MICRO, NANO, is_pair
 from quantd.trading.market import Bools, Floats
 from quantd.trading.sessions import DAY_NS
@@ -180,7 +186,7 @@ def double_dividends(evidence: Evidence) -> str | Found:
 
 
 def unpaid_dividends(evidence: Evidence) -> str | Found:
-    """Prices as traded, of shares or funds, without one dividend in a run of a year or more."""
+    """Prices of shares or funds as traded, or beside adjusted closes, without a dividend in a run of a year or more."""
     feed, config = evidence.assembly.feed, evidence.assembly.config.feed
     payers = [
         symbol
@@ -191,13 +197,18 @@ def unpaid_dividends(evidence: Evidence) -> str | Found:
     origin = None if path is None else origin_of(path)
     if config.adjusted or not payers or evidence.years < 1.0 or (origin is not None and origin.adjusted):
         return ""
-    if _dividends(evidence) or whole_cents(feed, payers) <= WHOLE_CENTS:
+    if _dividends(evidence):
+        return ""
+    if (share := whole_cents(feed, payers)) > WHOLE_CENTS:
+        why, remedy = f"the prices are as traded ({share:.0%} of the closes are whole cents)", "[feed] actions"
+    elif path is not None and (difference := differing_adjusted_closes(path, payers)):
+        why, remedy = f"the closes are traded {difference}", "`quantd data import` reads them from that column"
+    else:
         return ""
     invested = sum(evidence.record.gross) / len(evidence.record.gross)
     missing = USUAL_YIELD * invested * len(payers) / feed.universe.size
     return Found(
-        f"the prices are as traded ({whole_cents(feed, payers):.0%} of the closes are whole cents), and no dividend is "
-        f"paid in {evidence.years:.0f} years: with a usual yield of {USUAL_YIELD:.1%} about {missing:.1%} a year are "
-        "missing ([feed] actions)",
+        f"{why}, and no dividend is paid in {evidence.years:.0f} years: with a usual yield of {USUAL_YIELD:.1%} about "
+        f"{missing:.1%} a year are missing ({remedy})",
         evidence.in_ratio(missing),
     )

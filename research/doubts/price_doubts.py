@@ -37,6 +37,9 @@ EARLY_END: Final = 0.02
 ADJUSTED_CLOSE: Final = ("adjclose", "adjustedclose", "closeadj", "closeadjusted")
 """Accepted names of a column with adjusted closes, in lower case without spaces and underscores."""
 
+FLOAT32: Final = 1.2e-7
+"""Relative error of a price in single precision: Yahoo's close of 102.34 is 102.339996."""
+
 WHOLE_CENTS: Final = 0.9
 """Share of closes in whole cents above which prices are as traded: adjusted closes are rarely whole cents."""
 
@@ -248,7 +251,7 @@ def absent_dividends(evidence: Evidence) -> str:
     if origin is not None:
         return f"{claim}, and their file has raw prices of {origin.source}: dividends are absent"
     if path is not None and (
-        contradiction := _differing_adjusted_closes(path, payers) or _falls_by_dividends(evidence, path)
+        contradiction := differing_adjusted_closes(path, payers) or _falls_by_dividends(evidence, path)
     ):
         return f"{claim}, {contradiction}: dividends are absent"
     if (share := whole_cents(feed, payers)) > WHOLE_CENTS:
@@ -262,12 +265,12 @@ def whole_cents(feed: Replay, symbols: Sequence[str]) -> float:
     for symbol in symbols:  # one at a time: the closes of a large market are 80 MB
         cents = feed.columns.close[:, feed.universe.index[symbol]] * 100.0
         cents = cents[np.isfinite(cents)]
-        whole += int(np.sum(np.abs(cents - np.round(cents)) < 1e-4))
+        whole += int(np.sum(np.abs(cents - np.round(cents)) < np.maximum(1e-4, FLOAT32 * cents)))
         closes += len(cents)
     return whole / closes if closes else 0.0
 
 
-def _differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
+def differing_adjusted_closes(path: Path, symbols: Sequence[str]) -> str:
     """Return a clause if the file has a column of adjusted closes that differs from its closes; else empty."""
     try:
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else pl.scan_csv(path)

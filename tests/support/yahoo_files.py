@@ -15,7 +15,7 @@ def days(symbol: str, count: int = 300, first: date = date(2022, 1, 3), calendar
         price = 50 + len(symbol) + (k * 37 % 91) / 40
         lines.append(
             f"{date(1970, 1, 1) + timedelta(days=ns // 86_400_000_000_000)},{price:.2f},{price + 1:.2f},"
-            f"{price - 1:.2f},{price + 0.25:.2f},{price:.2f},{100_000 + k}"
+            f"{price - 1:.2f},{price + 0.25:.2f},{price + 0.25:.2f},{100_000 + k}"
         )
     return "\n".join([*lines, ""])
 

@@ -7,6 +7,9 @@ nothing: adjusted prices may be rounded to cents. Evidence is taken in this orde
 writer, an adjusted close beside the close, the splits, and the prices at the dates of many dividends. At a split, raw
 prices fall by its ratio from the previous close to the open; all splits of a table have to agree. What is left is a
 question.
+
+A table with an adjusted close and no column of dividends has its dividends in that column. To leave them out would
+halve the return of bonds without a word.
 """
 
 import io
@@ -45,6 +48,13 @@ The fall of the open at the dates, in dividends, is 1 for raw prices and 0 for a
 twice _ERRORS. The dividends of one year would call a quarter of raw files adjusted.
 """
 
+_NOISE: Final = 2e-5
+"""Largest error of a published adjusted close over its close, besides rounding: all 2,873 dividends of 25 funds from
+Yahoo step by more, and nothing else does."""
+
+_LEAST_REMAINS: Final = 0.75
+"""Least share of the close before that remains after a dividend read from adjusted closes."""
+
 _NEAR: Final = 0.25
 """Largest difference, in logs, between a price change and the ratio of a split that the change may show."""
 
@@ -60,14 +70,18 @@ def actions_of(
     one. It also raises FeedError if nothing shows whether the prices hold the dividends.
     """
     empty = pl.DataFrame(schema=dict.fromkeys(ACTIONS, pl.String))
-    if not roles.split and not roles.dividend:
+    by_adjusted = "" if roles.dividend or prices == "adjusted" else roles.adjusted
+    if not roles.split and not roles.dividend and not by_adjusted:
         return empty, ""
     days = bars["ts"].cast(pl.Date).dt.strftime("%Y-%m-%d")
     rows: list[tuple[str, str, str, str, str]] = []
     splits = _splits(where, frame[roles.split], lines) if roles.split else {}
     dividends = _dividends(frame[roles.dividend]) if roles.dividend else {}
+    steps_text = ""
+    if by_adjusted:
+        dividends, steps_text = _dividends_by(frame[by_adjusted], by_adjusted, bars, set(splits))
     hold_splits = bool(splits) and _hold_splits(where, bars, splits, roles.split, lines, prices)
-    hold_dividends = bool(dividends) and _hold_dividends(
+    hold_dividends = bool(dividends and roles.dividend) and _hold_dividends(
         where, frame, roles, bars, dividends, (bool(splits) and not hold_splits, hold_splits), prices
     )
     if not hold_splits:
@@ -86,6 +100,7 @@ def actions_of(
         )
         if column
     ]
+    statements += [steps_text] if steps_text else []
     return pl.DataFrame(rows, schema=dict.fromkeys(ACTIONS, pl.String), orient="row"), "; ".join(statements)
 
 
@@ -154,6 +169,44 @@ def _hold_dividends(
         f"column {roles.dividend} has {len(dividends)} dividends, and nothing shows whether the prices hold them",
         "Add --prices raw where the prices are as traded, or --prices adjusted where they hold the dividends",
     )
+
+
+def _dividends_by(column: pl.Series, name: str, bars: pl.DataFrame, splits: set[int]) -> tuple[dict[int, str], str]:
+    """Return row -> dividend per share, by an adjusted close beside the close, and a statement; without the rows of
+    `splits`.
+
+    An adjusted close is the close times (1 - dividend / close before) for each later ex-date, so its share of the close
+    steps up at an ex-date. Steps within the rounding of both columns are none. Steps down, but for one in twenty, and
+    steps at every fourth bar are no dividends: then the column is not used. A step of more than a quarter is a split or
+    a spin-off, which the check of jumps finds where the prices fall by it.
+    """
+    adjusted, closes = (values.cast(pl.Float64, strict=False).to_numpy() for values in (column, bars["close"]))
+    previous, _ = _nights(bars)
+    rows = np.setdiff1d(np.flatnonzero(previous >= 0), list(splits))
+    before = previous[rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        remains = adjusted[before] / closes[before] / (adjusted[rows] / closes[rows])  # 1 - dividend / close before
+        error = _rounding(adjusted) / np.minimum(adjusted[before], adjusted[rows])
+        error = _NOISE + 2.0 * (error + _rounding(closes) / np.minimum(closes[before], closes[rows]))
+        steps = (1.0 - remains > error).sum(), (remains - 1.0 > error).sum()
+    if not any(steps):
+        return {}, ""
+    if 20 * steps[1] > steps[0] or 4 * steps[0] > len(rows):
+        return {}, f"{name} is not used: its distance to the close is not one of dividends"
+    paid = (1.0 - remains > error) & (remains > _LEAST_REMAINS)
+    cash = {
+        row: _decimal(f"{(1.0 - rest) * closes[last]:.4f}", 0.0)
+        for row, last, rest in zip(rows[paid].tolist(), before[paid].tolist(), remains[paid].tolist(), strict=True)
+    }
+    larger = f"; {steps[0] - len(cash)} larger steps are not used" if len(cash) < steps[0] else ""
+    return cash, f"dividends: column {name}, {len(cash)}, by its distance to the close{larger}"
+
+
+def _rounding(values: np.ndarray) -> float:
+    """Return half a unit of the last decimal place of values; of nine places for others."""
+    finite = values[np.isfinite(values)]
+    places = next((k for k in range(9) if np.all(np.abs(np.round(finite, k) - finite) < 1e-9 * np.abs(finite))), 9)
+    return float(0.5 * 10.0**-places)
 
 
 def _nights(bars: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:

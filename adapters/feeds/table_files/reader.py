@@ -317,8 +317,8 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
     table = pl.DataFrame(
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
-    if roles.dividend:
-        frame = frame.with_columns(numbers.numbers(frame[roles.dividend], spelling).alias(roles.dividend))
+    exact = [name for name in (roles.dividend, roles.adjusted) if name]
+    frame = frame.with_columns(numbers.numbers(frame[name], spelling).alias(name) for name in exact)
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
     table, lines, notes, empty = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
     left_out = [*raw.left_out, *empty]

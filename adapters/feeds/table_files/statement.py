@@ -1,5 +1,6 @@
 """Statements in words of how the reader of tables read each column of a table."""
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -54,7 +55,9 @@ def stated(statements: Sequence[Statement]) -> list[str]:
     further ones."""
     groups: dict[tuple[str, ...], list[Statement]] = {}
     for statement in statements:
-        groups.setdefault((statement.time, statement.prices, statement.volume, *statement.unused), []).append(statement)
+        actions = re.sub(r"\d+", "", statement.actions)
+        key = (statement.time, statement.prices, statement.volume, actions, *statement.unused)
+        groups.setdefault(key, []).append(statement)
     lines = []
     for same_kind in list(groups.values())[:MOST_STATED]:
         more_text = f" and {len(same_kind) - 1} more like it" if len(same_kind) > 1 else ""

@@ -143,6 +143,8 @@ def test_prices_as_traded_without_dividends_lack_them() -> None:
     assert re.search(r"about 1\.[45]% a year are missing", text), text
     half = quantd.backtest(lambda view: [0.1, 0.1, 0.1, 0.1], bars=raw)
     assert re.search(r"about 0\.6% a year are missing", said(half, "unpaid_dividends"))
+    single = raw.with_columns(pl.col(name).cast(pl.Float32).cast(pl.Float64) for name in PRICES)
+    assert said(quantd.backtest(even, bars=single), "unpaid_dividends") == text
     assert doubt(quantd.backtest(even, bars=bars), "unpaid_dividends") is None
     gold = raw.filter(pl.col("symbol") == "S0").with_columns(symbol=pl.lit("GLD"))
     assert doubt(quantd.backtest(lambda view: [0.9], bars=gold), "unpaid_dividends") is None

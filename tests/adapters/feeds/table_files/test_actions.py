@@ -1,5 +1,7 @@
 """Dividends and splits in lines of their own, as on Yahoo's page and in copies of it."""
 
+import random
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,60 @@ def test_a_page_in_another_language_has_its_decimal_comma_in_dividends_too(tmp_p
     path.write_text(lines)
     cash = spelled.split()[0].replace(".", "").replace(",", ".")
     assert read_tables(path).actions.select("kind", "cash").rows() == [("dividend", cash)]
+
+
+def adjusted_table(paid: dict[int, float], *, places: int = 6, count: int = 400, decimal: str = ".") -> str:
+    """A CSV of closes with the adjusted closes of dividends `paid` (by row), which the closes fall by."""
+    draw, closes = random.Random(3), [80.0]
+    for row in range(1, count):
+        closes.append(round((closes[-1] - paid.get(row, 0.0)) * draw.uniform(0.97, 1.031), 2))
+    adjusted, factor = list(closes), 1.0
+    for row in range(count - 1, -1, -1):
+        adjusted[row] = closes[row] * factor
+        if row in paid:
+            factor *= 1.0 - paid[row] / closes[row - 1]
+    lines = [
+        f"{date(2021, 1, 4) + timedelta(days=row)};{close:.2f};{close + 1:.2f};{close - 1:.2f};{close:.2f};"
+        f"{adjusted[row]:.{places}f};1000"
+        for row, close in enumerate(closes)
+    ]
+    return "\n".join([";".join(NAMES), *(line.replace(".", decimal) for line in lines), ""])
+
+
+@pytest.mark.parametrize(
+    ("paid", "places", "decimal", "most"),
+    [
+        ({row: 0.3 + row / 1000 for row in range(5, 400, 21)}, 6, ".", 2e-4),
+        (dict.fromkeys(range(40, 400, 63), 0.6), 6, ",", 2e-4),
+        (dict.fromkeys(range(40, 400, 63), 0.6), 2, ".", 0.03),
+        ({200: 11.5}, 4, ".", 1e-3),
+    ],
+)
+def test_adjusted_closes_without_a_column_of_dividends_show_each_dividend(
+    paid: dict[int, float], places: int, decimal: str, most: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "AAPL.csv"
+    path.write_text(adjusted_table(paid, places=places, decimal=decimal))
+    table = read_tables(path)
+    days = [str(date(2021, 1, 4) + timedelta(days=row)) for row in paid]
+    assert table.actions.select("ts", "kind").rows() == [(day, "dividend") for day in days]
+    assert [float(cash) for cash in table.actions["cash"]] == pytest.approx(list(paid.values()), abs=most)
+    assert f"dividends: column Adj Close, {len(paid)}, by its distance to the close" in table.statements[0].text()
+    assert read_tables(path, ReadOptions(prices="adjusted")).actions.is_empty()
+
+
+def test_adjusted_closes_that_show_no_dividends_are_said_and_not_used(tmp_path: Path) -> None:
+    path, draw = tmp_path / "AAPL.csv", random.Random(4)
+    path.write_text(adjusted_table({}))
+    assert read_tables(path).actions.is_empty()
+    assert "Adj Close is not used" not in read_tables(path).statements[0].text()
+    lines = path.read_text().splitlines()
+    cells = [line.split(";") for line in lines[1:]]
+    noisy = [[*row[:5], f"{float(row[5]) * draw.uniform(0.99, 1.01):.6f}", row[6]] for row in cells]
+    path.write_text("\n".join([lines[0], *map(";".join, noisy), ""]))
+    assert read_tables(path).actions.is_empty()
+    assert "Adj Close is not used: its distance" in read_tables(path).statements[0].text()
+    halved = [[*row[:5], f"{float(row[5]) / (2 if k < 200 else 1):.6f}", row[6]] for k, row in enumerate(cells)]
+    path.write_text("\n".join([lines[0], *map(";".join, halved), ""]))
+    assert read_tables(path).actions.is_empty()
+    assert "1 larger steps are not used" in read_tables(path).statements[0].text()

@@ -126,7 +126,7 @@ def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
     assert len(rows) == 29
     assert stored(tmp_path / "AAPL.parquet").columns[-1] == "source"
     assert rows.close[0] == pytest.approx(183.259995)
-    assert not (tmp_path / "AAPL.actions.csv").exists()
+    assert (tmp_path / "AAPL.actions.csv").read_text().splitlines()[1:] == ["2024-03-07,AAPL,dividend,,0.24"]
 
 
 @pytest.mark.quick_cases(1)
