@@ -1,4 +1,4 @@
-"""Five tasks of a day, by mouse and by keyboard alone: each ends with its answer, in few clicks, and prints a table.
+"""Tasks of a day, by mouse and by keyboard alone: each ends with its answer, in few clicks, and prints a table.
 
 python -m pytest -s -m long tests/server/api/dashboard/test_tasks.py
 """
@@ -16,7 +16,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from tests.server.api.dashboard.screens import SCREENS, browser, commands, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok, traded
-from tests.support.browser import opened, sideways, violations
+from tests.support.browser import PHONE, opened, sideways, violations
 
 __all__ = ["browser"]
 
@@ -66,6 +66,13 @@ class Hand:
             self.acts += 2
             await target.select_option(value)
         await expect(target).to_have_value(value)
+
+    async def write(self, target: Locator, text: str) -> None:
+        """Type into a field; a word is one act."""
+        if self.keys:
+            await self.to(target)
+        self.acts += 1
+        await target.fill(text)
 
     async def screen(self, name: str, key: str) -> None:
         """Go to a screen, by its link or by its key."""
@@ -121,6 +128,44 @@ async def earned(hand: Hand, world: Halfway) -> None:
         await expect(table.get_by_role("row").filter(has_text=book["name"])).to_contain_text(words)
 
 
+async def month_against_spy(hand: Hand, world: Halfway) -> None:
+    await hand.press(hand.page.get_by_role("group", name="Period").get_by_role("button", name=re.compile("^1M:")))
+    since = (await ok(world, "/api/v1/period?period=1M"))["since"]
+    worth = (await ok(world, f"/api/v1/profit/curve?since={since}"))["curve"]["benchmark"][-1]
+    text = f"SPY {100.0 * (worth - 1.0):+.2f} %".replace("-", "−")
+    await expect(hand.page.get_by_role("region", name="Account")).to_contain_text(text)
+
+
+async def lost_money(hand: Hand, world: Halfway) -> None:
+    books = (await ok(world, "/api/v1/profit"))["books"]
+    worst = min(books, key=lambda book: float(book["profit"]))
+    row = hand.page.get_by_role("region", name="Contributions", exact=True).get_by_role("row")
+    await expect(row.filter(has_text=worst["name"])).to_contain_text(
+        f"{float(worst['profit']):+,.2f}".replace("-", "−")
+    )
+
+
+async def halt_on_a_phone(hand: Hand, world: Halfway) -> None:
+    await hand.page.set_viewport_size({"width": PHONE, "height": 844})
+    await hand.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await halt(hand, world)
+
+
+async def tighter(hand: Hand, world: Halfway) -> None:
+    value = "0.15" if hand.keys else "0.2"
+    await hand.screen("system", "0")
+    await hand.write(hand.page.get_by_label("Search settings that may change"), "[risk] max_drawdown")
+    await hand.press(hand.page.get_by_role("button", name="Change [risk] max_drawdown"))
+    dialog = hand.page.get_by_role("dialog")
+    await hand.write(dialog.get_by_label("New value"), value)
+    await hand.write(dialog.get_by_label("Reason"), "a task")
+    await hand.press(dialog.get_by_role("button", name="Look"))
+    await hand.press(dialog.get_by_role("button", name="Write it into the file"))
+    await expect(dialog).to_have_count(0)
+    assert world.service.shell.state.rules.house.max_drawdown == float(value)
+    assert f"max_drawdown = {value}" in (world.folder.parent / "config.toml").read_text()
+
+
 async def needs_me(hand: Hand, world: Halfway) -> None:
     await hand.screen("daemons", "d")
     first = hand.page.locator("#main tbody tr").first
@@ -137,6 +182,10 @@ TASKS: dict[str, tuple[Callable[[Hand, Halfway], Awaitable[None]], int]] = {
     "is today unusual": (unusual, 0),
     "what did each agent earn this month": (earned, 1),
     "which daemon needs me": (needs_me, 1),
+    "one month against SPY": (month_against_spy, 1),
+    "which agent lost money": (lost_money, 0),
+    "halt from the phone, scrolled down": (halt_on_a_phone, 2),
+    "change a limit": (tighter, 7),
 }
 """Task -> how it is done, and the most clicks."""
 
@@ -150,16 +199,16 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfw
 @pytest.mark.long
 @in_module_loop
 @pytest.mark.parametrize("both_audited", [False, pytest.param(True, marks=pytest.mark.slow)])
-async def test_five_tasks_by_mouse_and_by_keyboard_alone(
+async def test_tasks_by_mouse_and_by_keyboard_alone(
     world: Halfway, browser: Browser, capsys: pytest.CaptureFixture[str], both_audited: bool
 ) -> None:
     """A task by keyboard ends at the screen of the task by mouse, whose accessibility is looked at in CI."""
     rows: list[tuple[Any, ...]] = []
     async with opened(browser, world.api.url, token=world.token) as page:
-        await page.set_viewport_size(WINDOW)  # type: ignore[arg-type]
         for name, (task, most) in TASKS.items():
             row: list[Any] = [name]
             for keys in (False, True):
+                await page.set_viewport_size(WINDOW)  # type: ignore[arg-type]
                 await page.goto("about:blank")  # another address of the page alone loads nothing
                 await page.goto(world.api.url)
                 await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
