@@ -44,6 +44,7 @@ def test_an_unknown_job_is_refused_with_its_line_and_the_known_ones() -> None:
     [
         ('kind = "ccxt"', "", 6, "[feed] venue"),
         ('kind = "http"', "", 6, "[feed] mapping"),
+        ('kind = "ibkr"', "", 6, "[feed] actions"),
         ('kind = "alpaca"', 'kind = "ccxt"', 9, "[broker] venue"),
         ('kind = "alpaca"', 'kind = "ccxt"\nvenue = "okx"', 12, "sends no orders: it has no record of its answers"),
         ('kind = "alpaca"', 'kind = "alpaca"\nurl = "https://api.alpaca.markets"', 12, "[broker] url"),
