@@ -42,7 +42,8 @@ class Written(NamedTuple):
             if self.new
             else f"{self.config} has {keys} of these bars"
         )
-        removed = f"; removed: {', '.join(self.removed)}" if self.removed else ""
+        # of a new file nobody has written these
+        removed = f"; removed: {', '.join(self.removed)}" if self.removed and not self.new else ""
         return f"{change}{removed}"
 
 

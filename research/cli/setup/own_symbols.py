@@ -419,6 +419,9 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
         available = set(table.frame["symbol"].cast(pl.String).unique())
         if absent_names := [name for name in names if name not in available]:
             text = f"{files}: no bar of {some(absent_names)} (it has {some(sorted(available))})"
+            spelled = {name.upper(): name for name in available}
+            if meant := [spelled[name.upper()] for name in absent_names if name.upper() in spelled]:
+                raise Failure(f"{text}. Next: write {some(meant)}, as the file does", CHECK_FAILED)
             raise Failure(f"{text}. Next: add the file of {some(absent_names)} with one more --data", CHECK_FAILED)
         is_wanted = pl.col("symbol").cast(pl.String).is_in(names or list(available))
         if since is not None:

@@ -124,6 +124,11 @@ def test_a_person_at_a_terminal_is_asked_for_a_file(tmp_path: Path, prices: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
+        (
+            ("--symbols", "spy,BAC", "--data", "{prices}"),
+            1,
+            "no bar of spy (it has BAC, IWM, SPY). Next: write SPY, as",
+        ),
         (("--symbols", "KO", "--data", "{prices}"), 1, "no bar of KO (it has BAC, IWM, SPY). Next: add the file of KO"),
         (("--symbols", "KO", "--data", "absent"), 64, "absent: there is no such file. Next: name the file"),
         (("--symbols", ","), 64, "Next: quantd init --symbols MSFT,NVDA,KO"),
