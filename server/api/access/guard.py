@@ -22,7 +22,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -183,8 +185,8 @@ class Guard:
         except web.HTTPException as why:
             if why.status < 400:
                 raise
-            text = self._present_route(request.path, request.method) if why.status == 404 else ""
-            response = error(why.status, why.reason.lower().replace(" ", "_"), text or why.reason)
+            text = self._present_route(request.path, request.method) if why.status in (404, 405) else why.reason
+            response = error(why.status, why.reason.lower().replace(" ", "_"), text)
             if "Allow" in why.headers:
                 response.headers["Allow"] = why.headers["Allow"]
         except ConnectionResetError:
@@ -200,13 +202,19 @@ class Guard:
         return response
 
     def _present_route(self, path: str, method: str) -> str:
-        """Return which route answers what was asked at an unknown address; empty where none is known."""
+        """Return which route answers what was asked at an unknown address, or the near ones of the method."""
         if any((f"/api/v1{path}", verb) in self._routes for verb in ("GET", "POST")):
             asked = f"/api/v1{path}"
         else:
             asked = next((present for old, present in PRESENT.items() if re.fullmatch(old, path)), "")
         if not asked:
-            return ""
+            words, near = path.split("/"), {}
+            for pattern in [at for at, verb in self._routes if verb == method]:
+                parts = zip_longest(pattern.split("/"), words[: pattern.count("/") + 1], fillvalue="")
+                near["/".join(word if part.startswith("{") else part for part, word in parts)] = f"{method} {pattern}"
+            meant = [near[at] for at in get_close_matches(path, near, 3, 0.8)]
+            rest = f"near it: {', '.join(meant)}" if meant else "/docs has all"
+            return f"{method} {path[:80]!r} has no route; {rest}"
         read = method == "GET" and (asked, "GET") in self._routes
         post = None if read else self._routes.get((asked, "POST"))
         body = f" with a body such as {post.example}" if isinstance(post, Post) else ""
@@ -257,7 +265,8 @@ class Guard:
                 request[TOKEN] = token
         else:
             token = self._authorise(request, secret, token, scope)
-        if token is not None and token.agent and scope != "open":
+        # where no route is, the answer names the near ones
+        if token is not None and token.agent and route is not None and scope != "open":
             self._check_own(token, request, route)
         if isinstance(route, Post) and route.body_bytes != BODY_BYTES:
             request = request.clone(client_max_size=route.body_bytes)
@@ -268,7 +277,7 @@ class Guard:
             return await self._revocable_response(request, handler, token)
         return await handler(request)
 
-    def _check_own(self, token: Token, request: web.Request, route: Route | None) -> None:
+    def _check_own(self, token: Token, request: web.Request, route: Route) -> None:
         """Raises Refused unless a request with the token of an outside agent is for its own book, or reads what is of
         no book. Texts of others would be a channel from one model to another.
         """
@@ -277,7 +286,7 @@ class Guard:
         if request.method not in READS or request.path.startswith("/api/v1/agents/"):
             text = f"the token {token.name} is for {token.agent} alone; use a token for this agent"
             raise Refused(403, "agent", text)
-        if route is not None and route.path not in OF_NO_BOOK and not route.path.startswith("/docs"):
+        if route.path not in OF_NO_BOOK and not route.path.startswith("/docs"):
             text = f"the token {token.name} reads the book of {token.agent} alone, at /api/v1/agents/{token.agent}/..."
             raise Refused(403, "agent", f"{text}, and bars, calendar and why; `quantd token create NAME` reads all")
 

@@ -106,3 +106,17 @@ async def test_the_token_of_an_agent_does_not_sign_in_to_the_page(world: Any) ->
     for token, status in ((secret, 403), (world.token, 200)):
         async with world.session.post("/api/v1/sign-in", json={"token": token}, headers=origin) as response:
             assert response.status == status, await response.text()
+
+
+@pytest.mark.long
+async def test_an_agent_that_misspells_a_route_is_told_the_near_one(world: Any) -> None:
+    guest = await bearer_of(world, "guest")
+    for path, status, words in (
+        ("agents/guest/proposals", 405, "near it: POST /api/v1/agents/{name}/propose"),
+        ("agents/guest/proposal", 404, "near it: POST /api/v1/agents/{name}/propose"),
+        ("agents/ally/propose", 403, "the token guest is for guest alone"),
+        ("nonsense", 404, "POST '/api/v1/nonsense' has no route; /docs has all"),
+    ):
+        async with world.session.post(f"/api/v1/{path}", json={}, headers=guest) as response:
+            problem = await response.json()
+        assert (response.status, words in problem["detail"]) == (status, True), (path, problem)
