@@ -38,7 +38,7 @@ from quantd.regular_file import NotRead, read_regular, write_whole
 from quantd.risk.limits.catalogue import LIMITS
 from quantd.server.api.commits import committed, of_request
 from quantd.server.api.problems import FieldFault, Refused
-from quantd.server.requests.control import NotDone, check_ready, journal_reason, market_now
+from quantd.server.requests.control import Because, NotDone, check_ready, journal_reason, market_now
 from quantd.server.requests.shares import share_events
 from quantd.server.requests.tokens import OWNER, stored
 from quantd.trading.display_text import instant_text, toml_value
@@ -66,15 +66,17 @@ class Changeable(Struct, frozen=True):
     source: str
 
 
-class ChangeAsked(Struct, frozen=True, forbid_unknown_fields=True):
-    """A new value, as TOML, of the key `setting` of the configuration.
-
-    `plan` is that of the preview, which needs no reason. `signed` is a device's signature of ("setting", plan).
-    """
+class PreviewAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """A new value, as TOML, of the key `setting` of the configuration."""
 
     setting: str
     value: str
-    reason: str = ""
+
+
+class ChangeAsked(PreviewAsked, frozen=True, forbid_unknown_fields=True):
+    """A change with the plan of its preview. `signed` is a device's signature of ("setting", plan)."""
+
+    reason: Because
     plan: str = ""
     signed: DeviceSignature | None = None
 
@@ -153,7 +155,7 @@ def _kind(config: Config, path: tuple[str | int, ...], pattern: tuple[str, ...])
     return None
 
 
-async def preview(service: Service, parts: Parts, folder: Path, asked: ChangeAsked, sender: str) -> Change:
+async def preview(service: Service, parts: Parts, folder: Path, asked: PreviewAsked, sender: str) -> Change:
     """What a change would become; nothing is written. Raises Refused and NotDone."""
     check_ready(service)
     async with service.reloading:
@@ -196,7 +198,7 @@ async def _carried_out(service: Service, parts: Parts, file: Path, planned: _Pla
         raise
 
 
-def _planned(service: Service, parts: Parts, folder: Path, file: Path, asked: ChangeAsked, by: str) -> _Planned:
+def _planned(service: Service, parts: Parts, folder: Path, file: Path, asked: PreviewAsked, by: str) -> _Planned:
     """The change that is asked for. Raises Refused for another key, value or file, NotDone for a share without cash."""
     config, state = service.config, service.shell.state
     rows = {row.key: (path, row, kind) for (path, row), kind in _kinds(config)}

@@ -91,7 +91,7 @@ class Client(PlainClient):
     def change_model(self, agent: str, do: Literal["pause", "resume", "promote", "demote"], reason: str, *, key: str = "") -> Model:
         """Pause or resume an agent, or promote or demote a shadow without a test."""
 
-    def change_setting(self, setting: str, value: str, *, reason: str = "", plan: str = "", signed: DeviceSignature | None = None, key: str = "") -> Change:
+    def change_setting(self, setting: str, value: str, reason: str, *, plan: str = "", signed: DeviceSignature | None = None, key: str = "") -> Change:
         """Change a limit, a share, a schedule or what receivers get, by the plan of a preview."""
 
     def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", as_planned: str = "", key: str = "") -> PortfolioClosing:

@@ -42,7 +42,8 @@ class Scene:
             return response.status, await response.json()
 
     async def planned(self, asked: dict[str, str]) -> str:
-        status, change = await self.post(asked, "owner", "/preview")
+        previewed = {name: asked[name] for name in ("setting", "value")}
+        status, change = await self.post(previewed, "owner", "/preview")
         assert status == 200, change
         return str(change["plan"])
 

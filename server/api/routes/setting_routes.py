@@ -13,7 +13,7 @@ from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
-from quantd.server.api.setting_changes import Change, Changeable, ChangeAsked
+from quantd.server.api.setting_changes import Change, Changeable, ChangeAsked, PreviewAsked
 
 
 class SettingList(Struct, frozen=True):
@@ -38,8 +38,9 @@ def _opened(context: RouteContext) -> Listed:
             "Change a limit, a share, a schedule or what receivers get, in the file and in the run.", example,
         ),
         Post(
-            "/api/v1/settings/preview", partial(setting_changes.preview, *bound), ChangeAsked, Change,
-            "What a change of a setting would become; nothing is written.", example,
+            "/api/v1/settings/preview", partial(setting_changes.preview, *bound), PreviewAsked, Change,
+            "What a change of a setting would become; nothing is written.",
+            '{"setting": "risk.max_drawdown", "value": "0.15"}',
         ),
     ))  # fmt: skip
 
@@ -60,10 +61,9 @@ ROUTES: Final = RouteGroup(
         change(
             "preview_setting",
             "/settings/preview",
-            ChangeAsked,
+            PreviewAsked,
             Change,
             "What a change of a setting would become; nothing is written.",
-            without=("reason", "plan", "signed"),
             keyed=False,
         ),
     ),

@@ -81,7 +81,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         if not given:
             body["token"] = "wrong"
     other_endings = ("/orders/preview", "/cancel/preview", "/review/preview", "/open/preview", "/close/preview")
-    other_endings += ("/promote/preview", "/demote/preview")
+    other_endings += ("/promote/preview", "/demote/preview", "/settings/preview")
     by_weights = case.path.endswith(("/preview", "/propose")) and not case.path.endswith(other_endings)
     if by_weights and isinstance(body.get("weights", {}), dict):
         body["weights"] = {"SPY": 0.5}
