@@ -140,7 +140,8 @@ ATTACKS = (
     post(
         "agent's token, another agent escaped", 403, BEARER + "{propose}", path=PROPOSE.format("e%76en"), body=TARGETS
     ),
-    post("agent's token, another agent by dots", 403, BEARER + "{propose}", path=PROPOSE.format("guest/../even")),
+    # no route has this address
+    post("agent's token, another agent by dots", 404, BEARER + "{propose}", path=PROPOSE.format("guest/../even")),
     post(
         "agent's token, another agent in the body", 404, BEARER + "{propose}", path=PROPOSE.format("guest"), body=ELSE
     ),

@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cash": ("add", "10.00", "a test"),
     "halt_symbol": ("halt", "SPY", "a test"),
     "model": ("even",),
+    "preview_setting": ("risk.max_drawdown", "0.1"),
 }
 REFUSED: dict[str, tuple[Any, ...]] = {
     "compare_backtests": ("none", "other"),
@@ -68,8 +69,10 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "start_sweep": ("a test", ["no such key=1,2"]),
     "cancel_research": ("77", "a test"),
     "pin_backtest": ("a test",),
+    "change_setting": ("risk.max_drawdown", "0.1", "a test"),
 }
-"""Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits."""
+"""Requests that this world refuses: its venue is simulated, and it has no incidents, places or looser limits. The
+change of a setting lacks the plan of its preview."""
 
 NAMED: dict[str, dict[str, Any]] = {
     "settle_order": {"never_sent": True},
