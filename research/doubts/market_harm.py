@@ -199,10 +199,10 @@ def unpaid_dividends(evidence: Evidence) -> str | Found:
         return ""
     if _dividends(evidence):
         return ""
-    if (share := whole_cents(feed, payers)) > WHOLE_CENTS:
-        why, remedy = f"the prices are as traded ({share:.0%} of the closes are whole cents)", "[feed] actions"
-    elif path is not None and (difference := differing_adjusted_closes(path, payers)):
+    if path is not None and (difference := differing_adjusted_closes(path, payers)):
         why, remedy = f"the closes are traded {difference}", "`quantd data import` reads them from that column"
+    elif (share := whole_cents(feed, payers)) > WHOLE_CENTS:
+        why, remedy = f"the prices are as traded ({share:.0%} of the closes are whole cents)", "[feed] actions"
     else:
         return ""
     invested = sum(evidence.record.gross) / len(evidence.record.gross)

@@ -274,6 +274,11 @@ def test_prices_called_adjusted_whose_dividends_are_absent(folder) -> None:
     (folder / "mine.toml").write_text(CONFIG)
     text = only(quantd.backtest(str(folder / "mine.toml")))
     assert "and the column Adj Close of the file differs from close by up to 3.0%: dividends are absent" in text
+    (folder / "mine.toml").write_text(CONFIG.replace("adjusted = true", ""))
+    text = only(quantd.backtest(str(folder / "mine.toml")))
+    assert text.startswith("unpaid_dividends: the closes are traded and the column Adj Close of the file differs")
+    assert text.endswith("(`quantd data import` reads them from that column)")
+    (folder / "mine.toml").write_text(CONFIG)
     bars.write_parquet("bars.parquet", metadata={"quantd": '{"source":"alpaca","interval":"1d","stamps":"session"}'})
     assert "their file has raw prices of alpaca" in only(quantd.backtest(str(folder / "mine.toml")))
     metadata = '{"source":"yfinance","interval":"1d","stamps":"session","adjusted":true}'
