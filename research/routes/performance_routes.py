@@ -26,11 +26,10 @@ from quantd.research.metrics.catalogue import METRICS, measure
 from quantd.research.runs.comparison import samples_a_year
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.risk.measures.var_backtest import VarBacktest
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
@@ -121,15 +120,6 @@ class Performances:
         self._stored: StoredHistory | None = None
         self._history: tuple[int, BookHistory] | None = None
         self._past = PastTrades()
-
-    def routes(self) -> tuple[Route, ...]:
-        path = "/api/v1/performance"
-        return (
-            Read(path, self.performance, Performance, "Return, risk and ratios of a book.", OfBook),
-            Read(f"{path}/attribution", self.attribution, Attribution, "The return by symbol.", OfBook),
-            Read(f"{path}/rolling", self.rolling, Rolling, "The rolling Sharpe ratio of a book.", Rolled),
-            Read("/api/v1/risk/var", self.var, VarRecord, "The VaR backtest of the house."),
-        )
 
     async def performance(self, request: web.Request, query: OfBook) -> Performance:
         book, since = self._agent_and_opening(query, BENCHMARK)
@@ -306,12 +296,19 @@ ROUTES: Final = RouteGroup(
     "performance",
     70,
     lambda context: Performances(context.run),
-    calls=(
-        read("risk_var", "/risk/var", VarRecord, "The VaR backtest of the house."),
-        read("performance", "/performance", Performance, takes=OfBook, places=("book",)),
-        read("attribution", "/performance/attribution", Attribution, takes=OfBook),
-        read(
-            "rolling", "/performance/rolling", Rolling, "The rolling Sharpe ratio of a book.", Rolled, places=("book",)
+    routes=(
+        Read(
+            "/api/v1/performance", Performances.performance, Performance, "Return, risk and ratios of a book.", OfBook,
+            call="performance", form={"places": ("book",)},
         ),
+        Read(
+            "/api/v1/performance/attribution", Performances.attribution, Attribution, "The return by symbol.", OfBook,
+            call="attribution",
+        ),
+        Read(
+            "/api/v1/performance/rolling", Performances.rolling, Rolling, "The rolling Sharpe ratio of a book.",
+            Rolled, call="rolling", form={"places": ("book",)},
+        ),
+        Read("/api/v1/risk/var", Performances.var, VarRecord, "The VaR backtest of the house.", call="risk_var"),
     ),
-)
+)  # fmt: skip

@@ -23,11 +23,10 @@ from quantd.research.jobs.research_orders import KINDS, OrderRefused, ResearchOr
 from quantd.research.routes.research_routes import NAME
 from quantd.research.routes.stored_backtests import StoredBacktests
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
-from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup, RunsOfJobs
-from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
+from quantd.server.api.route_records import Post, Read
 from quantd.server.requests.control import Because, NotDone, one_line
 from quantd.server.requests.proposals import Weights, given_weights, known_place
 from quantd.trading.display_text import instant_text, session_date, toml_value
@@ -138,35 +137,6 @@ class ResearchJobRoutes:
             context.at_stop.append(self._jobs.close)
         self._buckets = Buckets(A_MINUTE / MINUTE_S, A_MINUTE // 2)
 
-    def routes(self) -> tuple[Route, ...]:
-        """Return the routes of this module. An instance that only reads has the route that lists the jobs alone."""
-        v1 = "/api/v1/research"
-        reads = Read(f"{v1}/jobs", self.jobs, ResearchJobsNow, "Backtests and sweeps that were started beside the run.")
-        if self._jobs is None:
-            return (reads,)
-        because = '{"reason": ".."}'
-        return (
-            reads,
-            Post(
-                f"{v1}/backtests", self.backtest, StartBacktest, ResearchJobLine, "Start a backtest beside the run.",
-                '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}',
-            ),
-            Post(
-                "/api/v1/agents/{name}/backtest", self.backtest_weights, BacktestWeights, ResearchJobLine,
-                "Start a backtest of weights, alone with the account's capital, up to the present market time.",
-                '{"weights": {"SPY": 0.2}}', "propose",
-            ),
-            Post(
-                f"{v1}/sweeps", self.sweep, StartSweep, ResearchJobLine, "Start a sweep beside the run.",
-                '{"reason": "..", "over": ["agents.trend.params.lookback=21:126:21"]}',
-            ),
-            Post(f"{v1}/jobs/{{id}}/cancel", self.cancel, CancelJob, ResearchJobLine, "Cancel one of them.", because),
-            Post(
-                f"{v1}/reference", self.pin, PinBacktest, ResearchJobsNow, "Pin a backtest as the run's reference.",
-                '{"reason": "..", "backtest": "uf7h99u5"}',
-            ),
-        )  # fmt: skip
-
     async def jobs(self, request: web.Request, query: Query) -> ResearchJobsNow:
         return self._jobs_now()
 
@@ -276,27 +246,45 @@ def _reason_line(reason: str) -> str:
     raise NotDone("reason", "the reason is empty; write one, which is stored with the result")
 
 
-def _routes_of(context: RouteContext) -> ResearchJobRoutes | Listed:
-    """Return the routes for backtests and sweeps; none for a context without stored runs of jobs."""
-    return Listed(()) if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
+def _routes_of(context: RouteContext) -> ResearchJobRoutes | None:
+    """Return the handlers for backtests and sweeps; none for a context without stored runs of jobs."""
+    return None if context.job_runs is None else ResearchJobRoutes(context, context.job_runs)
 
 
 ROUTES: Final = RouteGroup(
     "research_jobs",
     82,
     _routes_of,
-    calls=(
-        read("research_jobs", "/research/jobs", ResearchJobsNow, "Backtests and sweeps beside the run."),
-        change(
-            "start_backtest", "/research/backtests", StartBacktest, ResearchJobLine,
-            "Start a backtest beside the run; `research_jobs` has its progress and result.",
+    routes=(
+        Read(
+            "/api/v1/research/jobs", ResearchJobRoutes.jobs, ResearchJobsNow,
+            "Backtests and sweeps that were started beside the run.", call="research_jobs",
         ),
-        change(
-            "backtest_weights", "/agents/{name}/backtest", BacktestWeights, ResearchJobLine,
-            "Start a backtest of weights up to the present market time; `job` has its progress and result.",
+        Post(
+            "/api/v1/research/backtests", ResearchJobRoutes.backtest, StartBacktest, ResearchJobLine,
+            "Start a backtest beside the run.", '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}',
+            jobs=True, call="start_backtest",
+            form={"about": "Start a backtest beside the run; `research_jobs` has its progress and result."},
         ),
-        change("start_sweep", "/research/sweeps", StartSweep, ResearchJobLine, "Start a sweep beside the run."),
-        change("cancel_research", "/research/jobs/{id}/cancel", CancelJob, ResearchJobLine),
-        change("pin_backtest", "/research/reference", PinBacktest, ResearchJobsNow, "Pin the reference of the run."),
+        Post(
+            "/api/v1/agents/{name}/backtest", ResearchJobRoutes.backtest_weights, BacktestWeights, ResearchJobLine,
+            "Start a backtest of weights, alone with the account's capital, up to the present market time.",
+            '{"weights": {"SPY": 0.2}}', "propose", jobs=True, call="backtest_weights",
+            form={"about": "Start a backtest of weights up to the present market time; `job` has its result."},
+        ),
+        Post(
+            "/api/v1/research/sweeps", ResearchJobRoutes.sweep, StartSweep, ResearchJobLine,
+            "Start a sweep beside the run.", '{"reason": "..", "over": ["agents.trend.params.lookback=21:126:21"]}',
+            jobs=True, call="start_sweep",
+        ),
+        Post(
+            "/api/v1/research/jobs/{id}/cancel", ResearchJobRoutes.cancel, CancelJob, ResearchJobLine,
+            "Cancel one of them.", '{"reason": ".."}', jobs=True, call="cancel_research", form={"about": ""},
+        ),
+        Post(
+            "/api/v1/research/reference", ResearchJobRoutes.pin, PinBacktest, ResearchJobsNow,
+            "Pin a backtest as the run's reference.", '{"reason": "..", "backtest": "uf7h99u5"}',
+            jobs=True, call="pin_backtest",
+        ),
     ),
 )  # fmt: skip

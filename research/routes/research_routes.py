@@ -26,11 +26,10 @@ from quantd.research.jobs.research_jobs import output_of, pinned_of
 from quantd.research.routes.stored_backtests import HINT, UNFINISHED, StoredBacktest, StoredBacktests
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Look, Withdrawal
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Valued
 
@@ -221,16 +220,6 @@ class ResearchRoutes:
         self._one_thread = asyncio.Lock()  # StoredBacktests may be used by one thread at a time
         self._comparing = asyncio.Lock()
         self._compared: dict[tuple[str, str], ComparedBacktests] = {}
-
-    def routes(self) -> tuple[Route, ...]:
-        """Return the API routes that this module serves."""
-        v1 = "/api/v1/research"
-        return (
-            Read(f"{v1}/looks", self.looks, Looks, "The ledger of looks: backtests, sweeps, studies.", NewestLooks),
-            Read(f"{v1}/beside", self.beside, Beside, "The run beside a stored backtest.", OfBacktest),
-            Read(f"{v1}/compare", self.compare, ComparedBacktests, "Two stored backtests side by side.", TwoBacktests),
-            Read(f"{v1}/limit", self.other_limit, OtherCourse, "The run's past under another limit.", OneLimit),
-        )
 
     async def looks(self, request: web.Request, query: NewestLooks) -> Looks:
         try:
@@ -460,19 +449,23 @@ ROUTES: Final = RouteGroup(
     "research",
     80,
     _routes_of,
-    calls=(
-        read("looks", "/research/looks", Looks, takes=NewestLooks),
-        read(
-            "beside", "/research/beside", Beside, "The run beside a stored backtest.", OfBacktest, places=("backtest",)
+    routes=(
+        Read(
+            "/api/v1/research/looks", ResearchRoutes.looks, Looks, "The ledger of looks: backtests, sweeps, studies.",
+            NewestLooks, call="looks",
         ),
-        read(
-            "compare_backtests",
-            "/research/compare",
-            ComparedBacktests,
-            "Two stored backtests side by side.",
-            TwoBacktests,
-            required=("one", "other"),
+        Read(
+            "/api/v1/research/beside", ResearchRoutes.beside, Beside, "The run beside a stored backtest.", OfBacktest,
+            call="beside", form={"places": ("backtest",)},
         ),
-        read("past_with_limit", "/research/limit", OtherCourse, "The run's past under another limit.", OneLimit),
+        Read(
+            "/api/v1/research/compare", ResearchRoutes.compare, ComparedBacktests,
+            "Two stored backtests side by side.", TwoBacktests, call="compare_backtests",
+            form={"required": ("one", "other")},
+        ),
+        Read(
+            "/api/v1/research/limit", ResearchRoutes.other_limit, OtherCourse, "The run's past under another limit.",
+            OneLimit, call="past_with_limit",
+        ),
     ),
-)
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Methods of the Python client as records, each beside the route that it requests.
+"""Methods of the Python client as records, each made from the route that it requests.
 
 A record names the type of its query or body, and the parameters of the method are the fields of that type. Required
 fields and parameters of the path are positional, all further fields are keywords with their defaults.
@@ -6,9 +6,11 @@ fields and parameters of the path are positional, all further fields are keyword
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Struct
+
+from quantd.server.api.route_records import Post, Read
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,14 @@ class Call:
     keyed: bool = True
 
 
-def read(name: str, path: str, answer: Any, about: str = "", takes: type[Struct] | None = None, **more: Any) -> Call:
-    """The record of a client method that sends a GET below /api/v1; `takes` is the type of the query, `more` further
-    fields of `Call`."""
-    return Call(name, "GET", f"/api/v1{path}", answer, about, takes, **more)
-
-
 def change(name: str, path: str, takes: type[Struct], answer: Any, about: str = "", **more: Any) -> Call:
     """The record of a client method that sends a POST below /api/v1; `takes` is the type of the body, `more` further
     fields of `Call`."""
     return Call(name, "POST", f"/api/v1{path}", answer, about, takes, **more)
+
+
+def call_of(route: Read | Post) -> Call:
+    """The client's method that requests a route; its words are the summary of the route, if `form` has no others."""
+    takes = route.query if isinstance(route, Read) else get_origin(route.body) is Annotated and get_args(route.body)[0]
+    fields = {"about": route.words, "takes": takes or route.body, **route.form}  # type: ignore[union-attr]
+    return Call(route.call, route.method, route.path, route.answer, **fields)  # type: ignore[arg-type]

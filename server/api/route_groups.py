@@ -10,17 +10,18 @@ Rejected: a list of the groups in the server. The server would then import packa
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
 
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.records import FaultyRecord, ordered
 from quantd.server.api.access.guard import Guard
-from quantd.server.api.client_calls import Call
+from quantd.server.api.client_calls import Call, call_of
 from quantd.server.api.idempotency import Keys
-from quantd.server.api.route_records import Route
+from quantd.server.api.route_records import Post, Read, Route
 from quantd.server.api.run_reader import RunReader
 
 if TYPE_CHECKING:
@@ -40,11 +41,9 @@ class RunsOfJobs(Protocol):
 
     def runs(self) -> list[JobRun]:
         """The stored runs of jobs, newest first."""
-        ...
 
     def get(self, id: int, /) -> JobRun | None:
         """The run with this number; None if the store has none."""
-        ...
 
 
 @dataclass(slots=True)
@@ -84,34 +83,18 @@ class RouteContext:
         return self._explaining
 
 
-class Routes(Protocol):
-    """The routes of one group for one running service."""
-
-    def routes(self) -> tuple[Route, ...]:
-        """The records of the group's routes, each with its handler."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An object with the method `routes`, for a group whose routes are a fixed tuple."""
-
-    listed: tuple[Route, ...]
-
-    def routes(self) -> tuple[Route, ...]:
-        return self.listed
-
-
 @dataclass(frozen=True, slots=True)
 class RouteGroup:
-    """One group of routes. Groups with a lower `order` come first; `open` makes the routes for a service.
+    """One group of routes. Groups with a lower `order` come first.
 
-    `calls` are the methods of the Python client that request the routes.
+    `open` makes what serves a running service, None for no routes: an object whose class has the handlers of `routes`.
+    `calls` are the methods of the Python client that are more or fewer than one for each route.
     """
 
     name: str
     order: int
-    open: Callable[[RouteContext], Routes]
+    open: Callable[[RouteContext], Any]
+    routes: tuple[Route, ...] = ()
     calls: tuple[Call, ...] = ()
 
 
@@ -121,17 +104,29 @@ def route_groups() -> Mapping[str, RouteGroup]:
 
 def client_calls() -> tuple[Call, ...]:
     """The methods of the client, in the order of their routes."""
-    return tuple(call for group in route_groups().values() for call in group.calls)
+    return tuple(
+        call for group in route_groups().values()
+        for call in (
+            *(call_of(route) for route in group.routes if isinstance(route, Read | Post) and route.call), *group.calls,
+        )
+    )  # fmt: skip
 
 
-def routes_of(groups: Mapping[str, Routes]) -> tuple[Route, ...]:
-    """The routes of all groups (name -> group), in order. Raises FaultyRecord if two groups have the same route."""
+def routes_of(opened: Mapping[str, Any], context: RouteContext) -> tuple[Route, ...]:
+    """The routes of all groups, in order, with the handlers of what each group has `opened`, by its name.
+
+    Raises FaultyRecord if two groups have the same route.
+    """
     group_by_route: dict[tuple[str, str], str] = {}
     listed: list[Route] = []
-    for name, group in groups.items():
-        for route in group.routes():
+    for name, serving in opened.items():
+        for route in route_groups()[name].routes if serving is not None else ():
             if (first_group := group_by_route.setdefault((route.method, route.path), name)) != name:
                 text = f"the routes {name}: {route.method} {route.path} is already a route of the group {first_group}"
                 raise FaultyRecord(f"{text}; change one of the two paths, or uninstall the package of one group")
-            listed.append(route)
+            handler: Any = partial(route.handler, serving)
+            if not isinstance(route, Post):
+                listed.append(replace(route, handler=handler))
+            elif context.lanes is not None or not route.jobs:
+                listed.append(replace(route, handler=handler, again=route.again and partial(route.again, serving)))
     return tuple(listed)

@@ -3,7 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
@@ -29,20 +29,21 @@ GZIP_BYTES: Final = 2048
 ETAG_BYTES: Final = 16
 """Length of the hash in an ETag, in bytes."""
 
-Reads = Callable[[web.Request, Any], Awaitable[Struct]]
-"""(Request, its query) -> the answer."""
+Reads = Callable[..., Awaitable[Struct]]
+"""(What the group opened, request, its query) -> the answer."""
 
 Obeys = Callable[..., Awaitable[Struct]]
-"""(Body, sender for the journal, parameters of the path by name) -> the answer."""
+"""(What the group opened, body, sender for the journal, parameters of the path by name) -> the answer."""
 
-Raw = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Raw = Callable[..., Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
     """A GET with a typed query and answer. `words` is its summary in the OpenAPI document.
 
-    With `shared` the handler returns the same object until the answer changes, so that it is encoded once.
+    With `shared` the handler returns the same object until the answer changes, so that it is encoded once. `call` is
+    the method of the Python client, none where empty, and `form` the fields of its `Call` that the route does not have.
     """
 
     path: str
@@ -52,6 +53,8 @@ class Read:
     query: type[Query] = Query
     scope: Scope | Open = "read"
     shared: bool = False
+    call: str = ""
+    form: Mapping[str, Any] = field(default_factory=dict)
     method: ClassVar[str] = "GET"
 
 
@@ -62,6 +65,7 @@ class Post:
     Without `rate`, a valid token is never refused for its frequency: a script that repeats requests must not keep its
     owner from halting. A body larger than `body_bytes` is refused before it is read. `again` computes, from the present
     state, the answer to a request that is repeated with its idempotency key; without `again` the first answer is sent.
+    A route with `jobs` exists only where jobs are run. `call` and `form` are those of `Read`.
     """
 
     path: str
@@ -73,7 +77,10 @@ class Post:
     scope: Scope = "trade"
     rate: bool = True
     body_bytes: int = BODY_BYTES
-    again: Callable[[Any], Struct] | None = None
+    again: Callable[..., Struct] | None = None
+    jobs: bool = False
+    call: str = ""
+    form: Mapping[str, Any] = field(default_factory=dict)
     method: ClassVar[str] = "POST"
 
 
@@ -94,7 +101,7 @@ class Entry:
     """A POST about the session of a browser. Its handler makes the response, with the cookie; nothing is journalled."""
 
     path: str
-    handler: Callable[[web.Request, Any], Awaitable[web.Response]]
+    handler: Callable[..., Awaitable[web.Response]]
     body: type[Struct]
     answer: type[Struct]
     words: str

@@ -131,7 +131,7 @@ class Api:
 
     def application(self) -> web.Application:
         """The application with its routes; a test may use it without a port."""
-        self._routes = (*routes_of(self.groups), *self._document_pages())
+        self._routes = (*routes_of(self.groups, self.context), *self._document_pages())
         self._guard.register(self._routes)
         return self._application(self._routes, BODY_BYTES)
 

@@ -39,21 +39,26 @@ from quantd.trading.events import DeviceSignature
 from typing import Literal, Unpack
 
 class Client(PlainClient):
-    def about(self) -> About: ...
+    def about(self) -> About:
+        """The daemon and its run."""
 
-    def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident: ...
+    def acknowledge(self, incident: str, reason: str, *, key: str = "") -> ActiveIncident:
+        """Acknowledge an incident."""
 
     def act(self, key: str) -> ActNow:
-        """What became of the request of this token with an idempotency key; ApiError 404 where the journal has no such key."""
+        """What became of a request of this token, by its idempotency key; 404 where the journal has no such key."""
 
     def active_alerts(self, *, agent: str = "") -> ActiveIncidents:
-        """The incidents that hold."""
+        """Incidents that hold."""
 
-    def agent_events(self, name: str, *, since: int = 0, limit: int = 50) -> BookEvents: ...
+    def agent_events(self, name: str, *, since: int = 0, limit: int = 50) -> BookEvents:
+        """Fills, ends and alerts of a book."""
 
-    def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals: ...
+    def agent_proposals(self, name: str, *, limit: int = 20) -> Proposals:
+        """Its newest proposals with verdicts."""
 
-    def agent_standing(self, name: str, *, symbols: str = "") -> AgentStanding: ...
+    def agent_standing(self, name: str, *, symbols: str = "") -> AgentStanding:
+        """Book, limits and headroom of a portfolio or an outside agent."""
 
     def alerts(self, *, limit: int = 100, cursor: str = "", since: int = 0, until: int = 9223372036854775807, search: str = "", totals: bool = False) -> Alerts:
         """Alerts that contain a text; with `totals`, the number of all of them."""
@@ -61,24 +66,26 @@ class Client(PlainClient):
     def allocate(self, prices: dict[str, list[float]], **by: Unpack[Method]) -> Allocated:
         """What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first."""
 
-    def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Allocations: ...
+    def allocations(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> Allocations:
+        """Target weights of the agents."""
 
     def approve_limits(self, reason: str, *, signed: DeviceSignature | None = None, key: str = "") -> Loosened:
         """Apply looser limits that wait."""
 
-    def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution: ...
+    def attribution(self, *, start: date | None = None, end: date | None = None, book: str = "") -> Attribution:
+        """The return by symbol."""
 
     def backtest_weights(self, name: str, weights: dict[str, float], *, start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
-        """Start a backtest of weights up to the present market time; `job` has its progress and result."""
+        """Start a backtest of weights up to the present market time; `job` has its result."""
 
     def bars(self, symbol: str = "", *, limit: int = 250, since: int = 0, until: int = 9223372036854775807, per: Literal["bar", "day", "week", "month"] = "bar") -> BarsNow:
-        """The newest bars of a symbol."""
+        """The bars of a symbol."""
 
     def beside(self, backtest: str = "", *, points: int = 600) -> Beside:
         """The run beside a stored backtest."""
 
     def calendar(self, *, limit: int = 5) -> CalendarNow:
-        """The coming sessions of the account's calendar."""
+        """The coming sessions."""
 
     def cancel_order(self, order: str, reason: str, *, key: str = "") -> CancelledOrder:
         """Cancel what is left of one open order, by its id."""
@@ -92,23 +99,25 @@ class Client(PlainClient):
         """Pause or resume an agent, or promote or demote a shadow without a test."""
 
     def change_setting(self, setting: str, value: str, reason: str, *, plan: str = "", signed: DeviceSignature | None = None, key: str = "") -> Change:
-        """Change a limit, a share, a schedule or what receivers get, by the plan of a preview."""
+        """Change a limit, a share, a schedule or what receivers get, in the file and in the run."""
 
     def close_portfolio(self, name: str, how: Literal["flatten", "hand_over"], reason: str, *, to: str = "", as_planned: str = "", key: str = "") -> PortfolioClosing:
-        """Sell a portfolio, or hand it over to the agent `to`."""
+        """Sell a portfolio, or hand it over to an agent."""
 
     def compare_backtests(self, one: str, other: str) -> ComparedBacktests:
         """Two stored backtests side by side."""
 
-    def config(self) -> Settings: ...
+    def config(self) -> Settings:
+        """The configuration in force, without secrets."""
 
     def decisions(self, *, limit: int = 100, cursor: str = "", since: int = 0, agent: str = "") -> Decisions:
-        """Rounds, or the part of one agent in them."""
+        """Rounds and their orders."""
 
     def equity(self, *, points: int = 1000, since: int = 0) -> Equity:
-        """Equity for a chart of at most so many points."""
+        """Equity for a chart."""
 
-    def fills(self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None, until: int = 9223372036854775807) -> Fills: ...
+    def fills(self, *, limit: int = 100, cursor: str = "", since: int = 0, symbol: str | None = None, until: int = 9223372036854775807) -> Fills:
+        """Fills."""
 
     def flatten(self, reason: str = "", *, key: str = "") -> Done:
         """Close all positions of all agents."""
@@ -119,27 +128,32 @@ class Client(PlainClient):
     def halt_symbol(self, do: Literal["halt", "resume"], symbol: str, reason: str, *, jump: str = "", key: str = "") -> Stopped:
         """Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump."""
 
-    def house(self, *, since: int = 0) -> HouseNow: ...
+    def house(self, *, since: int = 0) -> HouseNow:
+        """Capital of the agents, and tests of challengers."""
 
-    def job(self, id: str) -> JobRunLine: ...
+    def job(self, id: str) -> JobRunLine:
+        """One run of a job."""
 
-    def jobs(self, *, limit: int = 100, job: str = "", search: str = "") -> JobsNow: ...
+    def jobs(self, *, limit: int = 100, job: str = "", search: str = "") -> JobsNow:
+        """Jobs of schedules and their runs."""
 
     def load_model(self, agent: str, reason: str, *, path: str = "", version: str = "", key: str = "") -> Model:
-        """Let another artifact or version decide for an agent."""
+        """Load another artifact or version."""
 
     def log(self, *, limit: int = 100, cursor: str = "", since: int = 0, search: str = "", level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "DEBUG") -> Log:
-        """The newest lines of the daemon's log that contain a text."""
+        """The newest lines of the daemon's log."""
 
-    def looks(self, *, limit: int = 200, search: str = "", first: Literal["newest", "best"] = "newest") -> Looks: ...
+    def looks(self, *, limit: int = 200, search: str = "", first: Literal["newest", "best"] = "newest") -> Looks:
+        """The ledger of looks: backtests, sweeps, studies."""
 
     def model(self, agent: str) -> ModelDetails:
-        """A model with manifest, record and card."""
+        """One model, with manifest, record and card."""
 
-    def models(self) -> Models: ...
+    def models(self) -> Models:
+        """The models of the agents and shadows."""
 
     def open_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
-        """Open a portfolio with capital of the unallocated book."""
+        """Open a portfolio and buy its first weights."""
 
     def order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", stop: str = "", target: str = "", limit: str = "", until: str = "", trigger: str = "", key: str = "") -> Ordered:
         """Submit a manual order through the gate; quantities and prices are decimal text."""
@@ -150,31 +164,35 @@ class Client(PlainClient):
     def past_with_limit(self, limit: str) -> OtherCourse:
         """The run's past under another limit."""
 
-    def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance: ...
+    def performance(self, book: str = "", *, start: date | None = None, end: date | None = None) -> Performance:
+        """Return, risk and ratios of a book."""
 
     def period(self, period: Literal["1D", "1W", "1M", "3M", "YTD", "1Y", "all"] = "all", *, start: date | None = None, end: date | None = None) -> PeriodNow:
-        """A period by its name, or by dates."""
+        """A period by its name, in instants."""
 
     def pin_backtest(self, reason: str, *, backtest: str = "", key: str = "") -> ResearchJobsNow:
-        """Pin the reference of the run."""
+        """Pin a backtest as the run's reference."""
 
     def plan(self) -> PlanNow:
         """The orders of a round now; nothing is sent."""
 
-    def policies(self) -> Policies: ...
+    def policies(self) -> Policies:
+        """Evaluation records of the agents' artifacts."""
 
-    def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> PortfolioHistory: ...
+    def portfolio_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> PortfolioHistory:
+        """Equity at samples."""
 
-    def portfolios(self) -> PortfolioList: ...
+    def portfolios(self) -> PortfolioList:
+        """The open portfolios."""
 
     def positions(self, *, limit: int = 100, search: str = "") -> Positions:
-        """The largest positions; `count` of the answer is the number of all that the search finds."""
+        """Positions of the house and of each agent."""
 
     def predict(self, **input: Unpack[Input]) -> Prediction:
-        """What the learned policy of an `agent` or `artifact` would hold; by default in the present state."""
+        """What the policy of an `agent` or `artifact` would hold; by default in the present state."""
 
     def preview(self, name: str, *, whole: bool = False, key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
-        """The verdict and costs of targets for a portfolio or an outside agent, without an order."""
+        """The verdict and costs of targets, without an order."""
 
     def preview_cancel(self, order: str) -> CancelledOrder:
         """What a cancel would end; nothing is sent."""
@@ -186,7 +204,7 @@ class Client(PlainClient):
         """The orders that a promotion or demotion would bring; nothing is exchanged."""
 
     def preview_order(self, side: Literal["buy", "sell"], qty: str, symbol: str, reason: str, *, agent: str = "", limit: str = "", until: str = "", trigger: str = "") -> Previewed:
-        """What a manual order would become now; nothing is sent."""
+        """What a manual order would become; nothing is sent."""
 
     def preview_portfolio(self, name: str, reason: str, *, whole: bool = False, capital: str = "1000000", as_planned: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
         """The first orders of a portfolio; nothing is opened."""
@@ -198,16 +216,16 @@ class Client(PlainClient):
         """What a change of a setting would become; nothing is written."""
 
     def profit(self, *, since: int = 0, until: int = 9223372036854775807, limit: int = 100, search: str = "") -> Profit:
-        """Profit in money of the account, its books and positions between two instants."""
+        """Profit in money of the account, its books and positions."""
 
     def profit_curve(self, *, since: int = 0, until: int = 9223372036854775807, points: int = 600) -> CurveNow:
-        """The account beside its benchmark."""
+        """The account beside its benchmark, and what happened."""
 
     def profit_days(self, *, since: int = 0, until: int = 9223372036854775807, by: Literal["day", "week", "month"] = "day", limit: int = 400) -> Days:
         """Profit by day, week or month."""
 
     def propose(self, name: str, id: str, reason: str, *, whole: bool = False, expires: str = "", plan: str = "", key: str = "", **wanted: Unpack[Wanted]) -> ProposalAnswer:
-        """Trade targets of a portfolio or an outside agent, through the gate."""
+        """Trade targets, through the gate."""
 
     def reconcile(self, how: str = "", reason: str = "", *, key: str = "") -> Compared:
         """Compare the books with the venue's account; with `how`, also book the differences."""
@@ -216,10 +234,10 @@ class Client(PlainClient):
         """Permit only orders that reduce positions."""
 
     def refusals(self, *, group: Literal["all", "cut", "refused"] = "all", totals: bool = False, **of: Unpack[Searched]) -> Refusals:
-        """Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group."""
+        """Trades that limits cut or refused; with `totals`, their number by group."""
 
     def research_jobs(self) -> ResearchJobsNow:
-        """Backtests and sweeps beside the run."""
+        """Backtests and sweeps that were started beside the run."""
 
     def resume(self, reason: str, *, agent: str = "", key: str = "") -> Done:
         """Permit trading again."""
@@ -231,13 +249,16 @@ class Client(PlainClient):
         """The proposals that wait for a person."""
 
     def risk(self, *, agent: str | None = None, symbol: str | None = None, limit: int = 20, search: str = "") -> RiskNow:
-        """The limits of a book, and the headroom of the symbols of its largest positions."""
+        """Limits of a book, their headroom, largest orders."""
 
-    def risk_correlations(self) -> Correlations: ...
+    def risk_correlations(self) -> Correlations:
+        """Correlations of the largest positions."""
 
-    def risk_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> RiskHistory: ...
+    def risk_history(self, *, limit: int = 100, cursor: str = "", since: int = 0) -> RiskHistory:
+        """Limits over time."""
 
-    def risk_metrics(self) -> RiskMetrics: ...
+    def risk_metrics(self) -> RiskMetrics:
+        """Risk measures of each book."""
 
     def risk_var(self) -> VarRecord:
         """The VaR backtest of the house."""
@@ -248,20 +269,23 @@ class Client(PlainClient):
     def run_schedule(self, name: str, reason: str, *, key: str = "") -> JobRunLine:
         """Run a schedule now; `job` polls the run."""
 
-    def runs(self) -> StoredRuns: ...
+    def runs(self) -> StoredRuns:
+        """The runs of the store."""
 
-    def schedules(self) -> ScheduleList: ...
+    def schedules(self) -> ScheduleList:
+        """Schedules with their last and next runs."""
 
-    def settings(self) -> SettingList: ...
+    def settings(self) -> SettingList:
+        """The settings that a request may change."""
 
     def settle_order(self, order: str, reason: str, *, filled: str = "", never_sent: bool = False, key: str = "") -> SettledOrder:
         """Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`."""
 
     def shadow_model(self, agent: str, reason: str, *, path: str = "", version: str = "", shadow: str = "", key: str = "") -> Model:
-        """Load an artifact into a shadow that challenges an agent."""
+        """Load an artifact into a shadow that challenges this agent; the comparison begins anew."""
 
     def standing(self) -> Standing:
-        """The present part of `quantd report`."""
+        """The present part of the risk report."""
 
     def start_backtest(self, reason: str, *, sets: list[str] = [], start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
         """Start a backtest beside the run; `research_jobs` has its progress and result."""
@@ -269,19 +293,23 @@ class Client(PlainClient):
     def start_sweep(self, reason: str, over: list[str], *, sets: list[str] = [], start: date | None = None, end: date | None = None, key: str = "") -> ResearchJobLine:
         """Start a sweep beside the run."""
 
-    def stats(self) -> Stats: ...
+    def stats(self) -> Stats:
+        """Uptime, responses, memory, size of the store."""
 
-    def status(self) -> Overview: ...
+    def status(self) -> Overview:
+        """The run at a glance."""
 
     def switches(self) -> Switches:
-        """Each switch with the marks that a resume resets."""
+        """The marks that a resume resets, and what moved each switch."""
 
-    def version(self) -> Version: ...
+    def version(self) -> Version:
+        """Versions of the daemon and its libraries."""
 
-    def wait(self, name: str, id: str, *, within: float = 50.0) -> ProposalEnd: ...
+    def wait(self, name: str, id: str, *, within: float = 50.0) -> ProposalEnd:
+        """What became of a proposal, once it has ended."""
 
     def what_if(self, *, limits: list[str] = [], agent: str = "", weights: dict[str, float] = {}, shares: dict[str, float] = {}) -> WhatIf:
-        """The plan now, and with other limits, weights or shares; nothing is sent."""
+        """The orders of a round now, and with other limits, weights or shares; nothing is sent."""
 
     def why(self, what: str, *, at: str | None = None, recorded: bool = False) -> Explanation:
         """Why an order, a decision's symbol, or the newest decision of a symbol is as it is."""

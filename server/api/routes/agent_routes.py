@@ -21,12 +21,11 @@ from quantd.daemon.engine.agents.portfolios import book_name
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state.proposal_log import ProposalVerdict
 from quantd.daemon.views.overview import SWITCH
-from quantd.server.api.client_calls import read
 from quantd.server.api.commits import refused
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone
@@ -273,13 +272,6 @@ class AgentRoutes:
     def __init__(self, run: RunReader) -> None:
         self._run = run
 
-    def routes(self) -> tuple[Route, ...]:
-        v1 = "/api/v1/agents/{name}"
-        return (
-            Read(f"{v1}/events", self.events, BookEvents, "Fills, ends and alerts of a book.", SinceEntry),
-            Read(f"{v1}/wait/{{id}}", self.wait, ProposalEnd, "What became of a proposal, once it has ended.", Within),
-        )
-
     async def events(self, request: web.Request, query: SinceEntry) -> BookEvents:
         """The events of the book for which an agent decides now. Raises Refused."""
         name, service = request.match_info["name"], self._run.service
@@ -411,8 +403,14 @@ ROUTES: Final = RouteGroup(
     "agents",
     185,
     _opened,
-    calls=(
-        read("agent_events", "/agents/{name}/events", BookEvents, takes=SinceEntry),
-        read("wait", "/agents/{name}/wait/{id}", ProposalEnd, takes=Within),
+    routes=(
+        Read(
+            "/api/v1/agents/{name}/events", AgentRoutes.events, BookEvents, "Fills, ends and alerts of a book.",
+            SinceEntry, call="agent_events",
+        ),
+        Read(
+            "/api/v1/agents/{name}/wait/{id}", AgentRoutes.wait, ProposalEnd,
+            "What became of a proposal, once it has ended.", Within, call="wait",
+        ),
     ),
-)
+)  # fmt: skip

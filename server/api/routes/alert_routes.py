@@ -9,7 +9,6 @@ from msgspec import Meta, Struct
 from quantd.adapters.store.incidents.incident_fold import Incident, acknowledged
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import State
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
@@ -71,25 +70,6 @@ class AlertRoutes:
     def __init__(self, run: RunReader) -> None:
         self._run = run
         self._turn = asyncio.Lock()
-
-    def routes(self) -> tuple[Read | Post, ...]:
-        """The routes that list the active incidents and acknowledge one of them.
-
-        A Read has its path, handler, type of the answer, summary and type of the query. A Post has its path, handler,
-        types of the body and of the answer, summary and an example of the body.
-        """
-        v1 = "/api/v1/alerts"
-        return (
-            Read(f"{v1}/active", self.active, ActiveIncidents, "Incidents that hold.", OfAgent),
-            Post(
-                f"{v1}/{{incident}}/acknowledge",
-                self.acknowledge,
-                Seen,
-                ActiveIncident,
-                "Acknowledge an incident.",
-                '{"reason": ".."}',
-            ),
-        )
 
     async def active(self, request: web.Request, query: OfAgent) -> ActiveIncidents:
         """The active incidents of the run or of one agent."""
@@ -153,8 +133,14 @@ ROUTES: Final = RouteGroup(
     "alerts",
     120,
     lambda context: AlertRoutes(context.run),
-    calls=(
-        read("active_alerts", "/alerts/active", ActiveIncidents, "The incidents that hold.", OfAgent),
-        change("acknowledge", "/alerts/{incident}/acknowledge", Seen, ActiveIncident),
+    routes=(
+        Read(
+            "/api/v1/alerts/active", AlertRoutes.active, ActiveIncidents, "Incidents that hold.", OfAgent,
+            call="active_alerts",
+        ),
+        Post(
+            "/api/v1/alerts/{incident}/acknowledge", AlertRoutes.acknowledge, Seen, ActiveIncident,
+            "Acknowledge an incident.", '{"reason": ".."}', call="acknowledge",
+        ),
     ),
-)
+)  # fmt: skip

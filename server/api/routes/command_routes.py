@@ -4,7 +4,6 @@ The answer follows the commit of the command to the journal. Halt and reduce als
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -16,7 +15,7 @@ from quantd.daemon.views.overview import SWITCH
 from quantd.server.api.access.guard import DOOR_BYTES
 from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
-from quantd.server.api.route_groups import Listed, RouteGroup
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post
 from quantd.server.requests.control import AgentName, Because, Command, operator, seat_of
 from quantd.trading.effects import Effect
@@ -111,28 +110,23 @@ def replayed(service: Service, order: Order | HaltAtDoor | ReduceAtDoor) -> Done
     return Done(NAMES[type(order)], order.agent, text, switch.reason, state.flattening, service.store_error, True)
 
 
-def _posts(service: Service) -> tuple[Post, ...]:
-    """The routes of commands; those of the doors for halts are open at the API too."""
-    again = partial(replayed, service)
-    return (
-        Post(
-            "/api/v1/commands", partial(command, service), Order, Done, "Halt, reduce, resume or flatten.",
-            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=again,
-        ),
-        *(
-            Post(
-                path, partial(command, service), body, Done, "As /api/v1/commands, at the doors for halts too.",
-                '{"reason": "..", "agent": ""}', rate=False, body_bytes=DOOR_BYTES, again=again,
-            )
-            for path, body in AT_DOORS.items()
-        ),
-    )  # fmt: skip
-
-
 ROUTES: Final = RouteGroup(
     "commands",
     105,
-    lambda context: Listed(_posts(context.run.service)),
+    lambda context: context.run.service,
+    routes=(
+        Post(
+            "/api/v1/commands", command, Order, Done, "Halt, reduce, resume or flatten.",
+            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=replayed,
+        ),
+        *(
+            Post(
+                path, command, body, Done, "As /api/v1/commands, at the doors for halts too.",
+                '{"reason": "..", "agent": ""}', rate=False, body_bytes=DOOR_BYTES, again=replayed,
+            )
+            for path, body in AT_DOORS.items()
+        ),
+    ),
     calls=(
         change(
             "halt", "/commands", HaltNow, Done, "Stop all trading of the house or of one agent.", places=("reason",)
@@ -140,13 +134,8 @@ ROUTES: Final = RouteGroup(
         change("reduce", "/commands", Reduce, Done, "Permit only orders that reduce positions.", places=("reason",)),
         change("resume", "/commands", Resume, Done, "Permit trading again."),
         change(
-            "flatten",
-            "/commands",
-            Flatten,
-            Done,
-            "Close all positions of all agents.",
-            places=("reason",),
-            without=("agent",),
+            "flatten", "/commands", Flatten, Done, "Close all positions of all agents.",
+            places=("reason",), without=("agent",),
         ),
     ),
-)
+)  # fmt: skip

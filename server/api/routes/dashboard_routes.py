@@ -36,7 +36,7 @@ from quantd.server.api.documents import Live, ShownAlert
 from quantd.server.api.idempotency import HEADER
 from quantd.server.api.problems import Refused, error
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, Route, content_of, file_of
+from quantd.server.api.route_records import BODY_BYTES, Page, Post, Read, content_of, file_of
 
 STREAMS: Final = 48
 """Maximum of open event streams and links."""
@@ -120,20 +120,6 @@ class Dashboard:
         self._plans: tuple[int, dict[str, str]] | None = None
         self._newest: tuple[Live, bytes] | None = None
 
-    def routes(self) -> tuple[Route, ...]:
-        """The page with its files, which hold no figures and need no token, and the stream."""
-        return (
-            Page("/", self.page, "The dashboard.", "text/html", "open"),
-            Page(f"{FILES}/{{version}}/{{name}}", self.file, "A file of it, of one version.", SCRIPT, "open"),
-            *(
-                Page(f"{FILES}/{name}", file_of(folder / name, kind), "A file of it.", kind, "open")
-                for folder, names in FOLDERS.items()
-                for name, kind in names.items()
-            ),
-            Page("/api/v1/events", self.events, "Events of the type Live, as they happen.", EVENTS),
-            Page("/api/v1/link", self.link, "The WebSocket of a tab of the dashboard.", LINK),
-        )
-
     async def page(self, request: web.Request) -> web.StreamResponse:
         """The page, whose files are of the version of this daemon, so that a browser asks for each of them once."""
         version = await asyncio.to_thread(_version)
@@ -146,12 +132,12 @@ class Dashboard:
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """A file of the page, which a browser may keep for ever if it is of the present version."""
-        version, name = request.match_info["version"], request.match_info["name"]
+        version, name = request.match_info.get("version", ""), request.path.rpartition("/")[2]
         found = next(((folder / name, names[name]) for folder, names in FOLDERS.items() if name in names), None)
         if found is None:
             raise Refused(404, "not_found", f"the dashboard has no file {name!r:.60}")
         response = await file_of(*found)(request)
-        if version == await asyncio.to_thread(_version):
+        if version and version == await asyncio.to_thread(_version):
             response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return response
 
@@ -326,4 +312,20 @@ def _request_of(request: web.Request, server: web.Server, hello: Hello, asked: A
     return made
 
 
-ROUTES: Final = RouteGroup("dashboard", 10, Dashboard)
+ROUTES: Final = RouteGroup(
+    "dashboard",
+    10,
+    Dashboard,
+    routes=(
+        Page("/", Dashboard.page, "The dashboard.", "text/html", "open"),
+        Page(f"{FILES}/{{version}}/{{name}}", Dashboard.file, "A file of it, of one version.", SCRIPT, "open"),
+        *(
+            Page(f"{FILES}/{name}", Dashboard.file, "A file of it.", kind, "open")
+            for names in FOLDERS.values()
+            for name, kind in names.items()
+        ),
+        Page("/api/v1/events", Dashboard.events, "Events of the type Live, as they happen.", EVENTS),
+        Page("/api/v1/link", Dashboard.link, "The WebSocket of a tab of the dashboard.", LINK),
+    ),
+)
+"""The page with its files, which hold no figures and need no token, and the stream."""

@@ -1,7 +1,6 @@
 """/api/v1/jobs and /api/v1/schedules/{name}/run: the jobs of schedules, their runs, and a run by hand."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Final
 
 from aiohttp import web
@@ -14,11 +13,11 @@ from quantd.daemon.jobs.job_table import JOBS, JobRunLine, line_of
 from quantd.daemon.runtime.schedule import next_instants
 from quantd.daemon.runtime.service import Service
 from quantd.server.api.access.guard import TOKEN, sender_of
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import PLAIN, Query, Rows
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup, RunsOfJobs
-from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
+from quantd.server.api.route_records import Post, Read
+from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import Because
 from quantd.server.requests.schedule_now import run_now
 from quantd.trading.display_text import instant_text
@@ -89,66 +88,52 @@ def lines_of_jobs(service: Service, parts: Parts, runs: Sequence[JobRun]) -> lis
     return lines
 
 
-def routes(service: Service, lanes: JobLanes) -> tuple[Route, ...]:
-    """The routes about jobs: the two reads, and the POST that runs a schedule now."""
-    return (
-        *reads(service, lanes.parts, lanes.log),
-        Post(
-            "/api/v1/schedules/{name}/run", partial(_run, service, lanes), RunSchedule, JobRunLine,
-            "Run a schedule now.", '{"reason": ".."}',
-        ),
-    )  # fmt: skip
+class JobRoutes:
+    """The handlers of jobs; a read-only instance has no lanes, and runs none."""
 
+    def __init__(self, run: RunReader, runs: RunsOfJobs, lanes: JobLanes | None) -> None:
+        self._service, self._parts, self._runs, self._lanes = run.service, run.parts, runs, lanes
 
-def reads(service: Service, parts: Parts, log: RunsOfJobs) -> tuple[Route, ...]:
-    """The two GET routes about jobs; a read-only instance has no other route about jobs.
-
-    `log` has the stored runs of jobs, the newest first. The answer has the lines of all jobs, the newest runs that
-    match the query (at most its `limit`), and the number of all matching runs.
-    """
-
-    async def jobs(request: web.Request, query: NewestJobs) -> JobsNow:
-        all_runs = log.runs()
+    async def jobs(self, request: web.Request, query: NewestJobs) -> JobsNow:
+        """The lines of all jobs, the newest runs that match the query, and the number of all that match."""
+        all_runs = self._runs.runs()
         runs = [run for run in all_runs if query.job in (None, run.job) and contains(run, query.search)]
         lines = [line_of(run) for run in runs[: query.limit]]
-        return JobsNow(service.run, lines_of_jobs(service, parts, all_runs), lines, len(runs))
+        return JobsNow(self._service.run, lines_of_jobs(self._service, self._parts, all_runs), lines, len(runs))
 
-    async def job(request: web.Request, query: Query) -> JobRunLine:
+    async def job(self, request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]
-        run = log.get(int(id)) if id.isdecimal() and len(id) < 19 else None  # 18 digits fit the store's 64 bits
+        run = self._runs.get(int(id)) if id.isdecimal() and len(id) < 19 else None  # 18 digits fit the store's 64 bits
         token = request.get(TOKEN)
         # an outside agent reads the jobs that it started
         if run is None or (token is not None and token.agent and run.who != sender_of(token)):
             raise Refused(404, "not_found", f"there is no job run {id!r}; /api/v1/jobs lists the newest ones")
         return line_of(run)
 
-    return (
-        Read("/api/v1/jobs", jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs),
-        Read("/api/v1/jobs/{id}", job, JobRunLine, "One run of a job."),
-    )
+    async def run(self, asked: RunSchedule, sender: str, name: str) -> JobRunLine:
+        """Queues a run of a schedule. Raises NotDone."""
+        assert self._lanes is not None
+        return line_of(await run_now(self._service, self._lanes, name, asked.reason, sender))
 
 
-async def _run(service: Service, lanes: JobLanes, asked: RunSchedule, sender: str, name: str) -> JobRunLine:
-    """Queues a run of a schedule. Raises NotDone."""
-    return line_of(await run_now(service, lanes, name, asked.reason, sender))
-
-
-def _opened(context: RouteContext) -> Listed:
-    service, parts = context.run.service, context.run.parts
-    if context.lanes is not None:
-        return Listed(routes(service, context.lanes))
-    return Listed(() if context.job_runs is None else reads(service, parts, context.job_runs))
+def _opened(context: RouteContext) -> JobRoutes | None:
+    return None if context.job_runs is None else JobRoutes(context.run, context.job_runs, context.lanes)
 
 
 ROUTES: Final = RouteGroup(
     "jobs",
     140,
     _opened,
-    calls=(
-        read("jobs", "/jobs", JobsNow, takes=NewestJobs, defaults={"job": ""}),
-        read("job", "/jobs/{id}", JobRunLine),
-        change(
-            "run_schedule", "/schedules/{name}/run", RunSchedule, JobRunLine, "Run a schedule now; `job` polls the run."
+    routes=(
+        Read(
+            "/api/v1/jobs", JobRoutes.jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs,
+            call="jobs", form={"defaults": {"job": ""}},
+        ),
+        Read("/api/v1/jobs/{id}", JobRoutes.job, JobRunLine, "One run of a job.", call="job"),
+        Post(
+            "/api/v1/schedules/{name}/run", JobRoutes.run, RunSchedule, JobRunLine, "Run a schedule now.",
+            '{"reason": ".."}', jobs=True, call="run_schedule",
+            form={"about": "Run a schedule now; `job` polls the run."},
         ),
     ),
-)
+)  # fmt: skip

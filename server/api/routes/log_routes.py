@@ -9,12 +9,11 @@ from msgspec import Meta, Struct
 
 from quantd.daemon.monitoring.log_ring import RING, LogLine
 from quantd.server.api.access.guard import TOKEN
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN
 from quantd.server.api.paging import Paged, before, cursor_of
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 
 Least = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
@@ -45,9 +44,6 @@ class LogRoutes:
     def __init__(self, run: RunReader) -> None:
         self._run = run
 
-    def routes(self) -> tuple[Route, ...]:
-        return (Read("/api/v1/log", self.log, Log, "The newest lines of the daemon's log.", OfLog, "trade"),)
-
     async def log(self, request: web.Request, query: OfLog) -> Log:
         """The newest lines of the log that have the level and contain a text.
 
@@ -74,5 +70,7 @@ ROUTES: Final = RouteGroup(
     "log",
     175,
     lambda context: LogRoutes(context.run),
-    calls=(read("log", "/log", Log, "The newest lines of the daemon's log that contain a text.", OfLog),),
-)
+    routes=(
+        Read("/api/v1/log", LogRoutes.log, Log, "The newest lines of the daemon's log.", OfLog, "trade", call="log"),
+    ),
+)  # fmt: skip

@@ -11,9 +11,7 @@ result of its action, and is sent after the commit to the journal.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from hashlib import blake2b
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -24,12 +22,11 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.safety.pending_limits import digest_of, unsigned_change
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.service import Service
-from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import Listed, RouteContext, RouteGroup
-from quantd.server.api.route_records import Post
-from quantd.server.api.run_reader import StateCopies
+from quantd.server.api.route_groups import RouteGroup
+from quantd.server.api.route_records import Obeys, Post
+from quantd.server.api.run_reader import RunReader, StateCopies
 from quantd.server.requests.cancels import (
     CancelOne,
     CancelPreview,
@@ -94,6 +91,13 @@ NOT_SECOND: Final = (
 """Beginning of a message; the instant since which the limits wait follows."""
 
 
+class ByHand:
+    """What the manual actions of one running service need."""
+
+    def __init__(self, run: RunReader) -> None:
+        self.service, self.folder, self.copies = run.service, run.folder, StateCopies(run.service)
+
+
 class Approve(Struct, frozen=True, forbid_unknown_fields=True):
     """Approves the looser limits that wait. `signed` is the signature of a device, for who approves."""
 
@@ -108,15 +112,15 @@ class Loosened(Struct, frozen=True):
     waited_since: str
 
 
-async def order(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Ordered:
+async def order(by_hand: ByHand, asked: OrderByHand, sender: str) -> Ordered:
     """Submit a manual order through the gate. Raises Refused if it would now differ from its preview."""
     if asked.as_planned:
-        preview_now = await preview(service, copies, asked, sender)
+        preview_now = await preview(by_hand, asked, sender)
         if preview_now.plan != asked.as_planned:
             what = f"{preview_now.would.allowed} of {preview_now.would.asked} {preview_now.would.symbol} would pass now"
             raise Refused(409, "conflict", f"the order would now differ from its preview: {what}; preview it again")
-    wish = manual_order(service, asked, sender)
-    run = service.run
+    service = by_hand.service
+    wish, run = manual_order(service, asked, sender), service.run
     commit = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
     return commit.answer
 
@@ -127,16 +131,16 @@ def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
     return blake2b(msgspec.json.encode([order, would]), digest_size=PLAN_BYTES).hexdigest()
 
 
-async def preview(service: Service, copies: StateCopies, asked: OrderByHand, sender: str) -> Previewed:
+async def preview(by_hand: ByHand, asked: OrderByHand, sender: str) -> Previewed:
     """The gate's verdict on a manual order, on a copy of the state. Raises Refused, NotDone."""
-    wish, run = manual_order(service, asked, sender), service.run
+    wish, run = manual_order(by_hand.service, asked, sender), by_hand.service.run
 
     def work(copy: State) -> Ordered:
         copy.now = max(copy.now, wish.ts)
         effects = step(copy, wish)
         return became_of_order(copy, effects, wish, run)
 
-    would = await copies.result(work)
+    would = await by_hand.copies.result(work)
     return Previewed(_plan_digest(asked, would), would)
 
 
@@ -166,11 +170,12 @@ async def cancel(service: Service, asked: CancelOne, sender: str) -> CancelledOr
     return (await committed(service, became, event)).answer
 
 
-async def cash(service: Service, copies: StateCopies, asked: Cash, sender: str) -> Paid:
+async def cash(by_hand: ByHand, asked: Cash, sender: str) -> Paid:
     """Book a deposit or a withdrawal. Raises Refused for a withdrawal that would break a limit."""
+    service = by_hand.service
     moved = flow(service, asked, sender)
     checked = moved.amount_micro < 0 and not asked.beyond_limits
-    if checked and (why := await copies.result(lambda copy: withdrawal_fault(copy, moved))):
+    if checked and (why := await by_hand.copies.result(lambda copy: withdrawal_fault(copy, moved))):
         remedy = "sell first, withdraw less, or send beyond_limits (`quantd cash remove --beyond-limits`)"
         raise Refused(409, "conflict", f"the withdrawal would break a limit of {why}; {remedy}")
     commit = await committed(service, lambda state, _: became_of_flow(state, moved), moved)
@@ -238,12 +243,13 @@ async def settle(service: Service, asked: SettleOrder, sender: str) -> SettledOr
     return commit.answer
 
 
-async def approve(service: Service, folder: Path, asked: Approve, sender: str) -> Loosened:
+async def approve(by_hand: ByHand, asked: Approve, sender: str) -> Loosened:
     """Apply the looser limits that wait for approval. Raises Refused, NotDone and InboxFull.
 
     The sender needs a named token that was made before the limits began to wait: a second person. A change of who
     approves needs the signature of a device.
     """
+    service = by_hand.service
     check_ready(service)
     reason = one_line(asked.reason)
     if not reason:
@@ -254,7 +260,7 @@ async def approve(service: Service, folder: Path, asked: Approve, sender: str) -
         raise Refused(409, "conflict", "no looser limits wait for approval; `quantd status` shows limits that wait")
     if why := unsigned_change(state, waiting, asked.signed, market_now(service)):
         raise Refused(403, "device", f"{why}; sign on the machine of the key: quantd device confirm --key FILE")
-    tokens = await asyncio.to_thread(stored, folder)
+    tokens = await asyncio.to_thread(stored, by_hand.folder)
     token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
     if asked.signed is None and (token is None or token.created_ns >= waiting.since):
         # the owner's token is none: who can read its file can also change the configuration, and is one person
@@ -278,127 +284,79 @@ SETTLED_AS: Final[Any] = Annotated[
 """Body of a settlement, for the OpenAPI document: either `filled` or `never_sent`. The handler checks it itself."""
 
 
-def posts(service: Service, folder: Path) -> tuple[Post, ...]:
-    """All POST routes of operators: commands to the switch of trading, and manual actions.
-
-    Cash and corrections need admin: they change the account against which limits are measured. A Post has its path,
-    handler, types of the body and of the answer, summary, an example of the body, and the scope if that is not trade.
-    With `rate` False a valid token is never refused for its frequency. `again` computes the answer to a repeated key.
-    """
-    copies = StateCopies(service)
-    return (
-        Post(
-            "/api/v1/orders", partial(order, service, copies), OrderByHand, Ordered, "A manual order through the gate.",
-            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
-        ),
-        Post(
-            "/api/v1/orders/preview", partial(preview, service, copies), OrderByHand, Previewed,
-            "What a manual order would become; nothing is sent.",
-            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}',
-        ),
-        Post(
-            "/api/v1/orders/cancel", partial(cancel, service), CancelOne, CancelledOrder, "Cancel one open order.",
-            '{"order": "q-..", "reason": ".."}',
-        ),
-        Post(
-            "/api/v1/orders/cancel/preview", partial(preview_cancel, service), CancelPreview, CancelledOrder,
-            "What a cancel would end; nothing is sent.", '{"order": "q-.."}',
-        ),
-        Post(
-            "/api/v1/orders/settle", partial(settle, service), SETTLED_AS, SettledOrder,
-            "Settle an order that the venue does not confirm.",
-            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
-        ),
-        Post(
-            "/api/v1/cash", partial(cash, service, copies), Cash, Paid, "A deposit or a withdrawal.",
-            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin",
-        ),
-        Post(
-            "/api/v1/halts", partial(halt, service), Halt, Stopped, "Halt or resume trading of one symbol.",
-            '{"do": "halt", "symbol": "SPY", "reason": ".."}',
-            again=lambda asked: became_of_halt(service.shell.state, asked.symbol, replayed=True),
-        ),
-        Post(
-            "/api/v1/reconcile", partial(reconcile, service), Settle, Compared, "Compare the books with the venue.",
-            '{"how": "", "reason": ".."}', "admin",
-        ),
-        Post(
-            "/api/v1/limits/approve", partial(approve, service, folder), Approve, Loosened,
-            "Apply looser limits that wait.", '{"reason": ".."}', "admin",
-        ),
-    )  # fmt: skip
-
-
-def _opened(context: RouteContext) -> Listed:
-    return Listed(posts(context.run.service, context.run.folder))
+def _of_service(handler: Obeys) -> Obeys:
+    """A handler that needs the service alone."""
+    return lambda by_hand, *asked: handler(by_hand.service, *asked)
 
 
 ROUTES: Final = RouteGroup(
     "manual",
     110,
-    _opened,
-    calls=(
-        change(
-            "order",
-            "/orders",
-            OrderByHand,
-            Ordered,
-            "Submit a manual order through the gate; quantities and prices are decimal text.",
-            without=("as_planned",),
+    lambda context: ByHand(context.run),
+    routes=(
+        Post(
+            "/api/v1/orders", order, OrderByHand, Ordered, "A manual order through the gate.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}', call="order",
+            form={
+                "about": "Submit a manual order through the gate; quantities and prices are decimal text.",
+                "without": ("as_planned",),
+            },
         ),
-        change(
-            "preview_order",
-            "/orders/preview",
-            OrderByHand,
-            Previewed,
-            "What a manual order would become now; nothing is sent.",
-            without=("stop", "target", "as_planned"),
-            keyed=False,
+        Post(
+            "/api/v1/orders/preview", preview, OrderByHand, Previewed,
+            "What a manual order would become; nothing is sent.",
+            '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}', call="preview_order",
+            form={"without": ("stop", "target", "as_planned"), "keyed": False},
         ),
-        change(
-            "cancel_order",
-            "/orders/cancel",
-            CancelOne,
-            CancelledOrder,
-            "Cancel what is left of one open order, by its id.",
+        Post(
+            "/api/v1/orders/cancel", _of_service(cancel), CancelOne, CancelledOrder, "Cancel one open order.",
+            '{"order": "q-..", "reason": ".."}', call="cancel_order",
+            form={"about": "Cancel what is left of one open order, by its id."},
         ),
-        change(
-            "preview_cancel",
-            "/orders/cancel/preview",
-            CancelPreview,
-            CancelledOrder,
-            "What a cancel would end; nothing is sent.",
-            keyed=False,
+        Post(
+            "/api/v1/orders/cancel/preview", _of_service(preview_cancel), CancelPreview, CancelledOrder,
+            "What a cancel would end; nothing is sent.", '{"order": "q-.."}', call="preview_cancel",
+            form={"keyed": False},
         ),
-        change(
-            "settle_order",
-            "/orders/settle",
-            SettleOrder,
-            SettledOrder,
-            "Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`.",
+        Post(
+            "/api/v1/orders/settle", _of_service(settle), SETTLED_AS, SettledOrder,
+            "Settle an order that the venue does not confirm.",
+            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
+            call="settle_order",
+            form={
+                "about":
+                "Settle an order that the venue does not confirm: `filled` as QUANTITY@PRICE, or `never_sent`.",
+            },
         ),
-        change(
-            "cash",
-            "/cash",
-            Cash,
-            Paid,
-            "Book a deposit or a withdrawal. One that breaks a limit is refused unless it may go `beyond_limits`.",
+        Post(
+            "/api/v1/cash", cash, Cash, Paid, "A deposit or a withdrawal.",
+            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin", call="cash",
+            form={
+                "about": "Book a deposit or a withdrawal. "
+                "One that breaks a limit is refused unless it may go `beyond_limits`.",
+            },
         ),
-        change(
-            "halt_symbol",
-            "/halts",
-            Halt,
-            Stopped,
-            'Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump.',
+        Post(
+            "/api/v1/halts", _of_service(halt), Halt, Stopped, "Halt or resume trading of one symbol.",
+            '{"do": "halt", "symbol": "SPY", "reason": ".."}', call="halt_symbol",
+            again=lambda by_hand, asked: became_of_halt(by_hand.service.shell.state, asked.symbol, replayed=True),
+            form={
+                "about":
+                'Halt or resume trading of one symbol. With `jump` ("real" or "2:1"), end its hold after a price jump.',
+            },
         ),
-        change(
-            "reconcile",
-            "/reconcile",
-            Settle,
-            Compared,
-            "Compare the books with the venue's account; with `how`, also book the differences.",
-            places=("how", "reason"),
+        Post(
+            "/api/v1/reconcile", _of_service(reconcile), Settle, Compared, "Compare the books with the venue.",
+            '{"how": "", "reason": ".."}', "admin", call="reconcile",
+            form={
+                "about": "Compare the books with the venue's account; with `how`, also book the differences.",
+                "places": ("how", "reason"),
+            },
         ),
-        change("approve_limits", "/limits/approve", Approve, Loosened, "Apply looser limits that wait."),
+        Post(
+            "/api/v1/limits/approve", approve, Approve, Loosened, "Apply looser limits that wait.", '{"reason": ".."}',
+            "admin", call="approve_limits",
+        ),
     ),
-)
+)  # fmt: skip
+"""Cash and corrections need admin: they change the account against which limits are measured."""

@@ -13,11 +13,10 @@ from msgspec import Meta, Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.runtime.timeline import next_sample
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import MOST_NS, PLAIN, Query, Since, Until
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.instruments import NANO
@@ -125,13 +124,6 @@ class MarketRoutes:
 
     def __init__(self, run: RunReader) -> None:
         self._run = run
-
-    def routes(self) -> tuple[Route, ...]:
-        """The routes GET /api/v1/bars and /api/v1/calendar."""
-        return (
-            Read("/api/v1/bars", self.bars, BarsNow, "The bars of a symbol.", OfSymbol),
-            Read("/api/v1/calendar", self.calendar, CalendarNow, "The coming sessions.", NextSessions),
-        )
 
     async def calendar(self, request: web.Request, query: NextSessions) -> CalendarNow:
         service, parts = self._run.service, self._run.parts
@@ -260,8 +252,14 @@ ROUTES: Final = RouteGroup(
     "market",
     40,
     lambda context: MarketRoutes(context.run),
-    calls=(
-        read("bars", "/bars", BarsNow, "The newest bars of a symbol.", OfSymbol, places=("symbol",)),
-        read("calendar", "/calendar", CalendarNow, "The coming sessions of the account's calendar.", NextSessions),
+    routes=(
+        Read(
+            "/api/v1/bars", MarketRoutes.bars, BarsNow, "The bars of a symbol.", OfSymbol, call="bars",
+            form={"places": ("symbol",)},
+        ),
+        Read(
+            "/api/v1/calendar", MarketRoutes.calendar, CalendarNow, "The coming sessions.", NextSessions,
+            call="calendar",
+        ),
     ),
-)
+)  # fmt: skip

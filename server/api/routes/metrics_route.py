@@ -16,7 +16,7 @@ from quantd.daemon.views.overview import READY, SWITCH, Overview, positions
 from quantd.daemon.views.risk_measures import METRICS, metrics_of
 from quantd.risk.assessment import Assessment
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Page, Route
+from quantd.server.api.route_records import Page
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.effects import Level
 from quantd.trading.events import Condition
@@ -50,10 +50,6 @@ class Scrape:
                 continue
             for outcome in get_args(Outcome):
                 self._metrics.total("predictions", 0, name, "decision", outcome)
-
-    def routes(self) -> tuple[Route, ...]:
-        """The route GET /metrics, which Prometheus reads."""
-        return (Page("/metrics", self.metrics, "Metrics for Prometheus.", "text/plain", scope="metrics"),)
 
     async def metrics(self, request: web.Request) -> web.Response:
         """Updates and renders all metrics for a scrape by Prometheus."""
@@ -199,4 +195,9 @@ class Scrape:
             metrics.total("sink_drops", service.store.dropped(sink), sink)
 
 
-ROUTES: Final = RouteGroup("metrics", 100, lambda context: Scrape(context.run, context.bus))
+ROUTES: Final = RouteGroup(
+    "metrics",
+    100,
+    lambda context: Scrape(context.run, context.bus),
+    (Page("/metrics", Scrape.metrics, "Metrics for Prometheus.", "text/plain", scope="metrics"),),
+)

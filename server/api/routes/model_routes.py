@@ -18,12 +18,12 @@ from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.preview import PlanNow
-from quantd.server.api.client_calls import change, read
+from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Post, Read, Route, named_by
+from quantd.server.api.route_records import Post, Read, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent, check_ready, one_line, operator
 from quantd.server.requests.model_loads import (
@@ -110,46 +110,6 @@ class ModelRoutes:
         self._service = run.service
         self._turn = asyncio.Lock()
 
-    def routes(self) -> tuple[Route, ...]:
-        """All routes of models. Requests that change which policy decides need a token of scope admin.
-
-        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
-        scope if that is not trade. `named_by` notes in the OpenAPI document that a body needs one of two fields.
-        """
-        v1, reason = "/api/v1/models", '{"reason": ".."}'
-        return (
-            Read(v1, self.models, Models, "The models of the agents and shadows."),
-            Read(f"{v1}/{{agent}}", self.model, ModelDetails, "One model, with manifest, record and card."),
-            Post(
-                f"{v1}/{{agent}}/load", self.load, named_by(LoadModel, "path", "version"), Model,
-                "Load another artifact or version.",
-                '{"path": "models/mine", "version": "2026-11", "reason": ".."}', "admin",
-            ),
-            Post(
-                f"{v1}/{{agent}}/shadow", self.shadow, named_by(LoadShadow, "path", "version"), Model,
-                "Load an artifact into a shadow that challenges this agent; the comparison begins anew.",
-                '{"path": "models/mine", "reason": ".."}', "admin",
-            ),
-            Post(f"{v1}/{{agent}}/pause", partial(self.ask, "pause"), Reasoned, Model, "Ask it no more.", reason),
-            Post(f"{v1}/{{agent}}/resume", partial(self.ask, "resume"), Reasoned, Model, "Ask it again.", reason),
-            Post(
-                f"{v1}/{{agent}}/promote", partial(self.exchange, "promote"), Reasoned, Model,
-                "Let a shadow's policy decide for the agent that it challenges, without a test.", reason, "admin",
-            ),
-            Post(
-                f"{v1}/{{agent}}/demote", partial(self.exchange, "demote"), Reasoned, Model,
-                "Give a promoted shadow's policy back.", reason, "admin",
-            ),
-            Post(
-                f"{v1}/{{agent}}/promote/preview", partial(self.preview, "promote"), Reasoned, ExchangePlan,
-                "The orders that a promotion would bring; nothing is exchanged.", reason, "admin",
-            ),
-            Post(
-                f"{v1}/{{agent}}/demote/preview", partial(self.preview, "demote"), Reasoned, ExchangePlan,
-                "The orders that giving a policy back would bring; nothing is exchanged.", reason, "admin",
-            ),
-        )  # fmt: skip
-
     async def models(self, request: web.Request, query: Query) -> Models:
         state = self._service.shell.state
         names, count = state.rules.names(), len(state.agents)  # the names of shadows follow those of the agents
@@ -176,20 +136,20 @@ class ModelRoutes:
         check_ready(self._service)
         return await self.load(asked, sender, challenger_of(self._service, agent, asked.shadow))
 
-    async def ask(self, what: Literal["pause", "resume"], asked: Reasoned, sender: str, agent: str) -> Model:
+    async def ask(self, asked: Reasoned, sender: str, agent: str, what: Literal["pause", "resume"]) -> Model:
         """Pauses or resumes one agent. Raises Refused, NotDone and InboxFull."""
         if not one_line(asked.reason):
             raise NotDone("reason", f"this {what} has no reason for the journal; send one")
         event = operator(self._service, "resume" if what == "resume" else "reduce", asked.reason, sender, agent)
         return await self._model_after(agent, replace(event, command=what))
 
-    async def exchange(self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str) -> Model:
+    async def exchange(self, asked: Reasoned, sender: str, agent: str, what: Literal["promote", "demote"]) -> Model:
         """Exchanges the policies of a shadow and its champion. Raises Refused, NotDone and InboxFull."""
         exchanged = self._exchange_event(what, asked, sender, agent)
         return await self._model_after(agent, exchanged, refused=f"{agent} is not {what}d: ")
 
     async def preview(
-        self, what: Literal["promote", "demote"], asked: Reasoned, sender: str, agent: str
+        self, asked: Reasoned, sender: str, agent: str, what: Literal["promote", "demote"]
     ) -> ExchangePlan:
         """The decision that would follow an exchange, on a copy of the state. Raises Refused and NotDone."""
         exchanged = self._exchange_event(what, asked, sender, agent)
@@ -258,43 +218,64 @@ def _opened(context: RouteContext) -> ModelRoutes:
     return ModelRoutes(context.run, lambda after, agent: context.explaining().plan(after, agent))
 
 
+BECAUSE: Final = '{"reason": ".."}'
+"""An example of a body that has a reason alone."""
+
 ROUTES: Final = RouteGroup(
     "models",
     160,
     _opened,
+    routes=(
+        Read("/api/v1/models", ModelRoutes.models, Models, "The models of the agents and shadows.", call="models"),
+        Read(
+            "/api/v1/models/{agent}", ModelRoutes.model, ModelDetails, "One model, with manifest, record and card.",
+            call="model",
+        ),
+        Post(
+            "/api/v1/models/{agent}/load", ModelRoutes.load, named_by(LoadModel, "path", "version"), Model,
+            "Load another artifact or version.", '{"path": "models/mine", "version": "2026-11", "reason": ".."}',
+            "admin", call="load_model",
+        ),
+        Post(
+            "/api/v1/models/{agent}/shadow", ModelRoutes.shadow, named_by(LoadShadow, "path", "version"), Model,
+            "Load an artifact into a shadow that challenges this agent; the comparison begins anew.",
+            '{"path": "models/mine", "reason": ".."}', "admin", call="shadow_model",
+        ),
+        Post(
+            "/api/v1/models/{agent}/pause", partial(ModelRoutes.ask, what="pause"), Reasoned, Model, "Ask it no more.",
+            BECAUSE,
+        ),
+        Post(
+            "/api/v1/models/{agent}/resume", partial(ModelRoutes.ask, what="resume"), Reasoned, Model, "Ask it again.",
+            BECAUSE,
+        ),
+        Post(
+            "/api/v1/models/{agent}/promote", partial(ModelRoutes.exchange, what="promote"), Reasoned, Model,
+            "Let a shadow's policy decide for the agent that it challenges, without a test.", BECAUSE, "admin",
+        ),
+        Post(
+            "/api/v1/models/{agent}/demote", partial(ModelRoutes.exchange, what="demote"), Reasoned, Model,
+            "Give a promoted shadow's policy back.", BECAUSE, "admin",
+        ),
+        Post(
+            "/api/v1/models/{agent}/promote/preview", partial(ModelRoutes.preview, what="promote"), Reasoned,
+            ExchangePlan, "The orders that a promotion would bring; nothing is exchanged.", BECAUSE, "admin",
+        ),
+        Post(
+            "/api/v1/models/{agent}/demote/preview", partial(ModelRoutes.preview, what="demote"), Reasoned,
+            ExchangePlan, "The orders that giving a policy back would bring; nothing is exchanged.", BECAUSE, "admin",
+        ),
+    ),
     calls=(
-        read("models", "/models", Models),
-        read("model", "/models/{agent}", ModelDetails, "A model with manifest, record and card."),
         change(
-            "load_model",
-            "/models/{agent}/load",
-            LoadModel,
-            Model,
-            "Let another artifact or version decide for an agent.",
-        ),
-        change(
-            "shadow_model",
-            "/models/{agent}/shadow",
-            LoadShadow,
-            Model,
-            "Load an artifact into a shadow that challenges an agent.",
-        ),
-        change(
-            "change_model",
-            "/models/{agent}/{do}",
-            Reasoned,
-            Model,
+            "change_model", "/models/{agent}/{do}", Reasoned, Model,
             "Pause or resume an agent, or promote or demote a shadow without a test.",
             types={"do": Literal["pause", "resume", "promote", "demote"]},
         ),
         change(
-            "preview_exchange",
-            "/models/{agent}/{do}/preview",
-            Reasoned,
-            ExchangePlan,
+            "preview_exchange", "/models/{agent}/{do}/preview", Reasoned, ExchangePlan,
             "The orders that a promotion or demotion would bring; nothing is exchanged.",
-            types={"do": Literal["promote", "demote"]},
-            question=True,
+            types={"do": Literal["promote", "demote"]}, question=True,
         ),
     ),
-)
+)  # fmt: skip

@@ -23,12 +23,11 @@ from msgspec.structs import replace
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.portfolios import not_closed, not_opened, place_of, vacant_places
 from quantd.daemon.engine.state import State
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.route_records import Post, Read
 from quantd.server.api.routes.proposal_routes import ProposalRoutes, Wanted, proposals_of
 from quantd.server.api.run_reader import RunReader, StateCopies
 from quantd.server.requests.control import (
@@ -124,34 +123,6 @@ class PortfolioRoutes:
         self._opening = asyncio.Lock()
         """Held from the choice of a place to the commit, so that two portfolios do not choose the same
         place."""
-
-    def routes(self) -> tuple[Route, ...]:
-        """All routes of portfolios. Opening and closing need scope admin: they move capital between books.
-
-        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
-        scope if that is not trade.
-        """
-        v1 = "/api/v1/portfolios"
-        return (
-            Read(v1, self.listed, PortfolioList, "The open portfolios."),
-            Post(
-                v1, self.create, CreatePortfolio, ProposalAnswer, "Open a portfolio and buy its first weights.",
-                '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
-            ),
-            Post(
-                f"{v1}/open/preview", self.preview, CreatePortfolio, ProposalAnswer,
-                "The first orders of a portfolio; nothing is opened.",
-                '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
-            ),
-            Post(
-                f"{v1}/{{name}}/close", self.close, ClosePortfolio, PortfolioClosing,
-                "Sell a portfolio, or hand it over to an agent.", '{"how": "flatten", "reason": ".."}', "admin",
-            ),
-            Post(
-                f"{v1}/{{name}}/close/preview", self.close_preview, ClosePortfolio, PortfolioClosing,
-                "The sales of a closing; nothing is sold.", '{"how": "flatten", "reason": ".."}', "admin",
-            ),
-        )  # fmt: skip
 
     @property
     def _state(self) -> State:
@@ -284,39 +255,29 @@ ROUTES: Final = RouteGroup(
     "portfolios",
     130,
     _opened,
-    calls=(
-        read("portfolios", "/portfolios", PortfolioList),
-        change(
-            "open_portfolio",
-            "/portfolios",
-            CreatePortfolio,
-            ProposalAnswer,
-            "Open a portfolio with capital of the unallocated book.",
-            spread=("wanted", Wanted),
+    routes=(
+        Read("/api/v1/portfolios", PortfolioRoutes.listed, PortfolioList, "The open portfolios.", call="portfolios"),
+        Post(
+            "/api/v1/portfolios", PortfolioRoutes.create, CreatePortfolio, ProposalAnswer,
+            "Open a portfolio and buy its first weights.",
+            '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
+            call="open_portfolio", form={"spread": ("wanted", Wanted)},
         ),
-        change(
-            "preview_portfolio",
-            "/portfolios/open/preview",
-            CreatePortfolio,
-            ProposalAnswer,
+        Post(
+            "/api/v1/portfolios/open/preview", PortfolioRoutes.preview, CreatePortfolio, ProposalAnswer,
             "The first orders of a portfolio; nothing is opened.",
-            spread=("wanted", Wanted),
-            question=True,
+            '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
+            call="preview_portfolio", form={"spread": ("wanted", Wanted), "question": True},
         ),
-        change(
-            "close_portfolio",
-            "/portfolios/{name}/close",
-            ClosePortfolio,
-            PortfolioClosing,
-            "Sell a portfolio, or hand it over to the agent `to`.",
+        Post(
+            "/api/v1/portfolios/{name}/close", PortfolioRoutes.close, ClosePortfolio, PortfolioClosing,
+            "Sell a portfolio, or hand it over to an agent.", '{"how": "flatten", "reason": ".."}', "admin",
+            call="close_portfolio",
         ),
-        change(
-            "preview_closing",
-            "/portfolios/{name}/close/preview",
-            ClosePortfolio,
-            PortfolioClosing,
-            "The sales of a closing; nothing is sold.",
-            question=True,
+        Post(
+            "/api/v1/portfolios/{name}/close/preview", PortfolioRoutes.close_preview, ClosePortfolio, PortfolioClosing,
+            "The sales of a closing; nothing is sold.", '{"how": "flatten", "reason": ".."}', "admin",
+            call="preview_closing", form={"question": True},
         ),
     ),
-)
+)  # fmt: skip

@@ -46,10 +46,9 @@ from quantd.models.artifacts.manifest import MANIFEST
 from quantd.models.artifacts.occlusion import Learned
 from quantd.models.forests.params import NAME as LEARNED_ALLOCATION
 from quantd.models.isolation.session import PolicyFailed
-from quantd.server.api.client_calls import change
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Post, Route, named_by
+from quantd.server.api.route_records import Post, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import AgentName, ArtifactName, NotDone, check_agent
 from quantd.server.requests.model_loads import view_of
@@ -172,25 +171,6 @@ class PredictionRoutes:
         self._turn = asyncio.Lock()
         self._cache: OrderedDict[tuple[object, ...], Prediction | Allocated] = OrderedDict()
         self._artifacts: OrderedDict[str, Policy] = OrderedDict()
-
-    def routes(self) -> tuple[Route, ...]:
-        """The routes /predict and /allocate. Both change nothing, so a token of scope read suffices.
-
-        A Post has its path, handler, types of the body and of the answer, summary, an example of the body and scope.
-        `named_by` notes in the OpenAPI document that a body needs one of two fields, or exactly one ("oneOf").
-        """
-        return (
-            Post(
-                "/api/v1/predict", self.predict, named_by(Predict, "agent", "artifact"), Prediction,
-                "What a learned policy would hold.", '{"agent": "learned"}', "read", body_bytes=BODY_BYTES,
-            ),
-            Post(
-                "/api/v1/allocate", self.allocate, named_by(Allocate, "agent", "method", how="oneOf"), Allocated,
-                "What a method would hold for given prices.",
-                '{"method": "equal_weight", "prices": {"SPY": [100.0, 101.0], "TLT": [90.0, 89.5]}}', "read",
-                body_bytes=BODY_BYTES,
-            ),
-        )  # fmt: skip
 
     async def predict(self, asked: Predict, sender: str) -> Prediction:
         """The answer of a learned policy, which is the only one (the leaf) inside the policy of an agent or artifact.
@@ -499,24 +479,20 @@ ROUTES: Final = RouteGroup(
     "predictions",
     170,
     lambda context: PredictionRoutes(context.run),
-    calls=(
-        change(
-            "predict",
-            "/predict",
-            Predict,
-            Prediction,
-            "What the learned policy of an `agent` or `artifact` would hold; by default in the present state.",
-            spread=("input", Input),
-            question=True,
+    routes=(
+        Post(
+            "/api/v1/predict", PredictionRoutes.predict, named_by(Predict, "agent", "artifact"), Prediction,
+            "What a learned policy would hold.", '{"agent": "learned"}', "read", body_bytes=BODY_BYTES, call="predict",
+            form={"about": "What the policy of an `agent` or `artifact` would hold; by default in the present state.",
+                  "spread": ("input", Input), "question": True},
         ),
-        change(
-            "allocate",
-            "/allocate",
-            Allocate,
-            Allocated,
-            "What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first.",
-            spread=("by", Method),
-            question=True,
+        Post(
+            "/api/v1/allocate", PredictionRoutes.allocate, named_by(Allocate, "agent", "method", how="oneOf"),
+            Allocated, "What a method would hold for given prices.",
+            '{"method": "equal_weight", "prices": {"SPY": [100.0, 101.0], "TLT": [90.0, 89.5]}}', "read",
+            body_bytes=BODY_BYTES, call="allocate",
+            form={"about": "What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first.",
+                  "spread": ("by", Method), "question": True},
         ),
     ),
-)
+)  # fmt: skip

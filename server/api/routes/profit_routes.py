@@ -35,11 +35,10 @@ from quantd.daemon.views.account_profit import (
 from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.overview import found_in
 from quantd.daemon.views.rows import LIMIT_ROWS
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import MOST_NS, Query, Rows, Search
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text, session_date
@@ -261,15 +260,6 @@ class ProfitRoutes:
         self._run = run
         self._account = account
 
-    def routes(self) -> tuple[Route, ...]:
-        path = "/api/v1/profit"
-        return (
-            Read("/api/v1/period", self.period, PeriodNow, "A period by its name, in instants.", OfPeriod),
-            Read(path, self.profit, Profit, "Profit in money of the account, its books and positions.", BySymbol),
-            Read(f"{path}/days", self.days, Days, "Profit by day, week or month.", ByDay),
-            Read(f"{path}/curve", self.curve, CurveNow, "The account beside its benchmark, and what happened.", Drawn),
-        )
-
     async def period(self, request: web.Request, query: OfPeriod) -> PeriodNow:
         """A period in market time, so that a run on recorded bars is in the year of its bars. Raises Refused.
 
@@ -353,16 +343,21 @@ ROUTES: Final = RouteGroup(
     "profit",
     75,
     _opened,
-    calls=(
-        read("period", "/period", PeriodNow, "A period by its name, or by dates.", OfPeriod, places=("period",)),
-        read(
-            "profit",
-            "/profit",
-            Profit,
-            "Profit in money of the account, its books and positions between two instants.",
-            BySymbol,
+    routes=(
+        Read(
+            "/api/v1/period", ProfitRoutes.period, PeriodNow, "A period by its name, in instants.", OfPeriod,
+            call="period", form={"places": ("period",)},
         ),
-        read("profit_days", "/profit/days", Days, "Profit by day, week or month.", ByDay),
-        read("profit_curve", "/profit/curve", CurveNow, "The account beside its benchmark.", Drawn),
+        Read(
+            "/api/v1/profit", ProfitRoutes.profit, Profit, "Profit in money of the account, its books and positions.",
+            BySymbol, call="profit",
+        ),
+        Read(
+            "/api/v1/profit/days", ProfitRoutes.days, Days, "Profit by day, week or month.", ByDay, call="profit_days",
+        ),
+        Read(
+            "/api/v1/profit/curve", ProfitRoutes.curve, CurveNow,
+            "The account beside its benchmark, and what happened.", Drawn, call="profit_curve",
+        ),
     ),
-)
+)  # fmt: skip

@@ -33,12 +33,11 @@ from quantd.daemon.engine.state.snapshot import limits_from
 from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
 from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.commits import committed, of_request, refused
 from quantd.server.api.documents import NAMES, Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader, StateCopies
 from quantd.server.requests.control import Because, NotDone, check_ready, journal_reason, market_now
 from quantd.server.requests.proposal_answers import (
@@ -160,40 +159,6 @@ class ProposalRoutes:
         self._a_minute = run.config.api.rate.proposals
         # a third of a minute's proposals may come at once
         self._buckets = Buckets(self._a_minute / MINUTE_S, max(1, self._a_minute // 3))
-
-    def routes(self) -> tuple[Route, ...]:
-        """All routes of proposals.
-
-        A Post has its path, handler, types of the body and of the answer, summary, an example of the body, and the
-        scope if that is not trade. A Read has its path, handler, type of the answer, summary and type of the query.
-        """
-        v1, body = "/api/v1/agents/{name}", '{"weights": {"SPY": 0.6}}'
-        return (
-            Read("/api/v1/reviews", self.reviews, Reviews, "The proposals that wait for a person."),
-            Read(
-                f"{v1}/standing", self.standing, AgentStanding,
-                "Book, limits and headroom of a portfolio or an outside agent.", OfSymbols,
-            ),
-            Read(
-                f"{v1}/proposals", self.proposals, Proposals, "Its newest proposals with verdicts.", NewestProposals
-            ),
-            Post(
-                f"{v1}/preview", self.preview, Targets, ProposalAnswer,
-                "The verdict and costs of targets, without an order.", body, "propose",
-            ),
-            Post(
-                f"{v1}/propose", self.propose, Propose, ProposalAnswer, "Trade targets, through the gate.",
-                '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}', "propose",
-            ),
-            Post(
-                f"{v1}/review/preview", self.preview_review, ReviewPreview, ProposalAnswer,
-                "The verdict and costs of a proposal that waits, if it were approved now.", '{"id": "2019-03-29.1"}',
-            ),
-            Post(
-                f"{v1}/review", self.review, Review, ProposalAnswer, "Approve or decline a proposal that waits.",
-                '{"id": "2019-03-29.1", "approve": false, "reason": ".."}',
-            ),
-        )  # fmt: skip
 
     @property
     def _state(self) -> State:
@@ -461,41 +426,41 @@ ROUTES: Final = RouteGroup(
     "proposals",
     180,
     proposals_of,
-    calls=(
-        read("agent_standing", "/agents/{name}/standing", AgentStanding, takes=OfSymbols),
-        read("agent_proposals", "/agents/{name}/proposals", Proposals, takes=NewestProposals),
-        change(
-            "preview",
-            "/agents/{name}/preview",
-            Targets,
-            ProposalAnswer,
-            "The verdict and costs of targets for a portfolio or an outside agent, without an order.",
-            spread=("wanted", Wanted),
+    routes=(
+        Read(
+            "/api/v1/reviews", ProposalRoutes.reviews, Reviews, "The proposals that wait for a person.",
+            call="reviews",
         ),
-        change(
-            "propose",
-            "/agents/{name}/propose",
-            Propose,
-            ProposalAnswer,
-            "Trade targets of a portfolio or an outside agent, through the gate.",
-            spread=("wanted", Wanted),
+        Read(
+            "/api/v1/agents/{name}/standing", ProposalRoutes.standing, AgentStanding,
+            "Book, limits and headroom of a portfolio or an outside agent.", OfSymbols, call="agent_standing",
         ),
-        read("reviews", "/reviews", Reviews, "The proposals that wait for a person."),
-        change(
-            "preview_review",
-            "/agents/{name}/review/preview",
-            ReviewPreview,
-            ProposalAnswer,
-            "The verdict and costs of a proposal that waits, if it were approved now.",
-            keyed=False,
+        Read(
+            "/api/v1/agents/{name}/proposals", ProposalRoutes.proposals, Proposals,
+            "Its newest proposals with verdicts.", NewestProposals, call="agent_proposals",
         ),
-        change(
-            "review",
-            "/agents/{name}/review",
-            Review,
-            ProposalAnswer,
-            "Approve, with the `plan` of a preview, or decline a proposal that waits.",
-            keywords=("approve",),
+        Post(
+            "/api/v1/agents/{name}/preview", ProposalRoutes.preview, Targets, ProposalAnswer,
+            "The verdict and costs of targets, without an order.", '{"weights": {"SPY": 0.6}}',
+            "propose", call="preview",
+            form={"spread": ("wanted", Wanted)},
+        ),
+        Post(
+            "/api/v1/agents/{name}/propose", ProposalRoutes.propose, Propose, ProposalAnswer,
+            "Trade targets, through the gate.", '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}',
+            "propose", call="propose", form={"spread": ("wanted", Wanted)},
+        ),
+        Post(
+            "/api/v1/agents/{name}/review/preview", ProposalRoutes.preview_review, ReviewPreview, ProposalAnswer,
+            "The verdict and costs of a proposal that waits, if it were approved now.", '{"id": "2019-03-29.1"}',
+            call="preview_review", form={"keyed": False},
+        ),
+        Post(
+            "/api/v1/agents/{name}/review", ProposalRoutes.review, Review, ProposalAnswer,
+            "Approve or decline a proposal that waits.", '{"id": "2019-03-29.1", "approve": false, "reason": ".."}',
+            call="review",
+            form={"about": "Approve, with the `plan` of a preview, or decline a proposal that waits.",
+                  "keywords": ("approve",)},
         ),
     ),
-)
+)  # fmt: skip

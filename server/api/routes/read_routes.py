@@ -31,7 +31,6 @@ from quantd.daemon.views.rows import (
     thinned,
 )
 from quantd.server.api.access.guard import TOKEN
-from quantd.server.api.client_calls import change, read
 from quantd.server.api.documents import (
     About,
     Alerts,
@@ -69,7 +68,7 @@ from quantd.server.api.paging import (
 )
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Post, Read, Route
+from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent
 from quantd.trading.display_text import instant_text
@@ -105,41 +104,6 @@ class Readings:
         self._bus_url = bus_url
         self._explaining = explaining
         self._health: Health | None = None
-
-    def routes(self) -> tuple[Route, ...]:
-        """The GET routes of these JSON documents. A Read has its path, handler, type of the answer, summary and type of
-        the query. With `shared` an unchanged answer is encoded once."""
-        v1 = "/api/v1"
-        return (
-            Read("/health", self.health, Health, "Whether it is live and ready.", scope="open", shared=True),
-            Read(v1, self.about, About, "The daemon and its run."),
-            Read(f"{v1}/status", self.status, Overview, "The run at a glance.", shared=True),
-            Read(f"{v1}/positions", self.positions, Positions, "Positions of the house and of each agent.", BySize),
-            Read(f"{v1}/risk", self.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook),
-            Read(f"{v1}/plan", self.plan, PlanNow, "The orders of a round now; nothing is sent."),
-            Post(
-                f"{v1}/plan/what-if",
-                self.what_if,
-                WhatIfAsked,
-                WhatIf,
-                "The orders of a round now, and with other limits, weights or shares; nothing is sent.",
-                '{"limits": ["risk.max_drawdown=0.15"]}',
-                "read",
-            ),
-            Read(f"{v1}/risk/history", self.risk_history, RiskHistory, "Limits over time.", Paged),
-            Read(f"{v1}/risk/metrics", self.risk_metrics, RiskMetrics, "Risk measures of each book."),
-            Read(f"{v1}/risk/correlations", self.correlations, Correlations, "Correlations of the largest positions."),
-            Read(f"{v1}/risk/standing", self.standing, Standing, "The present part of the risk report."),
-            Read(f"{v1}/portfolio/history", self.portfolio_history, PortfolioHistory, "Equity at samples.", Paged),
-            Read(f"{v1}/house", self.house, HouseNow, "Capital of the agents, and tests of challengers.", From),
-            Read(f"{v1}/allocations", self.allocations, Allocations, "Target weights of the agents.", Paged),
-            Read(f"{v1}/orders", self.orders, Orders, "Orders.", PagedOrders),
-            Read(f"{v1}/fills", self.fills, Fills, "Fills.", PagedBySymbol),
-            Read(f"{v1}/equity", self.equity, Equity, "Equity for a chart.", Thinned),
-            Read(f"{v1}/decisions", self.decisions, Decisions, "Rounds and their orders.", PagedDecisions),
-            Read(f"{v1}/alerts", self.alerts, Alerts, "Alerts.", PagedAlerts),
-            Read(f"{v1}/why/{{order}}", self.why, Explanation, "Why an order was made, or none.", Why),
-        )  # fmt: skip
 
     # the present
 
@@ -394,65 +358,71 @@ ROUTES: Final = RouteGroup(
     "readings",
     60,
     _opened,
-    calls=(
-        read("about", "", About),
-        read("status", "/status", Overview),
-        read(
-            "positions",
-            "/positions",
-            Positions,
-            "The largest positions; `count` of the answer is the number of all that the search finds.",
-            BySize,
+    routes=(
+        Read("/health", Readings.health, Health, "Whether it is live and ready.", scope="open", shared=True),
+        Read("/api/v1", Readings.about, About, "The daemon and its run.", call="about"),
+        Read("/api/v1/status", Readings.status, Overview, "The run at a glance.", shared=True, call="status"),
+        Read(
+            "/api/v1/positions", Readings.positions, Positions, "Positions of the house and of each agent.", BySize,
+            call="positions",
         ),
-        read(
-            "risk",
-            "/risk",
-            RiskNow,
-            "The limits of a book, and the headroom of the symbols of its largest positions.",
-            OneBook,
+        Read(
+            "/api/v1/risk", Readings.risk, RiskNow, "Limits of a book, their headroom, largest orders.", OneBook,
+            call="risk",
         ),
-        read("risk_metrics", "/risk/metrics", RiskMetrics),
-        read("risk_correlations", "/risk/correlations", Correlations),
-        read("standing", "/risk/standing", Standing, "The present part of `quantd report`."),
-        read("plan", "/plan", PlanNow, "The orders of a round now; nothing is sent."),
-        change(
-            "what_if",
-            "/plan/what-if",
-            WhatIfAsked,
-            WhatIf,
-            "The plan now, and with other limits, weights or shares; nothing is sent.",
-            question=True,
+        Read("/api/v1/plan", Readings.plan, PlanNow, "The orders of a round now; nothing is sent.", call="plan"),
+        Post(
+            "/api/v1/plan/what-if", Readings.what_if, WhatIfAsked, WhatIf,
+            "The orders of a round now, and with other limits, weights or shares; nothing is sent.",
+            '{"limits": ["risk.max_drawdown=0.15"]}', "read", call="what_if", form={"question": True},
         ),
-        read("house", "/house", HouseNow, takes=From),
-        read(
-            "orders",
-            "/orders",
-            Orders,
-            "Orders of a group; with `totals`, the number of all that the search finds, by group.",
-            PagedOrders,
-            spread=("of", Searched),
+        Read(
+            "/api/v1/risk/history", Readings.risk_history, RiskHistory, "Limits over time.", Paged,
+            call="risk_history",
         ),
-        read("fills", "/fills", Fills, takes=PagedBySymbol),
-        read("decisions", "/decisions", Decisions, "Rounds, or the part of one agent in them.", PagedDecisions),
-        read(
-            "alerts",
-            "/alerts",
-            Alerts,
-            "Alerts that contain a text; with `totals`, the number of all of them.",
-            PagedAlerts,
+        Read(
+            "/api/v1/risk/metrics", Readings.risk_metrics, RiskMetrics, "Risk measures of each book.",
+            call="risk_metrics",
         ),
-        read("portfolio_history", "/portfolio/history", PortfolioHistory, takes=Paged),
-        read("risk_history", "/risk/history", RiskHistory, takes=Paged),
-        read("allocations", "/allocations", Allocations, takes=Paged),
-        read("equity", "/equity", Equity, "Equity for a chart of at most so many points.", Thinned),
-        read(
-            "why",
-            "/why/{order}",
-            Explanation,
-            "Why an order, a decision's symbol, or the newest decision of a symbol is as it is.",
-            Why,
-            renamed={"order": "what"},
-            flags=("recorded",),
+        Read(
+            "/api/v1/risk/correlations", Readings.correlations, Correlations, "Correlations of the largest positions.",
+            call="risk_correlations",
+        ),
+        Read(
+            "/api/v1/risk/standing", Readings.standing, Standing, "The present part of the risk report.",
+            call="standing",
+        ),
+        Read(
+            "/api/v1/portfolio/history", Readings.portfolio_history, PortfolioHistory, "Equity at samples.", Paged,
+            call="portfolio_history",
+        ),
+        Read(
+            "/api/v1/house", Readings.house, HouseNow, "Capital of the agents, and tests of challengers.", From,
+            call="house",
+        ),
+        Read(
+            "/api/v1/allocations", Readings.allocations, Allocations, "Target weights of the agents.", Paged,
+            call="allocations",
+        ),
+        Read(
+            "/api/v1/orders", Readings.orders, Orders, "Orders.", PagedOrders, call="orders",
+            form={"about": "Orders of a group; with `totals`, the number of all that the search finds, by group.",
+                  "spread": ("of", Searched)},
+        ),
+        Read("/api/v1/fills", Readings.fills, Fills, "Fills.", PagedBySymbol, call="fills"),
+        Read("/api/v1/equity", Readings.equity, Equity, "Equity for a chart.", Thinned, call="equity"),
+        Read(
+            "/api/v1/decisions", Readings.decisions, Decisions, "Rounds and their orders.", PagedDecisions,
+            call="decisions",
+        ),
+        Read(
+            "/api/v1/alerts", Readings.alerts, Alerts, "Alerts.", PagedAlerts, call="alerts",
+            form={"about": "Alerts that contain a text; with `totals`, the number of all of them."},
+        ),
+        Read(
+            "/api/v1/why/{order}", Readings.why, Explanation, "Why an order was made, or none.", Why, call="why",
+            form={"about": "Why an order, a decision's symbol, or the newest decision of a symbol is as it is.",
+                  "renamed": {"order": "what"}, "flags": ("recorded",)},
         ),
     ),
-)
+)  # fmt: skip

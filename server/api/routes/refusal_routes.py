@@ -9,11 +9,10 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Page
 from quantd.daemon.views.addresses import AskedLine
 from quantd.daemon.views.cut_trades import CutGroup, CutTrades, TradeQuery
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import PLAIN
 from quantd.server.api.paging import PagedBySymbol, Searched, Totals, before, following
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 
 SEARCHED = (
@@ -48,10 +47,6 @@ class RefusalRoutes:
         self._run = run
         self._trades = CutTrades()
 
-    def routes(self) -> tuple[Route, ...]:
-        """The route GET /api/v1/refusals."""
-        return (Read("/api/v1/refusals", self.refusals, Refusals, "Trades that limits cut or refused.", OfRefusals),)
-
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:
         """A page of all trades since the start of the run. Raises Refused."""
         run, asked = self._run.service.run, TradeQuery(query.since, query.symbol, query.search, query.until)
@@ -69,14 +64,12 @@ ROUTES: Final = RouteGroup(
     "refusals",
     50,
     lambda context: RefusalRoutes(context.run),
-    calls=(
-        read(
-            "refusals",
-            "/refusals",
-            Refusals,
-            "Trades that limits cut or refused; with `totals`, the number of all that the search finds, by group.",
-            OfRefusals,
-            spread=("of", Searched),
+    routes=(
+        Read(
+            "/api/v1/refusals", RefusalRoutes.refusals, Refusals, "Trades that limits cut or refused.", OfRefusals,
+            call="refusals",
+            form={"about": "Trades that limits cut or refused; with `totals`, their number by group.",
+                  "spread": ("of", Searched)},
         ),
     ),
-)
+)  # fmt: skip

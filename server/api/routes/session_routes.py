@@ -16,7 +16,7 @@ from quantd.server.api.access.guard import Guard, sender_of
 from quantd.server.api.access.sessions import SESSION_S, cookie_text
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Entry, Post, Read, Route
+from quantd.server.api.route_records import Entry, Post, Read
 from quantd.server.requests.tokens import INCLUDED, Scope, Token
 
 Secret = Annotated[str, Meta(max_length=200)]
@@ -115,34 +115,6 @@ class SessionRoutes:
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
 
-    def routes(self) -> tuple[Route, ...]:
-        """The routes of sign-in, sign-out and the present session."""
-        return (
-            Read("/api/v1/session", self.session, SessionNow, "The token of this request or session.", scope="open"),
-            Entry(
-                "/api/v1/sign-in", self.sign_in, SignIn, SignedIn, "Begin a session with a token.", '{"token": ".."}'
-            ),
-            Entry("/api/v1/sign-out", self.sign_out, SignOut, SignedOut, "End the session.", "{}", "read"),
-            Entry(
-                "/api/v1/pair",
-                self.pair,
-                Offer,
-                Paired,
-                "Offer the public key of a phone.",
-                f'{{"code": "..", "key": "{"0" * 64}"}}',
-            ),
-            Post(
-                "/api/v1/pairing",
-                self.begin_pairing,
-                Pairing,
-                Offered,
-                "Begin the pairing of a phone.",
-                f'{{"digest": "{"0" * 64}"}}',
-                "admin",
-            ),
-            Read("/api/v1/pairing", self.pairing, Offered, "The key that a phone offers.", scope="admin"),
-        )
-
     async def session(self, request: web.Request, query: Query) -> SessionNow:
         token = await self._guard.token_of(request)
         reads = self._guard.open_reads or (token is not None and token.grants("read"))
@@ -194,4 +166,27 @@ def _with_cookie(request: web.Request, answer: Struct, secret: str) -> web.Respo
     return web.Response(body=encode(answer), content_type="application/json", headers=headers)
 
 
-ROUTES: Final = RouteGroup("sessions", 20, lambda context: SessionRoutes(context.guard))
+ROUTES: Final = RouteGroup(
+    "sessions",
+    20,
+    lambda context: SessionRoutes(context.guard),
+    routes=(
+        Read(
+            "/api/v1/session", SessionRoutes.session, SessionNow, "The token of this request or session.", scope="open"
+        ),
+        Entry(
+            "/api/v1/sign-in", SessionRoutes.sign_in, SignIn, SignedIn, "Begin a session with a token.",
+            '{"token": ".."}',
+        ),
+        Entry("/api/v1/sign-out", SessionRoutes.sign_out, SignOut, SignedOut, "End the session.", "{}", "read"),
+        Entry(
+            "/api/v1/pair", SessionRoutes.pair, Offer, Paired, "Offer the public key of a phone.",
+            f'{{"code": "..", "key": "{"0" * 64}"}}',
+        ),
+        Post(
+            "/api/v1/pairing", SessionRoutes.begin_pairing, Pairing, Offered, "Begin the pairing of a phone.",
+            f'{{"digest": "{"0" * 64}"}}', "admin",
+        ),
+        Read("/api/v1/pairing", SessionRoutes.pairing, Offered, "The key that a phone offers.", scope="admin"),
+    ),
+)  # fmt: skip

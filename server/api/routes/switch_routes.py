@@ -8,10 +8,9 @@ from msgspec import Struct
 from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.switch_causes import SwitchCause
 from quantd.daemon.views.overview import SWITCH
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.orders import money_text
 
@@ -47,13 +46,6 @@ class SwitchRoutes:
     def __init__(self, run: RunReader) -> None:
         self._run = run
 
-    def routes(self) -> tuple[Route, ...]:
-        """The route GET /api/v1/switches, which the doors for halts have too."""
-        return tuple(
-            Read(path, self.switches, Switches, "The marks that a resume resets, and what moved each switch.")
-            for path in ("/api/v1/switches", "/switch")
-        )
-
     async def switches(self, request: web.Request, query: Query) -> Switches:
         """The switch of the house (empty name) and of each agent, with the equities from which losses are measured."""
         state = self._run.service.shell.state
@@ -76,5 +68,12 @@ ROUTES: Final = RouteGroup(
     "switches",
     30,
     lambda context: SwitchRoutes(context.run),
-    calls=(read("switches", "/switches", Switches, "Each switch with the marks that a resume resets."),),
-)
+    routes=tuple(
+        Read(
+            path, SwitchRoutes.switches, Switches, "The marks that a resume resets, and what moved each switch.",
+            call=call,
+        )
+        for path, call in (("/api/v1/switches", "switches"), ("/switch", ""))
+    ),
+)  # fmt: skip
+"""The doors for halts have the path /switch too."""

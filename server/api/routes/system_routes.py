@@ -22,10 +22,9 @@ from quantd.daemon.jobs.job_table import JobRunLine, last_of
 from quantd.daemon.runtime.schedule import Schedule, due, next_instants
 from quantd.daemon.runtime.version import VERSION, blas_name, code_version, lock_hash
 from quantd.daemon.views.agent_rows import Evaluation, evaluations
-from quantd.server.api.client_calls import read
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import RouteContext, RouteGroup
-from quantd.server.api.route_records import Read, Route
+from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
 from quantd.trading.display_text import instant_text
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -149,18 +148,6 @@ class SystemReads:
         self._answers = answers
         self._streams = streams
         self._jobs = jobs
-
-    def routes(self) -> tuple[Route, ...]:
-        """The GET routes about the daemon itself."""
-        v1 = "/api/v1"
-        return (
-            Read(f"{v1}/runs", self.runs, StoredRuns, "The runs of the store."),
-            Read(f"{v1}/schedules", self.schedules, ScheduleList, "Schedules with their last and next runs."),
-            Read(f"{v1}/config", self.config, Settings, "The configuration in force, without secrets."),
-            Read(f"{v1}/version", self.version, Version, "Versions of the daemon and its libraries."),
-            Read(f"{v1}/stats", self.stats, Stats, "Uptime, responses, memory, size of the store."),
-            Read(f"{v1}/policies", self.policies, Policies, "Evaluation records of the agents' artifacts."),
-        )
 
     async def runs(self, request: web.Request, query: Query) -> StoredRuns:
         """The runs of the store."""
@@ -327,12 +314,24 @@ ROUTES: Final = RouteGroup(
     "system",
     90,
     _opened,
-    calls=(
-        read("runs", "/runs", StoredRuns),
-        read("schedules", "/schedules", ScheduleList),
-        read("config", "/config", Settings),
-        read("version", "/version", Version),
-        read("stats", "/stats", Stats),
-        read("policies", "/policies", Policies),
+    routes=(
+        Read("/api/v1/runs", SystemReads.runs, StoredRuns, "The runs of the store.", call="runs"),
+        Read(
+            "/api/v1/schedules", SystemReads.schedules, ScheduleList, "Schedules with their last and next runs.",
+            call="schedules",
+        ),
+        Read(
+            "/api/v1/config", SystemReads.config, Settings, "The configuration in force, without secrets.",
+            call="config",
+        ),
+        Read(
+            "/api/v1/version", SystemReads.version, Version, "Versions of the daemon and its libraries.",
+            call="version",
+        ),
+        Read("/api/v1/stats", SystemReads.stats, Stats, "Uptime, responses, memory, size of the store.", call="stats"),
+        Read(
+            "/api/v1/policies", SystemReads.policies, Policies, "Evaluation records of the agents' artifacts.",
+            call="policies",
+        ),
     ),
-)
+)  # fmt: skip

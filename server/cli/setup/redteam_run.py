@@ -203,7 +203,7 @@ class Trial:
         if path == "*":  # the worst answer of all of them
             posts = [
                 route.path
-                for route in routes_of(self._copy.api.groups)
+                for route in routes_of(self._copy.api.groups, self._copy.api.context)
                 if isinstance(route, Post) and route.scope in ("trade", "admin")
             ]
             paths = [posted.replace("{", "").replace("}", "") for posted in posts]

@@ -52,7 +52,7 @@ async def test_an_agent_reads_nothing_that_another_agent_wrote(world: Any) -> No
     assert (status, HIDDEN in str(mine)) == (200, True)
     names = {"name": "ally", "id": "first", "order": done["decision"]}
     reads = 0
-    for route in routes_of(world.api.groups):
+    for route in routes_of(world.api.groups, world.api.context):
         if isinstance(route, Read | Page) and route.scope != "open":
             path = re.sub(r"{(\w+)}", lambda found: names.get(found[1], "x"), route.path)
             async with world.session.get(path, headers=guest) as response:

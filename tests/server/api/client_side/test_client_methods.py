@@ -7,7 +7,7 @@ import pytest
 from msgspec import Struct
 
 from quantd.records import FaultyRecord
-from quantd.server.api.client_calls import Call, change, read
+from quantd.server.api.client_calls import Call, change
 from quantd.server.api.client_side.client_methods import method_of, with_methods
 from quantd.server.api.client_side.python_client import Client
 from quantd.server.api.documents import Query
@@ -86,7 +86,7 @@ def test_a_path_is_quoted_and_a_body_has_what_was_given() -> None:
 
 
 def test_a_query_has_the_names_of_the_wire_and_texts_for_bools() -> None:
-    call = read("see", "/x", dict, "See it.", Asked, places=("book",), flags=("recorded",))
+    call = Call("see", "GET", "/api/v1/x", dict, "See it.", Asked, places=("book",), flags=("recorded",))
     query = {"from": None, "book": "", "totals": "no", "recorded": None, "limit": 5}
     assert asked(call) == ("/api/v1/x", query)
     query |= {"from": "f", "book": "b", "totals": "yes", "recorded": "1"}
@@ -102,4 +102,6 @@ def test_a_wrong_argument_is_an_error_that_names_the_method() -> None:
 
 def test_two_methods_of_one_name_are_refused() -> None:
     with pytest.raises(FaultyRecord, match="GET /api/v1/b: the client has a method see already; rename one"):
-        with_methods((read("see", "/a", dict), read("see", "/b", dict)))(type("Other", (), {}))
+        with_methods((Call("see", "GET", "/api/v1/a", dict), Call("see", "GET", "/api/v1/b", dict)))(
+            type("Other", (), {})
+        )
