@@ -29,11 +29,14 @@ function Under({ plan }) {
   ]} />`;
 }
 
-// Of each symbol a slider, the largest weights first.
+// Of each symbol a slider, the largest weights first, and a field for another symbol; the daemon judges its name.
 function Sliders({ weights, more, set }) {
+  const [symbol, write] = useState("");
+  const add = () => { if (symbol.trim()) { set(symbol.trim(), weights[symbol.trim()] || 0); write(""); } };
   const sum = Object.values(weights).reduce((all, each) => all + each, 0);
   return html`<div class="sliders">${Object.keys(weights).map((symbol) => html`<p key=${symbol}><label for=${`weight-${symbol}`}>${symbol} ${percent(weights[symbol])}</label>
       <input id=${`weight-${symbol}`} type="range" min=${Math.min(0, weights[symbol])} max="1" step="0.01" value=${weights[symbol]} onInput=${(event) => set(symbol, Number(event.target.value))} /></p>`)}</div>
+    <p><label for="what-symbol">Another symbol</label><input id="what-symbol" value=${symbol} onInput=${(event) => write(event.target.value)} onKeyDown=${(event) => { if (event.key === "Enter") { event.preventDefault(); add(); } }} autocomplete="off" spellcheck="false" /> <button type="button" disabled=${!symbol.trim()} onClick=${add}>Add</button></p>
     <p class=${sum > 1 ? "REDUCE" : "none"}>Together ${percent(sum)}; the rest is cash.${more > 0 ? ` ${things(more, "smaller holding")} not listed: weight 0 here.` : ""}</p>`;
 }
 
@@ -92,6 +95,6 @@ export function WhatIf() {
     <p class="none">A plan and a look at the past change nothing.</p>
     ${acting === "change" && html`<${Change} setting=${setting} value=${asked.value.trim()} close=${() => act("")} changed=${changed} />`}
     ${acting === "propose" && html`<${Dialog} title=${`Rebalance: ${agent.portfolio || agent.name}`} close=${() => act("")}><${Rebalance} name=${agent.portfolio || agent.name} agents=${agents.map((each) => each.name)} close=${() => act("")} changed=${changed}
-      text=${Object.entries(weights).filter(([, weight]) => weight).map(([symbol, weight]) => `${symbol} ${weight}`).join(", ")} /></${Dialog}>`}
+      text=${Object.entries(weights).map(([symbol, weight]) => `${symbol} ${weight}`).join(", ")} /></${Dialog}>`}
   </section>`;
 }

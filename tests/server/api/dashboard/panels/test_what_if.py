@@ -1,16 +1,23 @@
 """What if: the page shows the plan under another limit and the other past of the run as the API has them."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from quantd.daemon.recovery.replay import save_config
+from tests.server.api.dashboard.controls import RATES as ALL_RATES
+from tests.server.api.dashboard.controls import owner
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.routes.outside_run import journalled, market
 from tests.server.requests.orders_by_hand import BY_HAND
 from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened, sideways, violations
+from tests.support.command_line import CONFIG
 
 __all__ = ["browser"]
 
@@ -100,3 +107,45 @@ async def test_weights_are_tried_by_sliders_a_share_as_a_number_and_a_limit_goes
         await expect(dialog.get_by_label("New value")).to_have_value("0.15")
         await dialog.get_by_role("button", name="Cancel").click()
     assert (file.read_text(), world.store.last_seq(world.service.run)) == (text, before)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_weights_are_sent_as_a_plan_of_a_portfolio_and_of_an_outside_agent(
+    tmp_path: Path, browser: Browser
+) -> None:
+    guest = '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.2\n[[schedules]]'
+    text = CONFIG.replace("capital = 0.4", "capital = 0.2").replace("[[schedules]]", guest)
+    text += f"{ALL_RATES}\n[portfolios]\nplaces = 1\n"
+    async with market(tmp_path, text) as trading:
+        await owner(trading, "portfolios", {"name": "core", "capital": "2000", "weights": {"SPY": 0.5}, "reason": "x"})
+        await trading.go(3)
+        async with opened(browser, trading.api.url, token=trading.token) as page:
+            for agent, symbol, weight in (("core", "IWM", 0.4), ("guest", "QQQ", 0.02)):
+                await show(page, "risk")
+                card = page.locator("section", has=page.get_by_role("heading", name="What if"))
+                await card.locator("#what-of").select_option("weights")
+                await card.locator("#what-agent").select_option(label=agent)
+                await card.get_by_label("Another symbol").fill(symbol)
+                await card.get_by_role("button", name="Add").click()
+                await card.locator(f"#weight-{symbol}").fill(str(weight))
+                if agent == "core":
+                    await card.locator("#weight-SPY").fill("0")
+                await card.get_by_role("button", name="Plan now").click()
+                await card.get_by_role("button", name="Send as a plan …").click()
+                dialog = page.get_by_role("dialog", name=f"Rebalance: {agent}")
+                sold = "SPY 0, " if agent == "core" else ""  # what is sold is named, also where it is everything
+                await expect(dialog.locator("#targets")).to_have_value(f"{sold}{symbol} {weight}")
+                await dialog.locator("#reason").fill("as tried")
+                await dialog.get_by_role("button", name="Dry run").click()
+                assert await violations(page) == []
+                await dialog.get_by_role("button", name="Send ").click()
+                await expect(page.locator(".said")).to_contain_text(f"{agent}: ")
+                await expect(page.get_by_role("dialog")).to_have_count(0)
+                assert [sent_weights(trading)] == [{symbol: weight}]
+
+
+def sent_weights(trading: Any) -> dict[str, float]:
+    """The targets of the newest proposal that an agent's token or a person has sent."""
+    weights = np.frombuffer(journalled(trading)[-1].weights)
+    return {trading.assembly.universe.symbols[k]: float(weights[k]) for k in np.flatnonzero(weights)}
