@@ -4,6 +4,7 @@ import { chartZone, drawable, overTime, timeAxis } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
 import { count, local, money, percent, signed } from "./figures.js";
+import { Notes, useNotes } from "./notes.js";
 import { Problem } from "./parts.js";
 import { periodKey, periodWords, setDates, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
@@ -11,8 +12,8 @@ import { texts, useStored } from "./settings.js";
 import { Term } from "./terms.js";
 
 const COLOURS = ["--a1", "--a2", "--a3", "--a4", "--a5", "--a0"];
-const LETTERS = { start: "S", halt: "H", resume: "R", deposit: "D", promotion: "P", model: "M", portfolio: "O" };
-const NAMES = { start: "start", halt: "halt", resume: "resume", deposit: "deposit or withdrawal", promotion: "promotion", model: "model loaded", portfolio: "portfolio" };
+const LETTERS = { start: "S", halt: "H", resume: "R", deposit: "D", promotion: "P", model: "M", portfolio: "O", own: "N" };
+const NAMES = { start: "start", halt: "halt", resume: "resume", deposit: "deposit or withdrawal", promotion: "promotion", model: "model loaded", portfolio: "portfolio", own: "own note" };
 const LEAST_DRAG = 8;
 const MOST_NEAR = 3;
 const SHARED = "quantd-time";
@@ -73,6 +74,7 @@ function Lines({ box, data, times, lines, height, format, notes, at, point, drag
     return () => { fit.disconnect(); made.destroy(); chart.current = null; };
   }, [shape, theme, zone, ready]);
   useEffect(() => { if (chart.current) chart.current.setData([times, ...lines.map(([, , , values]) => values)]); }, [data, shape]);
+  useEffect(() => { if (chart.current) chart.current.redraw(false); }, [notes.map((note) => note.ts).join()]);
   useEffect(() => {
     const made = chart.current;
     if (!made || at < 0 || at >= times.length || made.cursor.idx === at) return;
@@ -108,6 +110,7 @@ export function AccountCurve() {
   const [inMoney, asMoney] = useStored("curve.money", false, (value) => typeof value === "boolean");
   const [at, point] = useState(-1);
   const [above, below] = [useRef(null), useRef(null)];
+  const noted = useNotes(now.run);
   const found = useRead(async () => read(`/api/v1/profit/curve?points=600&${await windowOf()}`), `${now.run}/${now.ts}/${now.fills}/${now.switch}`, periodKey());
   const { data, fault } = found;
   if (!data || data.curve.ts.length < 2) {
@@ -121,7 +124,7 @@ export function AccountCurve() {
   const lines = inMoney ? [["equity", "equity", "--line", curve.equity.map(Number)]] : shown.map(([key, label, name, values]) => [key, label, name, values.map((each) => each - 1)]);
   /** @type {[string, string, string, number[]][]} */
   const fall = [["drawdown", "drawdown", "--fall", curve.drawdown.map((each) => -each)]];
-  const drawn = notes.filter((note) => note.ts >= curve.ts[0]);
+  const drawn = [...notes, ...noted.own].filter((note) => note.ts >= curve.ts[0]).sort((a, b) => a.ts - b.ts);
   const k = at >= 0 && at < times.length ? at : times.length - 1;
   const near = drawn.filter((note) => note.ts <= curve.ts[k] && (k === 0 || note.ts > curve.ts[k - 1]));
   const toggle = (key) => choose(chosen.includes(key) ? chosen.filter((each) => each !== key) : [...chosen, key]);
@@ -143,7 +146,8 @@ export function AccountCurve() {
     <${Lines} box=${below} data=${data} times=${times} lines=${fall} height=${108} notes=${[]} at=${at} point=${point} drag=${drag} words=${`Drawdown from the peak since the start of the run; the deepest of the period was ${percent(Math.max(...curve.drawdown))}.`} format=${(x) => percent(x, 0)} />
     <div class="readout"><label for="instant">Crosshair</label><input id="instant" type="range" min="0" max=${times.length - 1} value=${k} aria-valuetext=${local(curve.ts[k], now.zone)} onInput=${(event) => point(Number(event.target.value))} />
       <p>${local(curve.ts[k], now.zone)}: <strong>${money(curve.equity[k])}</strong>, ${all.filter(([key]) => chosen.includes(key)).map(([, label, , values]) => `${label} ${signed(values[k] - 1)}`).join(", ")}; drawdown ${percent(curve.drawdown[k])}${near.slice(-MOST_NEAR).map((note) => html`<br />${local(note.ts, now.zone)} ${NAMES[note.kind]}: ${note.text}`)}${near.length > MOST_NEAR ? ` and ${count(near.length - MOST_NEAR)} more` : ""}</p></div>
-    <p class="none">${words} Drag over the chart to choose a period.${data.count ? ` ${Object.entries(LETTERS).filter(([kind]) => drawn.some((note) => note.kind === kind)).map(([kind, letter]) => `${letter} ${NAMES[kind]}`).join(", ")}` : ""}</p>
+    <${Notes} notes=${noted} ts=${curve.ts[k]} zone=${now.zone} first=${curve.ts[0]} show=${(ts) => point(curve.ts.findIndex((each) => each >= ts))} />
+    <p class="none">${words} Drag over the chart to choose a period.${drawn.length ? ` ${Object.entries(LETTERS).filter(([kind]) => drawn.some((note) => note.kind === kind)).map(([kind, letter]) => `${letter} ${NAMES[kind]}`).join(", ")}` : ""}</p>
     ${notes.length > 0 && html`<details><summary>What happened: ${count(data.count)}</summary><ul>${notes.slice().reverse().map((note) => html`<li>${local(note.ts, now.zone)} ${NAMES[note.kind]}${note.who ? ` of ${note.who}` : ""}: ${note.text}</li>`)}</ul></details>`}
   </section>`;
 }

@@ -13,7 +13,7 @@ from tests.server.api.dashboard.cockpit import cents, figure, number, read
 from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok, traded, window
-from tests.support.browser import opened, violations
+from tests.support.browser import opened, sideways, violations
 
 __all__ = ["browser"]
 
@@ -249,3 +249,43 @@ async def test_this_month_is_one_click_and_its_figures_are_those_of_its_days(wor
         assert number(shown[0]) == cents(profit["account"]["profit"])
         assert profit["first"][:10] < month <= profit["last"][:10]
         assert "SPY" in shown[1]
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_an_own_note_is_at_its_instant_and_in_this_browser_alone(world: Halfway, browser: Browser) -> None:
+    before = world.store.last_seq(world.service.run)
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        readout, slider = page.locator(".readout p"), page.get_by_label("Crosshair")
+        await slider.focus()
+        await page.keyboard.press("Home")
+        await page.keyboard.press("ArrowRight")
+        await page.get_by_label("Own note at 2019-").fill("<b>another plan</b>")
+        await page.keyboard.press("Enter")
+        await expect(readout).to_contain_text("own note: <b>another plan</b>")
+        await expect(page.locator(".curve")).to_contain_text("N own note")
+        await page.reload()
+        await expect(page.get_by_label("Own note at 2019-")).to_have_value("")
+        await expect(readout).not_to_contain_text("own note")
+        await page.get_by_text("Own notes, in this browser alone: 1").click()
+        await page.locator("details li button").first.focus()
+        await expect(readout).to_contain_text("own note: <b>another plan</b>")
+        await page.evaluate("() => scrollTo(0, 0)")
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Remove the note: <b>another plan</b>").focus()
+        await page.keyboard.press("Enter")
+        await expect(readout).not_to_contain_text("own note")
+        await page.reload()
+        await expect(page.get_by_label("Own note at 2019-")).to_have_value("")
+        await expect(page.get_by_text("Own notes")).to_have_count(0)
+        await page.get_by_label("Own note at 2019-").fill("of this browser")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("Own notes, in this browser alone: 1")).to_be_visible()
+    async with opened(browser, world.api.url, 390) as page:
+        await show(page, "now")
+        await expect(page.get_by_label("Own note at 2019-")).to_be_visible()
+        await expect(page.get_by_text("Own notes")).to_have_count(0)
+        assert await violations(page) == []
+        assert await sideways(page) == 0
+    assert world.store.last_seq(world.service.run) == before
