@@ -153,10 +153,10 @@ class Reader:
             return [Trade(*row[1:]) for row in rows]
         trades = []
         for seq, ts, symbol, lots, price, fee, encoded in rows:
-            shares, names = _shares.decode(encoded), self.run.agents_at(seq)
-            for (agent_index, agent_lots), its_fee in zip(shares, fee_parts(fee, lots, shares), strict=True):
-                if _agent_name(names, agent_index) == agent:
-                    trades.append(Trade(ts, symbol, agent_lots, price, its_fee))
+            shares, index = _shares.decode(encoded), self.run.index_at(agent, seq)
+            if mine := [k for k, (agent_index, _) in enumerate(shares) if agent_index == index]:
+                fees = fee_parts(fee, lots, shares)
+                trades += [Trade(ts, symbol, shares[k][1], price, fees[k]) for k in mine]
         return trades
 
     def crosses(self, agent: str, *, after: int = 0, until: int = END) -> list[Trade]:
@@ -164,8 +164,9 @@ class Reader:
         return [
             Trade(cross.ts, cross.symbol, agent_lots, cross.price_nano, 0)
             for cross in self._rows(CrossRow, CrossRow.seq > after, CrossRow.seq <= until)
+            for index in [self.run.index_at(agent, cross.seq)]
             for agent_index, agent_lots in _shares.decode(cross.shares)
-            if self._agent_at(agent_index, cross.seq) == agent
+            if agent_index == index
         ]
 
     def order_page(
@@ -297,7 +298,7 @@ class Reader:
     def worth(self) -> list[Valued | Booked]:
         """Return the valuations of the account without its books, and the deposits and withdrawals between them."""
         at = (col(EquityRow.seq), col(EquityRow.k))
-        values = _selected(*at, *(col(getattr(EquityRow, name)) for name in ("ts", "equity_micro", "drawdown")))
+        values = columns_of(*at, *(col(getattr(EquityRow, name)) for name in ("ts", "equity_micro", "drawdown")))
         rows: list[tuple[int, int, Valued | Booked]] = [
             (seq, k, Valued(ts, equity, 0, [], 0.0, drawdown))
             for seq, k, ts, equity, drawdown in self._fetched(
@@ -446,7 +447,7 @@ class Reader:
         A limit of -1 in `first` and None in `last` mean all rows.
         """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
-        query = _selected(*_columns(table)).where(run == self.run.run, *conditions)
+        query = columns_of(*_columns(table)).where(run == self.run.run, *conditions)
         return self._fetched(keys_before(query, columns, before), columns, last, first)
 
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
@@ -471,7 +472,7 @@ class Reader:
         `last` is the number of newest rows, None for all. Fills have `since` <= ts < `until` (ns UTC).
         """
         query = (
-            _selected(*_columns(FillRow), col(OrderRow.id))
+            columns_of(*_columns(FillRow), col(OrderRow.id))
             .join(
                 OrderRow,
                 (col(OrderRow.run) == FillRow.run)
@@ -566,10 +567,6 @@ def _agent_name(names: Sequence[str], agent: int) -> str:
 
 def _columns(table: type[SQLModel]) -> list[Any]:
     return [col(getattr(table, name)) for name in table.model_fields]
-
-
-def _selected(*columns: Any) -> Any:
-    return columns_of(*columns)
 
 
 def _page(entries: list[Item], rows: Sequence[SQLModel], limit: int, key: Sequence[str] = STEP_KEY) -> Page[Item]:

@@ -27,7 +27,10 @@ from quantd.trading.orders import Order
 
 _ADDRESS: Final = re.compile(r"d(\d{1,18})(?:\.(\d{1,4}))?(?::(.+))?")
 PAGE: Final = 200
-"""Decisions read per query."""
+"""Most decisions read per query. The first query reads FIRST, and each further one twice as many as the one before."""
+
+FIRST: Final = 4
+"""Decisions of the first query: often it is the newest, and one of 500 symbols and 20 agents has 250 kB."""
 
 SEARCHED: Final = 2_000
 """Most decisions that are searched for one of an agent's own."""
@@ -194,12 +197,13 @@ def _newest_trade(reader: Reader, symbol: str, at: str | None, own: str) -> Foun
 
 def _newest_first(reader: Reader, until: int = END) -> Iterator[Decision]:
     key: tuple[int, ...] = ()
+    size = FIRST
     while True:
-        page = reader.decision_page(PAGE, key, until=until)
+        page = reader.decision_page(size, key, until=until)
         yield from page.rows
         if not page.more:
             return
-        key = page.next
+        key, size = page.next, min(2 * size, PAGE)
 
 
 def _instant_of(text: str) -> int:
@@ -243,11 +247,15 @@ def judged(decision: Decision) -> list[Judged]:
     return [*agents, Judged("house", plan.net, plan)]
 
 
-def asked_lines(reader: Reader, decision: Decision) -> list[AskedLine]:
-    """Every requested trade of a decision: the agents' trades, then the net trades of the whole account."""
+def asked_lines(reader: Reader, decision: Decision, who: str = "") -> list[AskedLine]:
+    """Every requested trade of a decision: the agents' trades, then the net trades of the whole account.
+
+    `who` limits them to those of one agent, or of the "house".
+    """
     return [
         line_of(reader, decision, part, column)
         for part in judged(decision)
+        if who in ("", part.who)
         for column in np.flatnonzero(ints(part.asked)).tolist()
     ]
 

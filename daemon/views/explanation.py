@@ -445,8 +445,8 @@ _SIDES: Final = {True: "buy", False: "sell"}
 def _twins(reader: Reader, decision: Decision, symbol: str) -> list[Twin]:
     return [
         Twin(line.address, line.symbol, line.side, line.asked, line.allowed, line.reason, line.text)
-        for line in asked_lines(reader, decision)
-        if line.who == "house" and line.asked != line.allowed and line.symbol != symbol
+        for line in asked_lines(reader, decision, "house")
+        if line.asked != line.allowed and line.symbol != symbol
     ]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.core.lacks import WAITS
 from quantd.daemon.engine.rounds import ask_agents, on_decided, view_of
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import WORKED
@@ -104,7 +105,7 @@ class OrderPlanned(PricedOrder, frozen=True):
 class Refusal(Struct, frozen=True):
     """A trade of an agent or of the whole account that waits, or was cut or refused.
 
-    `most` is the largest size that would pass on its own.
+    `most` is the largest size that would pass on its own; null for a trade that waits for cash.
     """
 
     who: str
@@ -344,7 +345,8 @@ def _refusals(state: State, plan: Planned, judged: Sequence[Judged]) -> list[Ref
     refusals = []
     for number, cut in cuts_of(plan):
         judgement = judgements.get(HOUSE if number < 0 else number)
-        most = None if judgement is None else largest_of(judgement, cut.symbol, cut.asked).qty
+        waits = judgement is None or cut.code == WAITS  # for cash: no limit has cut it, so none is asked
+        most = None if judgement is None or waits else largest_of(judgement, cut.symbol, cut.asked).qty
         who = "house" if number < 0 else state.rules.agents[number].name
         refusals.append(Refusal(who=who, most=most, **cut_text(state.universe, cut)))
     return refusals

@@ -48,14 +48,17 @@ class Columns:
     @classmethod
     def joined(cls, tables: Sequence[Self]) -> Self:
         """Return the rows of all `tables`, in their order."""
-        if not tables:
-            return cls.of(())
+        if len(tables) < 2:
+            return tables[0] if tables else cls.of(())
         return cls(*(np.concatenate([getattr(table, name) for table in tables]) for name in cls.__slots__))
 
     def within(self, start: int, end: int) -> Self:
-        """Return a copy of the rows of the intervals from `start` + 1 to `end`, renumbered from 1."""
+        """Return the rows of the intervals from `start` + 1 to `end`, renumbered from 1."""
         interval = self.interval
-        rows = self.rows((interval > start) & (interval <= end))
+        inside = (interval > start) & (interval <= end)
+        if not start and inside.all():
+            return self
+        rows = self.rows(inside)
         rows.interval[:] -= start
         return rows
 

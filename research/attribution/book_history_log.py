@@ -50,23 +50,45 @@ class _SentBasket(NamedTuple):
     triggers: dict[int, int]
 
 
-class _Trade(NamedTuple):
-    """One booked trade of one agent, with signed lots.
+class _Trades:
+    """Booked trades of agents, with signed lots, as one list for each column.
 
+    Numbers in lists cost the collection of garbage nothing; a million rows as objects take half of the time.
     `interval` is the number of samples before the trade. `agent` and `symbol` are indices. `amount_micro` is the cash
-    received, negative for a purchase, before the fee. `decision` is a price per unit, NaN where it is unknown. `key`
-    identifies the order's basket by (sample, number); it is None for a trade without an order: a cross, a transfer, or
-    lots that arrived in kind.
+    received, negative for a purchase, before the fee. `decision` and `arrival` are prices per unit; a decision is NaN
+    where it is unknown. `crossed` marks a trade without an order: a cross, a transfer, or lots that arrived in kind.
     """
 
-    interval: int
-    agent: int
-    symbol: int
-    lots: int
-    amount_micro: int
-    fee_micro: int
-    decision: float
-    key: tuple[int, int] | None
+    __slots__ = ("agent", "amount_micro", "arrival", "crossed", "decision", "fee_micro", "interval", "lots", "symbol")
+
+    def __init__(self) -> None:
+        self.interval: list[int] = []
+        self.agent: list[int] = []
+        self.symbol: list[int] = []
+        self.lots: list[int] = []
+        self.amount_micro: list[int] = []
+        self.fee_micro: list[int] = []
+        self.decision: list[float] = []
+        self.arrival: list[float] = []
+        self.crossed: list[bool] = []
+
+    def __len__(self) -> int:
+        return len(self.interval)
+
+    def drop(self, count: int) -> None:
+        """Remove the first `count` trades."""
+        for name in self.__slots__:
+            del getattr(self, name)[:count]
+
+
+class _Waiting(NamedTuple):
+    """Fills of one basket, identified by (sample, number), whose bars have not arrived: their indices in `_Trades`,
+    and their columns of symbols and of signed lots."""
+
+    key: tuple[int, int]
+    rows: Ints
+    symbols: Ints
+    lots: Ints
 
 
 class BookHistoryLog:
@@ -105,12 +127,10 @@ class BookHistoryLog:
         self._samples: list[tuple[Ints, Ints, list[int], list[int]]] = []
         """(lots, marks, equities and flows of the books) at each sample."""
         self._settled: list[Trades] = []
-        """The trades before those of `_trades`, as columns: a million rows as objects take half a gigabyte."""
-        self._trades: list[_Trade] = []
-        self._arrivals: list[float] = []
-        """The arrival price of each trade."""
-        self._waiting_trades: list[int] = []
-        """The indices of trades whose bar has not arrived."""
+        """The trades before those of `_trades`, as columns."""
+        self._trades = _Trades()
+        self._waiting: list[_Waiting] = []
+        """The fills whose bars have not arrived, the oldest first."""
         self._bookings: list[tuple[int, int, int, int, float]] = []
         """(interval, book, column or ACCOUNT, index in BOOKINGS, amount in currency)."""
         self._actions: list[tuple[int, int, float, float]] = []
@@ -139,9 +159,8 @@ class BookHistoryLog:
                 case Valued():
                     self._valued(event, effect)
                 case _:
-                    for movement in movements:
-                        self._take(movement, effect)
-        if self._waiting_trades and (market := self._movements.market_of(event)) is not None:
+                    self._take(movements, effect)
+        if self._waiting and (market := self._movements.market_of(event)) is not None:
             self._set_arrivals(market)
         if self._after is not None:
             self._after.add(event, effects)
@@ -170,37 +189,34 @@ class BookHistoryLog:
         """Return the trades of the intervals 1 to `last`."""
         self._settle()
         self._settled = [Trades.joined(self._settled)]
-        trades = Trades.joined([*self._settled, self._columns(len(self._trades))])
-        return trades.rows((trades.interval >= 1) & (trades.interval <= last))
+        trades = Trades.joined([*self._settled, *([self._columns(len(self._trades))] if self._trades else [])])
+        inside = (trades.interval >= 1) & (trades.interval <= last)
+        return trades if inside.all() else trades.rows(inside)
 
     def _settle(self) -> None:
         """Make columns of the trades before the first one that waits for its bar: they do not change any more."""
-        settled = self._waiting_trades[0] if self._waiting_trades else len(self._trades)
+        settled = int(self._waiting[0].rows[0]) if self._waiting else len(self._trades)
         if settled:
             self._settled.append(self._columns(settled))
-            del self._trades[:settled], self._arrivals[:settled]
-            self._waiting_trades = [index - settled for index in self._waiting_trades]
+            self._trades.drop(settled)
+            self._waiting = [fills._replace(rows=fills.rows - settled) for fills in self._waiting]
 
     def _columns(self, count: int) -> Trades:
         """Return the first `count` of `_trades`. A price is the booked cash per unit, rounding included."""
-        if not count:
-            return Trades.of(())
-        interval, agent, symbol, lots, amount, fee, decision, basket_keys = map(
-            list, zip(*self._trades[:count], strict=True)
-        )
-        symbol_index = np.array(symbol, dtype=np.int64)
-        quantity = np.array(lots, dtype=np.float64) * self.universe.lot_size[symbol_index]
-        decision_prices, arrival = np.array(decision), np.array(self._arrivals[:count])
+        trades = self._trades
+        symbol_index = np.array(trades.symbol[:count], dtype=np.int64)
+        quantity = np.array(trades.lots[:count], dtype=np.float64) * self.universe.lot_size[symbol_index]
+        decision_prices, arrival = np.array(trades.decision[:count]), np.array(trades.arrival[:count])
         return Trades(
-            interval=np.array(interval, dtype=np.int64),
-            agent=np.array(agent, dtype=np.int64),
+            interval=np.array(trades.interval[:count], dtype=np.int64),
+            agent=np.array(trades.agent[:count], dtype=np.int64),
             symbol=symbol_index,
             quantity=quantity,
-            price=-np.array(amount) / MICRO / quantity,
+            price=-np.array(trades.amount_micro[:count]) / MICRO / quantity,
             decision=np.where(np.isfinite(decision_prices), decision_prices, arrival),
             arrival=arrival,
-            fee=np.array(fee) / MICRO,
-            crossed=np.array([basket_key is None for basket_key in basket_keys], dtype=np.bool_),
+            fee=np.array(trades.fee_micro[:count]) / MICRO,
+            crossed=np.array(trades.crossed[:count], dtype=np.bool_),
         )
 
     def _planned(self, plan: Planned) -> None:
@@ -228,61 +244,88 @@ class BookHistoryLog:
         sent_basket = _SentBasket({s: row for row, s in enumerate(basket.sym)}, prices[basket.sym], kind, triggers)
         _keep(self._sent, (basket.sample, basket.n), sent_basket, MAX_BASKETS)
 
-    def _take(self, movement: Movement, effect: object) -> None:
-        """Add a movement of a book: to its cash and flows, and as a trade or as bookings."""
-        kind, _, book, symbol, amount, lots, price_nano, flow, fee, _ = movement
-        self._cash[book] += amount + flow - fee
-        self._flows[book] += flow
-        interval, index = len(self._days), book % len(self._names)  # -1 is the last book, the unallocated one
-        if lots:
-            price, key = price_nano / NANO, None
-            if isinstance(effect, Filled):
-                key, decision = (effect.sample, effect.n), self._decision(effect, symbol)
-                self._waiting_trades.append(len(self._trades))
-            elif isinstance(effect, Crossed):
-                decision = self._crosses.get((effect.sample, symbol), price)
-            else:  # lots in kind, from outside or from another book
-                decision = price = -amount * 1_000 / (lots * self.universe.lot_nano[symbol])
-            self._trades.append(_Trade(interval, index, symbol, lots, amount, fee, decision, key))
-            self._arrivals.append(price)  # `_set_arrivals` replaces that of an order when its bar arrives
-        elif kind == "borrow":
-            self._share_borrow(index, amount)
-        elif amount:
-            self._bookings.append((interval, index, symbol, BOOKINGS.index(kind), amount / MICRO))
+    def _take(self, movements: list[Movement], effect: object) -> None:
+        """Add the movements of one effect: to cash and flows of the books, and as trades or as bookings."""
+        interval, books, bought = len(self._days), len(self._names), []
+        for movement in movements:
+            kind, _, book, symbol, amount, lots, _, flow, fee, _ = movement
+            self._cash[book] += amount + flow - fee
+            self._flows[book] += flow
+            index = book % books  # -1 is the last book, the unallocated one
+            if lots:
+                bought.append(movement)
+            elif kind == "borrow":
+                self._share_borrow(index, amount)
+            elif amount:
+                self._bookings.append((interval, index, symbol, BOOKINGS.index(kind), amount / MICRO))
+        if not bought:
+            return
+        trades, first = self._trades, len(self._trades)
+        _, _, owners, symbols, amounts, sizes, _, _, fees, rows = zip(*bought, strict=True)
+        trades.interval += [interval] * len(bought)
+        trades.agent += [book % books for book in owners]
+        trades.symbol += symbols
+        trades.lots += sizes
+        trades.amount_micro += amounts
+        trades.fee_micro += fees
+        trades.crossed += [not isinstance(effect, Filled)] * len(bought)
+        if isinstance(effect, Filled):
+            decided, met = self._decisions(effect), [price / NANO for price in effect.price_nano]
+            trades.decision += [decided[row] for row in rows]
+            trades.arrival += [met[row] for row in rows]  # `_set_arrivals` replaces it when the bar arrives
+            columns = np.array(symbols), np.array(sizes)
+            self._waiting.append(_Waiting((effect.sample, effect.n), np.arange(first, len(trades)), *columns))
+        elif isinstance(effect, Crossed):
+            price = effect.price_nano / NANO
+            trades.decision += [self._crosses.get((effect.sample, effect.symbol), price)] * len(bought)
+            trades.arrival += [price] * len(bought)
+        else:  # lots in kind, from outside or from another book
+            lot_nano = self.universe.lot_nano
+            prices = [-move.amount_micro * 1_000 / (move.lots * lot_nano[move.symbol]) for move in bought]
+            trades.decision += prices
+            trades.arrival += prices
 
-    def _decision(self, fill: Filled, symbol: int) -> float:
-        """Return the price at which an order was decided; NaN where it is unknown.
+    def _decisions(self, fill: Filled) -> list[float]:
+        """Return the price at which each order of a fill was decided; NaN where it is unknown.
 
         It is unknown for a basket that is not stored, and for a stop order, which trades when the market reaches its
         trigger, not by a decision.
         """
         sent = self._sent.get((fill.sample, fill.n))
-        row = None if sent is None or sent.kind == Kind.STOP else sent.rows.get(symbol)
-        return np.nan if sent is None or row is None else float(sent.prices[row])
+        if sent is None or sent.kind == Kind.STOP:
+            return [np.nan] * len(fill.sym)
+        rows = [sent.rows.get(symbol) for symbol in fill.sym]
+        return [np.nan if row is None else float(sent.prices[row]) for row in rows]
 
     def _set_arrivals(self, market: MarketSlice) -> None:
         """Set the arrival prices of the fills that waited for this bar."""
-        still_waiting = []
-        for index in self._waiting_trades:
-            trade = self._trades[index]
-            if not market.fresh[trade.symbol]:
-                still_waiting.append(index)
-                continue
-            self._arrivals[index] = self._arrival(trade, market)
-        self._waiting_trades = still_waiting
+        still_waiting, fresh_bars = [], market.fresh
+        for fills in self._waiting:
+            fresh = fresh_bars[fills.symbols]
+            if not fresh.all():
+                key, *columns = fills
+                still_waiting.append(_Waiting(key, *(column[~fresh] for column in columns)))
+            arrivals = self._arrivals(fills.key, fills.symbols[fresh], fills.lots[fresh], market)
+            for row, nano in zip(fills.rows[fresh].tolist(), arrivals, strict=True):
+                self._trades.arrival[row] = nano / NANO
+        self._waiting = still_waiting
 
-    def _arrival(self, trade: _Trade, market: MarketSlice) -> float:
-        """Return the price when an order met the market: the open of the bar. For an auction at the close it is the
-        close, for a stop the trigger or a worse open. The open also counts where the basket is no longer stored."""
-        opened = int(market.open_nano[trade.symbol])
-        sent = self._sent.get(trade.key) if trade.key is not None else None
+    def _arrivals(self, key: tuple[int, int], symbols: Ints, lots: Ints, market: MarketSlice) -> list[int]:
+        """Return the prices in nano-currency when orders met the market: the opens of their bars. For an auction at the
+        close it is the close, for a stop the trigger or a worse open. The open also counts where the basket is no
+        longer stored."""
+        opens, sent = market.open_nano[symbols].tolist(), self._sent.get(key)
         if sent is None:
-            return opened / NANO
+            return opens
         if sent.kind == Kind.CLOSE:
-            return int(market.close_nano[trade.symbol]) / NANO
-        if trigger := sent.triggers.get(trade.symbol, 0):
-            return (max if trade.lots > 0 else min)(opened, trigger) / NANO
-        return opened / NANO
+            return market.close_nano[symbols].tolist()
+        if not sent.triggers:
+            return opens
+        triggers = [sent.triggers.get(symbol, 0) for symbol in symbols.tolist()]
+        return [
+            opened if not trigger else max(opened, trigger) if side > 0 else min(opened, trigger)
+            for opened, trigger, side in zip(opens, triggers, lots.tolist(), strict=True)
+        ]
 
     def _note_action(self, action: Action) -> None:
         """Record a dividend, a delisting or a split, per share held at the last sample."""

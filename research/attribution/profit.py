@@ -82,9 +82,10 @@ class Profit:
         sums[tuple(holding_index[axis] for axis in axes)] += holding_sums
         amount = self.amount if factors is None else self.amount * factors[self.interval]
         indices = {"interval": self.interval, "agent": self.agent, "symbol": self.symbol, "kind": self.kind}
-        # without axes `sums` is one number, to which np.add.at cannot add an array
-        np.add.at(sums, tuple(indices[axis] for axis in axes), amount if axes else amount.sum())
-        return sums
+        if not axes:
+            return sums + amount.sum()
+        cells = np.ravel_multi_index(tuple(indices[axis] for axis in axes), sums.shape)
+        return sums + np.bincount(cells, amount, sums.size).reshape(sums.shape)
 
     def reduced(self, kinds: Sequence[str]) -> "Profit":
         """Return the profit of `kinds` only; all other kinds count 0."""
@@ -103,7 +104,8 @@ def profit(history: BookHistory) -> Profit:
     holding = np.diff(history.quantity * history.price[:, None, :], axis=0)
     # from the change of value is taken what was bought within the interval, at decision prices
     decided = trades.quantity * trades.decision
-    np.subtract.at(holding, (trades.interval - 1, trades.agent, trades.symbol), decided)
+    cells = np.ravel_multi_index((trades.interval - 1, trades.agent, trades.symbol), holding.shape)
+    holding -= np.bincount(cells, decided, holding.size).reshape(holding.shape)
     kind_of_booking = np.array([KINDS.index(_KIND_OF_BOOKING[name]) for name in BOOKINGS])
     # in the order of EXECUTION
     amounts = (
@@ -123,6 +125,23 @@ def profit(history: BookHistory) -> Profit:
         kind=np.concatenate([*trade_kinds, kind_of_booking[bookings.kind]]),
         amount=np.concatenate([*amounts, bookings.amount]),
     )
+
+
+def by_book_and_symbol(history: BookHistory, factors: Floats) -> Floats:
+    """Return float64[A, N + 1], the profit of each book and symbol, as `profit(history).summed` with these `factors`.
+
+    Nothing is told apart by kind, so that each trade counts once, at its price and with its fee.
+    """
+    trades, bookings, books, size = history.trades, history.bookings, len(history.agents), len(history.symbols)
+    sums = np.zeros((books, size + 1))
+    held = np.diff(history.quantity * history.price[:, None, :], axis=0)
+    sums[:, :size] = np.einsum("t,tan->an", factors, held)
+    paid = -(trades.quantity * trades.price + trades.fee) * factors[trades.interval - 1]
+    booked = bookings.amount * factors[bookings.interval - 1]
+    of_none = np.where(bookings.symbol == ACCOUNT, size, bookings.symbol)
+    for agent, symbol, amount in ((trades.agent, trades.symbol, paid), (bookings.agent, of_none, booked)):
+        sums += np.bincount(agent * (size + 1) + symbol, amount, sums.size).reshape(sums.shape)
+    return sums
 
 
 def residual(history: BookHistory, profits: Profit) -> Floats:

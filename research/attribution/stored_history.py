@@ -13,7 +13,7 @@ from quantd.daemon.recovery.replay import Records
 from quantd.research.attribution.book_history import CASH, BookHistory
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.linking import period_return, profit_factors
-from quantd.research.attribution.profit import profit
+from quantd.research.attribution.profit import by_book_and_symbol
 from quantd.research.runs.stored_run import RunUnusable
 from quantd.trading.codec import decode
 from quantd.trading.effects import Effect
@@ -73,9 +73,7 @@ def parting(history: BookHistory) -> Parting:
 
     The last part is cash, which has no return of its own (None).
     """
-    # as in `breakdown`, whose other tables take half of its time
-    by_book = profit(history).summed("agent", "symbol", factors=profit_factors(history))
-    by_symbol = by_book.sum(axis=0).tolist()
+    by_symbol = by_book_and_symbol(history, profit_factors(history)).sum(axis=0).tolist()
     # the mean of the weights at the beginning of each interval, so without the last sample
     weights = history.weights()[:-1].mean(axis=0) if history.intervals else np.zeros(len(history.symbols))
     asset_returns = (1.0 + history.asset_returns()).prod(axis=0) - 1.0

@@ -120,7 +120,8 @@ class StoredBooks:
     def _trips(self, book: str, first: int, last: int) -> tuple[RoundTrip, ...]:
         """Return the round trips (first in, first out) that ended after the sample `first`, up to the sample `last`."""
         trips = self._past.trips(book, self._reader, self._all_trips)
-        return tuple(trip for trip in trips if self.ts[first] < trip.exit_ts <= self.ts[last])
+        begin, end = int(self.ts[first]), int(self.ts[last])
+        return tuple(trip for trip in trips if begin < trip.exit_ts <= end)
 
     def _all_trips(self, book: str) -> tuple[RoundTrip, ...]:
         """Match the round trips of a book from all its trades and splits."""

@@ -23,7 +23,8 @@ class TrackRecord:
 
     The following fields are computed from those above. `returns` float64[T] are simple returns. `excess` float64[T] are
     returns less the risk-free rate of the sample. `wealth` float64[T+1] is the equity, or the compounded time-weighted
-    returns. `drawdowns` float64[T+1] is the fraction of wealth lost since its highest value so far.
+    returns. `drawdowns` float64[T+1] is the fraction of wealth lost since its highest value so far. `trip_profits`
+    float64[n] are the profits of the trips in account currency, ascending, so that no sum depends on their order.
 
     Raises ValueError if lengths differ, if equity or benchmark is not finite and positive, if dates descend, or if
     flows leave a return of -100 % or less.
@@ -49,6 +50,7 @@ class TrackRecord:
     drawdowns: Floats = field(init=False, repr=False)
     benchmark_returns: Floats | None = field(init=False, repr=False)
     benchmark_excess: Floats | None = field(init=False, repr=False)
+    trip_profits: Floats = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Compute the columns that follow from equity. Raises ValueError for wrong lengths, values, dates or flows."""
@@ -64,6 +66,7 @@ class TrackRecord:
             "drawdowns": drawdowns(wealth),
             "benchmark_returns": benchmark_returns,
             "benchmark_excess": benchmark_returns - rate if benchmark_returns is not None else None,
+            "trip_profits": np.sort(np.array([trip.profit for trip in self.trips or ()], dtype=np.float64)),
         }
         for name, value in columns.items():  # the class is frozen
             object.__setattr__(self, name, value)

@@ -12,23 +12,15 @@ PLACE: Final = 60
 """Position of these metrics in tables."""
 
 
-def profits(record: TrackRecord) -> Floats:
-    """Return float64[n], the trips' profits in account currency.
-
-    The profits are in ascending order, so that sums do not depend on the order of trips.
-    """
-    return np.sort(np.array([trip.profit for trip in record.trips or ()], dtype=np.float64))
-
-
 def wins(record: TrackRecord) -> Floats:
     """Return float64[k], the profits of winning round trips in ascending order, account currency."""
-    trip_profits = profits(record)
+    trip_profits = record.trip_profits
     return trip_profits[trip_profits > 0.0]
 
 
 def losses(record: TrackRecord) -> Floats:
     """Return float64[k], the losses of losing round trips as positive numbers, in account currency."""
-    trip_profits = profits(record)
+    trip_profits = record.trip_profits
     return -trip_profits[trip_profits < 0.0]
 
 
@@ -39,7 +31,7 @@ def trips(record: TrackRecord) -> float:
 
 @metric("Win rate", "fraction", "share of trips with g > 0", "Pardo 2008", "high", "trips")
 def win_rate(record: TrackRecord) -> float:
-    return mean((profits(record) > 0.0).astype(np.float64))
+    return mean((record.trip_profits > 0.0).astype(np.float64))
 
 
 @metric("Profit factor", "ratio", "sum(g | g > 0) / sum(-g | g < 0)", "Pardo 2008", "high", "trips")
@@ -59,7 +51,7 @@ def payoff_ratio(record: TrackRecord) -> float:
 
 @metric("Expectancy", "money", "mean(g)", "Tharp 1998", "high", "trips")
 def expectancy(record: TrackRecord) -> float:
-    return mean(profits(record))
+    return mean(record.trip_profits)
 
 
 @metric("Average win", "money", "mean(g | g > 0)", "Pardo 2008", "high", "trips")
@@ -85,7 +77,7 @@ def average_holding(record: TrackRecord) -> float:
 
 @metric("System quality number", "ratio", "sqrt(n) mean(g) / sd(g)", "Tharp 2008", "high", "trips")
 def system_quality(record: TrackRecord) -> float:
-    trip_profits = profits(record)
+    trip_profits = record.trip_profits
     return (
         float(np.sqrt(len(trip_profits))) * mean(trip_profits) / float(trip_profits.std(ddof=1))
         if varies(trip_profits)
@@ -95,5 +87,5 @@ def system_quality(record: TrackRecord) -> float:
 
 @metric("Kelly fraction", "fraction", "w - (1 - w) / payoff ratio, w win rate", "Kelly 1956", "", "trips")
 def kelly_fraction(record: TrackRecord) -> float:
-    share = mean((profits(record) > 0.0).astype(np.float64))
+    share = mean((record.trip_profits > 0.0).astype(np.float64))
     return share - over(1.0 - share, payoff(record))

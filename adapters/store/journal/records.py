@@ -57,6 +57,11 @@ class RunRecord(Struct, frozen=True):
         """Return the names of the agents at the time of journal entry `seq`."""
         return next((names for first, names in reversed(self.epochs) if first <= seq), ())
 
+    def index_at(self, agent: str, seq: int) -> int:
+        """Return the index of an agent at the time of journal entry `seq`; -2, which no book has, where it had none."""
+        names = self.agents_at(seq)
+        return names.index(agent) if agent in names else -2
+
 
 class Records:
     """Reads a store through its own connections, each closed after its call; it never waits for the writer."""
