@@ -298,7 +298,7 @@ class Reader:
     def worth(self) -> list[Valued | Booked]:
         """Return the valuations of the account without its books, and the deposits and withdrawals between them."""
         at = (col(EquityRow.seq), col(EquityRow.k))
-        values = columns_of(*at, *(col(getattr(EquityRow, name)) for name in ("ts", "equity_micro", "drawdown")))
+        values = _selected(*at, *(col(getattr(EquityRow, name)) for name in ("ts", "equity_micro", "drawdown")))
         rows: list[tuple[int, int, Valued | Booked]] = [
             (seq, k, Valued(ts, equity, 0, [], 0.0, drawdown))
             for seq, k, ts, equity, drawdown in self._fetched(
@@ -447,7 +447,7 @@ class Reader:
         A limit of -1 in `first` and None in `last` mean all rows.
         """
         run, *columns = (col(getattr(table, name)) for name in ("run", *key))
-        query = columns_of(*_columns(table)).where(run == self.run.run, *conditions)
+        query = _selected(*_columns(table)).where(run == self.run.run, *conditions)
         return self._fetched(keys_before(query, columns, before), columns, last, first)
 
     def _fetched(self, query: Any, key: Sequence[Any], last: int | None, first: int = -1) -> list[Any]:
@@ -472,7 +472,7 @@ class Reader:
         `last` is the number of newest rows, None for all. Fills have `since` <= ts < `until` (ns UTC).
         """
         query = (
-            columns_of(*_columns(FillRow), col(OrderRow.id))
+            _selected(*_columns(FillRow), col(OrderRow.id))
             .join(
                 OrderRow,
                 (col(OrderRow.run) == FillRow.run)
@@ -563,6 +563,9 @@ class Reader:
 
 def _agent_name(names: Sequence[str], agent: int) -> str:
     return names[agent] if 0 <= agent < len(names) else str(agent)
+
+
+_selected: Any = columns_of  # without its types, which know no columns of tables
 
 
 def _columns(table: type[SQLModel]) -> list[Any]:

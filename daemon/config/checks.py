@@ -14,6 +14,7 @@ from msgspec.structs import fields as struct_fields
 
 from quantd.daemon.config.agent_checks import check_agents, check_capital, check_schedules, check_shadows, check_shares
 from quantd.daemon.config.agent_tables import MANUAL
+from quantd.daemon.config.alarm_bounds import alarm_of
 from quantd.daemon.config.known import (
     LIMITS,
     MIN_HISTORY,
@@ -66,7 +67,7 @@ def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
     rules = (
         _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
         _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
-        _stops_at_venue, _study, _store, _gateway,
+        _stops_at_venue, _study, _store, _gateway, _alarms,
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 
@@ -99,6 +100,16 @@ def _references(document: Table, registry: Known, source: Source) -> Iterator[Mi
             for path, value in values_at(document, dotted):
                 if isinstance(value, str) and value not in names and (value or dotted not in MAY_BE_EMPTY):
                     yield source.mistake(path, f"= {shown(value)} is not a known {kind}", suggestion(value, names))
+
+
+def _alarms(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes about alarms of a symbol that is not in the universe."""
+    symbols = [value for _, value in values_at(document, "universe.symbols.*") if isinstance(value, str)]
+    for path, text in values_at(document, "alerts.alarms.*"):
+        alarm = alarm_of(text) if isinstance(text, str) else None
+        if alarm is not None and alarm.symbol and symbols and alarm.symbol not in symbols:
+            remedy = suggestion(alarm.symbol, symbols)
+            yield source.mistake(path, f"= {shown(text)} is of {alarm.symbol}, which is not a known symbol", remedy)
 
 
 def _scheduled(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

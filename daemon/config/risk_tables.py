@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from quantd.daemon.config.alarm_bounds import alarm_texts
 from quantd.daemon.config.values import (
     START,
     Reload,
@@ -151,7 +152,8 @@ class Alerts(Section):
 
     An incident that nobody acknowledges is repeated after `remind` (0 s: never), and sent to the next sink of
     `escalate` after each `escalate_after`. `group` is the time for which sinks and the topic alert_groups collect
-    alerts of one kind and level.
+    alerts of one kind and level. Each text of `alarms` is a figure of the account with a bound, such as
+    "drawdown > 0.1".
     """
 
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
@@ -165,6 +167,7 @@ class Alerts(Section):
     escalate_after_ns: Annotated[int, duration("1s", "1d"), Written()] = Field(
         default=900 * 10**9, alias="escalate_after"
     )
+    alarms: Annotated[tuple[str, ...], AfterValidator(alarm_texts)] = ()
     dead_man: Annotated[DeadMan | None, START] = None
     notices: Annotated[NoticeTable, START] = NoticeTable()
     sinks: Annotated[dict[str, dict[str, Any]], START] = {}

@@ -4,6 +4,7 @@ of risk."""
 from typing import Final
 
 from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge
+from quantd.daemon.monitoring.alarms import alarms
 from quantd.daemon.monitoring.heartbeat import heartbeat, monitoring, watchdog
 from quantd.daemon.monitoring.watchdog import watch, watch_halt_file
 
@@ -30,9 +31,14 @@ def dog(context: EdgeContext) -> OpenEdge:
 
 
 def monitor(context: EdgeContext) -> OpenEdge:
-    """Open the edge, a service that logs the risk of the whole account."""
+    """Open the edge, a service that logs the risk of the whole account, and one that looks at the alarms."""
     interval_s = context.config.risk.monitor_interval_ns / 1e9
-    return OpenEdge((EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),))
+    return OpenEdge(
+        (
+            EdgeTask("monitor", lambda: monitoring(context.service, interval_s)),
+            EdgeTask("alarms", lambda: alarms(context.service)),
+        )
+    )
 
 
 HALT_FILE: Final = Edge("halt file", 50, halt_file)

@@ -166,7 +166,8 @@ ALERT_KINDS: Final = (
     AlertKind("policy", "a policy fails or is late, and its agent holds", "decision", ("WARNING",), ("WARNING",)),
     AlertKind(
         "job_",
-        "a scheduled job fails, or a sink takes no alert for 2 minutes (`job_sink_NAME`)",
+        "a scheduled job fails, a sink takes no alert for 2 minutes (`job_sink_NAME`), or an alarm is raised "
+        "(`job_alarm_…`)",
         "recovery",
         ("INFO", "WARNING", "CRITICAL"),
         ("WARNING", "CRITICAL"),

@@ -300,6 +300,7 @@ ROWS = {
     "alerts.quiet_levels": ('["INFO", "WARNING"]', ("INFO", "WARNING")),
     "alerts.remind": ("2h", 7_200 * S),
     "alerts.group": ("30s", 30 * S),
+    "alerts.alarms": ('["drawdown > 0.1"]', ("drawdown > 0.1",)),
     "alerts.notices.milestone": ("0.1", 0.1),
     "alerts.notices.decay": ("63", 63),
     "alerts.notices.correlation": ("0.3", 0.3),
