@@ -7,11 +7,14 @@ from dataclasses import dataclass, is_dataclass
 from datetime import date, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from quantd.daemon.cli.places import Place, place
+
+if TYPE_CHECKING:
+    from quantd.daemon.config import Config
 
 Panel = Literal["Trade", "Look", "Operate", "Set up", "Learn"]
 Action = Callable[..., int | None]
@@ -133,6 +136,13 @@ class RunOptions:
     def place(self, *, checked: bool = True) -> Place:
         """Return the state folder and the store. Raises Failure and Refused, as `quantd.daemon.cli.places.place`."""
         return place(self.config, self.state, self.sets, checked=checked)
+
+    def read(self, start: date | None = None, end: date | None = None) -> "Config":
+        """Return the configuration with these values and, if given, this period. Raises ConfigError."""
+        from quantd.daemon.cli.configuration import read  # loads what every command can need
+        from quantd.daemon.config.overrides import between
+
+        return read(self.config, between(self.sets, start, end))
 
 
 DEFAULTS: Final = RunOptions()

@@ -70,13 +70,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(grid)
 
 
-def records(rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str]], right: Sequence[str] = ()) -> None:
+def records(
+    rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str]] | Sequence[str], right: Sequence[str] = ()
+) -> None:
     """Print a table of records, the same that --json prints.
 
     `columns` maps a heading to a field with its format, such as "gain:+.2f" or "spread.low:.2%", or to a function that
-    returns the cell. A row may be a dict with the fields. A field that is None is an empty cell. A column with a
-    format, if only "qty:", is aligned to the right, and so are the ones in `right`.
+    returns the cell; fields alone are their own headings. A row may be a dict with the fields. A field that is None is
+    an empty cell. A column with a format, if only "qty:", is aligned to the right, and so are the ones in `right`.
     """
+
+    shown_by_head = columns if isinstance(columns, Mapping) else dict(zip(columns, columns, strict=True))
 
     def cell(row: Row, shown: str | Callable[[Row], str]) -> str:
         if not isinstance(shown, str):
@@ -85,8 +89,9 @@ def records(rows: Sequence[Row], columns: Mapping[str, str | Callable[[Row], str
         value = row[field] if isinstance(row, dict) else attrgetter(field)(row)
         return "" if value is None else format(value, form)
 
-    formatted = [head for head, shown in columns.items() if isinstance(shown, str) and ":" in shown]
-    table(tuple(columns), [[cell(row, shown) for shown in columns.values()] for row in rows], [*formatted, *right])
+    formatted = [head for head, shown in shown_by_head.items() if isinstance(shown, str) and ":" in shown]
+    cells = [[cell(row, shown) for shown in shown_by_head.values()] for row in rows]
+    table(tuple(shown_by_head), cells, [*formatted, *right])
 
 
 def further(shown: int, count: int) -> None:

@@ -27,6 +27,7 @@ import numpy as np
 from paho.mqtt.client import CallbackAPIVersion, Client
 
 from quantd.adapters.bus.commands import Name, signed
+from quantd.daemon.cli.command import RunOptions
 from quantd.server.cli.operate import switch
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import ROOT, environment, write
@@ -180,7 +181,7 @@ class Daemon:
         if trigger == "cli":
             # what `quantd halt` does once Python has started and read the command line; the whole is measured apart
             with contextlib.redirect_stdout(io.StringIO()):
-                switch.switch("halt", self.folder / "config.toml", None, None, reason="test", as_json=True)
+                switch.switch("halt", RunOptions(self.folder / "config.toml"), reason="test", as_json=True)
         elif trigger == "api":
             self.post("halt", "test")
         elif trigger == "mqtt":

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import place
 from quantd.regular_file import NotRead, read_regular
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
 
@@ -25,8 +24,7 @@ def verify(
     key: Annotated[
         str, typer.Option("--key", metavar="KEY", help="The public key of the daemon, from `quantd device list`.")
     ] = "",
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
+    chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     from quantd.models.artifacts.receipt import unsealed
@@ -35,8 +33,8 @@ def verify(
     if key and key.lower() != signer:
         raise Failure(f"the receipt is signed with the key {signer}, not with {key[:64]}", CHECK_FAILED)
     checked = "the signature and its key; --state DIR checks the journal" if key else SIGNATURE
-    if state is not None:
-        _check_journal(place(config, state), receipt, signer)
+    if chosen.state is not None:
+        _check_journal(chosen.place(), receipt, signer)
         checked = JOURNAL
     fills = ", ".join(f"{fill.qty} {fill.symbol} for {fill.value}" for fill in receipt.fills) or "none so far"
     what = f"{receipt.agent}, {receipt.id} at {receipt.time}: {receipt.outcome}"

@@ -2,13 +2,12 @@
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from quantd.adapters.store.store_errors import StoreFailing
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions, Sets
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, progress, say
 from quantd.trading.display_text import local
@@ -16,7 +15,6 @@ from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
-    from quantd.daemon.config import Config
 
 SLOW_S = 1.0
 """Seconds until a note explains a slow replay."""
@@ -79,7 +77,7 @@ def why(
                     note(hints.pop())
 
             judge = Refolder(
-                records, reader.run.run, where.folder, lambda: _read_configuration(chosen.config, chosen.sets),
+                records, reader.run.run, where.folder, chosen.read,
                 parts=parts, watched=lambda market: tracked(market, show, subject.decision.plan.ts),
             )  # fmt: skip
         explanation = explain(subject, judge, parts.slices if parts is not None else None)
@@ -115,12 +113,6 @@ def _list_decisions(reader: "Reader", last: int, *, as_json: bool) -> None:
             say(f"  {'buy' if not qty.startswith('-') else 'sell':4} {allowed.lstrip('-')} {symbol}{cut_text}")
         if row.crossed:
             say("  crossed between agents: " + ", ".join(f"{qty} {symbol}" for symbol, qty in row.crossed.items()))
-
-
-def _read_configuration(config: Path, sets: Sets) -> "Config":
-    from quantd.daemon.cli.configuration import read  # needed only where a run has no saved configuration
-
-    return read(config, sets)
 
 
 COMMAND: Final = Command("Look", 90, why)

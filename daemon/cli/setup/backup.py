@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, Sets
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, progress
 
@@ -23,21 +23,20 @@ def write_backup(
 
     where = chosen.place()
     with progress("backup") as report_progress:
-        manifest = backup(where.store, where.folder, target, report_progress, _models(chosen.config, chosen.sets))
+        manifest = backup(where.store, where.folder, target, report_progress, _models(chosen))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")
     answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)
 
 
-def _models(config: Path, sets: Sets) -> dict[str, Path]:
+def _models(chosen: RunOptions) -> dict[str, Path]:
     """Return the folders of the configuration's models by name; empty if the configuration is missing or has
     mistakes."""
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.daemon.policies.model_folders import configured_models
 
     try:
-        return configured_models(read(config, sets))
+        return configured_models(chosen.read())
     except ConfigError as error:
         note(f"no model is backed up, because the configuration cannot be read: {error.mistakes[0]}")
         return {}

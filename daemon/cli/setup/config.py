@@ -46,12 +46,11 @@ def check(
     """
     if reload:
         return _reload(chosen.place().folder, as_json)
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError, Mistake, digest
 
     config = chosen.config
     try:
-        settings = read(config, chosen.sets).in_state(chosen.state, os.environ)
+        settings = chosen.read().in_state(chosen.state, os.environ)
         if show:
             _print_settings(config, settings, as_json)
             return DONE

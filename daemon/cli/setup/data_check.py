@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, print_json, say, table
+from quantd.daemon.cli.output import answer, print_json, records, say
 from quantd.daemon.cli.setup.bar_report import (
     QUESTIONS,
     Reading,
@@ -21,23 +21,8 @@ from quantd.daemon.cli.setup.bar_report import (
     universe_in,
 )
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, print_cached
-from quantd.daemon.cli.setup.table_options import (
-    Columns,
-    Dates,
-    Decimal,
-    Overlap,
-    Prices,
-    Scale,
-    Symbol,
-    Unit,
-    asked_of,
-    checked_zone,
-    source_of,
-)
+from quantd.daemon.cli.setup.table_options import NO_TABLE_OPTIONS, TableOptions, source_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
-
-if TYPE_CHECKING:
-    pass
 
 
 def check(
@@ -56,17 +41,7 @@ def check(
     ] = None,
     interval: Annotated[str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d.")] = None,
     calendar: Calendar = None,
-    zone: Annotated[
-        str, typer.Option("--zone", metavar="ZONE", help="Clock of stamps without an offset; UTC without it.")
-    ] = "",
-    symbol: Symbol = "",
-    dates: Dates = "",
-    unit: Unit = "",
-    scale: Scale = "",
-    decimal: Decimal = "",
-    prices: Prices = "",
-    overlap: Overlap = "",
-    column: Columns = None,
+    options: TableOptions = NO_TABLE_OPTIONS,
     cache: Cache = None,
     accept: Annotated[
         str | None,
@@ -87,8 +62,8 @@ def check(
         return _accept(chosen, accept, as_json=as_json)
     if file is None:
         return print_cached(cache, as_json=as_json)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
-    reading = Reading(actions, exceptions, stamps, interval, calendar, zone, asked)
+    asked = options.asked()
+    reading = Reading(actions, exceptions, stamps, interval, calendar, options.zone, asked)
     if file.is_dir():
         return _check_folder(file, reading, as_json=as_json)
     source = source_of(file, asked)
@@ -109,12 +84,11 @@ def _accept(chosen: RunOptions, reason: str, *, as_json: bool) -> int:
     import socket
 
     from quantd.daemon.assembly.parts import Assembly, parts_of
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.recovery import price_acceptance
 
     if not reason.strip():
         raise Failure("the acceptance has no reason, which is recorded with your name", USAGE)
-    settings = read(chosen.config, chosen.sets)
+    settings = chosen.read()
     folder = settings.state_folder(chosen.state)
     if not folder.is_dir():
         raise Failure(f"{folder}: there is no state folder; --state names another one", CHECK_FAILED)
@@ -167,24 +141,12 @@ def _check_folder(folder: Path, reading: Reading, *, as_json: bool) -> int:
             "folder": str(folder), "files": documents, "unread": unread, "overlap": overlap, "findings": total,
         })  # fmt: skip
         return code
-    rows = [
-        [
-            name,
-            f"{report['bars']:,}",
-            str(report["symbols"]),
-            report["interval"],
-            " ".join(report["calendars"]),
-            kind,
-            f"{count:,}" if count else "",
-        ]
-        for name, report in reports.items()
-        for kind, count in (counts[name] or {"no fault": 0}).items()
-    ]
-    table(
-        ("file", "bars", "symbols", "interval", "calendar", "finding", "count"),
-        rows,
-        right=("bars", "symbols", "count"),
-    )
+    records(
+        [{**report, "file": name, "finding": kind, "count": count or None} for name, report in reports.items()
+         for kind, count in (counts[name] or {"no fault": 0}).items()],
+        {"file": "file", "bars": "bars:,", "symbols": "symbols:", "interval": "interval",
+         "calendar": lambda row: " ".join(row["calendars"]), "finding": "finding", "count": "count:,"},
+    )  # fmt: skip
     for name, why in unread.items():
         say(f"not read: {name}: {why}")
     if overlap:

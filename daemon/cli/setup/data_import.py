@@ -28,18 +28,7 @@ from quantd.daemon.cli.setup.bar_report import (
 )
 from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.cli.setup.data_fetch import Calendar
-from quantd.daemon.cli.setup.table_options import (
-    Columns,
-    Dates,
-    Decimal,
-    Overlap,
-    Prices,
-    Scale,
-    Symbol,
-    Unit,
-    asked_of,
-    checked_zone,
-)
+from quantd.daemon.cli.setup.table_options import NO_TABLE_OPTIONS, TableOptions
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import kind_of
@@ -98,8 +87,6 @@ def import_bars(
             metavar="FILE", help="Tables of bars: CSV, JSON, parquet, feather, zip, gzip, or folders of them."
         ),
     ] = None,
-    symbol: Symbol = "",
-    zone: Annotated[str, typer.Option("--zone", metavar="ZONE", help="Clock of times without an offset.")] = "",
     calendar: Calendar = None,
     interval: Annotated[
         str | None, typer.Option("--interval", "-i", help="1m to 12h, or 1d; as found without it.")
@@ -107,13 +94,7 @@ def import_bars(
     stamps: Annotated[
         str | None, typer.Option("--stamps", metavar="open|close|session", help="Meaning of the stamps; as found.")
     ] = None,
-    dates: Dates = "",
-    unit: Unit = "",
-    scale: Scale = "",
-    decimal: Decimal = "",
-    prices: Prices = "",
-    overlap: Overlap = "",
-    column: Columns = None,
+    options: TableOptions = NO_TABLE_OPTIONS,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
     ] = None,
@@ -143,9 +124,9 @@ def import_bars(
     """
     if stamps not in (None, "open", "close", "session"):
         raise Failure(f"--stamps {stamps}: write open, close or session", USAGE)
-    asked = asked_of(symbol, checked_zone(zone), dates, unit, scale, decimal, column, prices, overlap)
+    asked = options.asked()
     # no file of actions and none of exceptions
-    reading = Reading(None, None, stamps, interval, calendar, zone, asked)  # type: ignore[arg-type]
+    reading = Reading(None, None, stamps, interval, calendar, options.zone, asked)  # type: ignore[arg-type]
     if watch is not None:
         if files or out is None or into is not None:
             raise Failure("--watch FOLDER takes no further file and no --into, and needs --out F.parquet", USAGE)
@@ -160,9 +141,11 @@ def import_bars(
     from quantd.adapters.feeds.table_files.file_symbol import symbol_of
     from quantd.adapters.feeds.table_files.reader import joined
 
-    named = {path: symbol_of(path.stem)[0] for path in files if symbol and len(files) > 1}
-    if other := [path for path, its_symbol in named.items() if its_symbol not in ("", symbol)]:
-        raise Failure(f"{other[0]}: its name says {named[other[0]]}, and --symbol {symbol} is of all files", USAGE)
+    named = {path: symbol_of(path.stem)[0] for path in files if asked.symbol and len(files) > 1}
+    if other := [path for path, its_symbol in named.items() if its_symbol not in ("", asked.symbol)]:
+        raise Failure(
+            f"{other[0]}: its name says {named[other[0]]}, and --symbol {asked.symbol} is of all files", USAGE
+        )
     table = joined([foreign_table(path, asked) for path in files], asked.overlap)
     kept = stored(table, target_of(out, table, files), files[0].name, reading)
     del table  # half of the memory, where the table has millions of bars

@@ -34,7 +34,6 @@ def store_compact(
     from quantd.adapters.store.journal.compaction import Keep
     from quantd.adapters.store.lease import account_key
     from quantd.adapters.store.upkeep.backup import before_upgrade
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.jobs.maintenance import keep_of
 
     days = {
@@ -43,7 +42,7 @@ def store_compact(
     where = chosen.place()
     keep = Keep()
     if chosen.config.exists():
-        settings = read(chosen.config, chosen.sets)
+        settings = chosen.read()
         keep = keep_of(settings)
         to = to or (settings.at(settings.store.archives) if settings.store.archives else None)
     keep = msgspec.structs.replace(keep, **{name: value for name, value in days.items() if value is not None})

@@ -98,9 +98,8 @@ def bench(
 def _portfolio_times(chosen: RunOptions) -> dict[str, list[int]]:
     """Run the recorded market of a configuration, and return the times in ns of each part of a decision."""
     from quantd.daemon.assembly.parts import assemble
-    from quantd.daemon.cli.configuration import read
 
-    configuration = read(chosen.config, chosen.sets)
+    configuration = chosen.read()
     assembly = assemble(configuration, cache=configuration.state_folder(chosen.state) / "cache")
     with progress("bench") as advance:
         times = measure(assembly, advance)

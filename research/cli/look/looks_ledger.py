@@ -83,7 +83,7 @@ def list_looks(folder: Path, *, as_json: bool) -> int:
         for look in ledger.looks
     ]  # fmt: skip
     shown = [head for head in rows[0] if any(row[head] for row in rows)] if rows else []
-    records(rows, dict(zip(shown, shown, strict=True)), ("Sharpe", "trials of models"))
+    records(rows, shown, ("Sharpe", "trials of models"))
     model_count = len({digest for look in ledger.looks for digest in look.models})
     count = len(ledger.looks)
     text = f"{count:,} configuration{'' if count == 1 else 's'}."

@@ -9,22 +9,10 @@ import typer
 
 from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.store_errors import StoreError
-from quantd.daemon.cli.command import (
-    CONFIG_FILE,
-    Command,
-    ConfigFile,
-    From,
-    Json,
-    Run,
-    RunOptions,
-    Sets,
-    State,
-    To,
-    one_of,
-)
+from quantd.daemon.cli.command import DEFAULTS, Command, From, Json, Run, RunOptions, To, one_of
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table
-from quantd.daemon.cli.places import Place, place, recorded
+from quantd.daemon.cli.places import Place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.research.cli.look.exported_rows import COLUMNS, export
 from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
@@ -42,11 +30,9 @@ if TYPE_CHECKING:
 # Long because the signature is the options of the command.
 @growing(SELDOM)
 def write_report(
-    config: ConfigFile = CONFIG_FILE,
+    chosen: RunOptions = DEFAULTS,
     start: From = None,
     end: To = None,
-    state: State = None,
-    sets: Sets = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="The page, F.html, in the state folder without it; or F.csv."),
@@ -79,21 +65,20 @@ def write_report(
     words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
 ) -> int:
     if withdraw:
-        return withdraw_look(place(config, state, sets).folder, withdraw, reason, words, as_json=as_json)
+        return withdraw_look(chosen.place().folder, withdraw, reason, words, as_json=as_json)
     if reason or words:
         raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
     if looks:
-        return list_looks(place(config, state, sets).folder, as_json=as_json)
+        return list_looks(chosen.place().folder, as_json=as_json)
     if compare is not None:
-        return _compare(compare, out, lambda: place(config, state, sets), as_json=as_json)
-    from quantd.daemon.cli.configuration import read
+        return _compare(compare, out, chosen.place, as_json=as_json)
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
 
-    home = place(config, state, sets)
+    home = chosen.place()
     if statement:
         from quantd.research.cli.look.cash_statement import show_statement
 
-        simulated = read(config, sets).broker.kind == "paper"
+        simulated = chosen.read().broker.kind == "paper"
         return show_statement(home, run, (start, end), out, simulated=simulated, as_json=as_json)
     # `since` is exclusive: less 1 ns, a sample at midnight of the first day is in the report
     since = date_ns(start) - 1 if start is not None else 0
@@ -114,15 +99,15 @@ def write_report(
     try:
         contents = report(
             reader,
-            read(config, sets),
+            chosen.read(),
             kind="hand",
             feed=start_event.feed if start_event is not None else "",
             # only the newest run has a present state, of which the standing of its limits is a view
-            standing=_standing(home, config, state, sets, parts) if name == home.reader().run.run else None,
+            standing=_standing(home, chosen, parts) if name == home.reader().run.run else None,
             since=since,
             until=until,
             slices=parts.slices if parts is not None else None,
-            measured=Refolder(records, name, home.folder, lambda: read(config, sets), parts=parts).values,
+            measured=Refolder(records, name, home.folder, chosen.read, parts=parts).values,
         )
     except ValueError as why:
         raise Failure(f"{why}; `quantd report --export equity` lists the run's samples", CHECK_FAILED) from None
@@ -254,14 +239,14 @@ def _replayed_figures(records: "Records", run: str, folder: Path, cache: Path) -
         raise Failure(f"run {run}: {why}", CHECK_FAILED) from None
 
 
-def _standing(home: Place, config: Path, state: Path | None, sets: Sets, parts: "Parts | None") -> "Standing":
+def _standing(home: Place, chosen: RunOptions, parts: "Parts | None") -> "Standing":
     """Return the limits, VaR and stress of the newest run now: from its daemon, or from the store if none runs."""
     from quantd.daemon.cli.stopped_run import at_rest
     from quantd.daemon.views.report.contents import Standing
     from quantd.daemon.views.report.figures import standing_of
 
     path = "/api/v1/risk/standing"
-    document = document_of(home, path, lambda: standing_of(at_rest(RunOptions(config, state, sets), parts)[0].state))
+    document = document_of(home, path, lambda: standing_of(at_rest(chosen, parts)[0].state))
     return msgspec.convert(document, Standing)
 
 

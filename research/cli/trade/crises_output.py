@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from msgspec.structs import replace
 
-from quantd.daemon.cli.command import CONFIG_FILE, ConfigFile, Family, From, Json, Sets, State, To, day
+from quantd.daemon.cli.command import DEFAULTS, Family, From, Json, RunOptions, To, day
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, records, say
 from quantd.research.cli.trade.shown_drives import drive_of
@@ -29,11 +29,9 @@ def window(text: str) -> tuple[str, date, date]:
 
 
 def study_crises(
-    config: ConfigFile = CONFIG_FILE,
+    chosen: RunOptions = DEFAULTS,
     start: From = None,
     end: To = None,
-    state: State = None,
-    sets: Sets = None,
     windows: Annotated[
         list[str] | None,
         typer.Option("--window", metavar="NAME=DATE:DATE", help="A period of your own, both dates in it; repeatable."),
@@ -43,16 +41,14 @@ def study_crises(
 ) -> int:
     """Measure the run in named crises, beside its benchmarks, and without each of its limits, in money."""
     from quantd.daemon.assembly.parts import assemble
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config.overrides import between
     from quantd.research.reports.report_figures import planned
     from quantd.research.runs.backtest import after_history, explain_pace
     from quantd.research.runs.benchmark_runs import benchmark_history
     from quantd.research.studies import crises
 
     periods = tuple(crises.Period(*window(text)) for text in windows or ())
-    configuration = read(config, between(sets, start, end))
-    folder = configuration.state_folder(state)
+    configuration = chosen.read(start, end)
+    folder = configuration.state_folder(chosen.state)
     assembly = after_history(
         lambda history: assemble(configuration, cache=folder / "cache", history=history),
         benchmark_history(configuration),

@@ -82,7 +82,6 @@ def replay(
     if uncompiled and finder.loaded() is not None:
         return _replay_interpreted()
     from quantd.daemon.assembly.parts import Assembly, Parts, parts_of
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.cli.stopped_run import tracked
     from quantd.daemon.policies.isolation.worker import Apart
     from quantd.daemon.recovery.replay import loaded_in, refold, snapshot_before
@@ -96,9 +95,7 @@ def replay(
     home = chosen.place()
     records, record = recorded(home, run)
     name = record.run
-    parts = parts_of(
-        read(chosen.config, chosen.sets), time.time_ns(), cache=home.folder / "cache", isolation=Apart(home.folder)
-    )
+    parts = parts_of(chosen.read(), time.time_ns(), cache=home.folder / "cache", isolation=Apart(home.folder))
     parts = same_market(parts, records, name)
     # an artifact that is missing or changed is refused before the replay, not at the step that first needs it
     for loaded in loaded_in(records, name):

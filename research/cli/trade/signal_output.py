@@ -37,14 +37,13 @@ def study_signal(
 ) -> int:
     """Measure factors: information coefficient, decay, spread, turnover and cost; exit code 1 on look-ahead."""
     from quantd.daemon.assembly.parts import assemble
-    from quantd.daemon.cli.configuration import read
     from quantd.research.runs.comparison import unlimited
     from quantd.research.studies import signal_study
     from quantd.research.studies.factors import source_of
 
     if out is not None:
         check_folder(out)
-    configuration = read(chosen.config, chosen.sets)
+    configuration = chosen.read()
     folder = configuration.state_folder(chosen.state)
     samples_ahead = signal_study.HORIZONS if horizons is None else _horizons(horizons)
     sources = [source_of(name, Path.cwd(), configuration.feed.inputs) for name in dict.fromkeys(factors)]

@@ -9,16 +9,12 @@ import typer
 
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli.command import (
-    CONFIG_FILE,
     DEFAULTS,
     Command,
-    ConfigFile,
     Family,
     From,
     Json,
     RunOptions,
-    Sets,
-    State,
     To,
 )
 from quantd.daemon.cli.failures import Failure, note
@@ -49,10 +45,9 @@ def study_lookahead(
 
     Exit code 1 when a decision differs or fails, 2 when nothing is decided because the policy reads files of its own.
     """
-    from quantd.daemon.cli.configuration import read
     from quantd.research.studies.lookahead import lines, lookahead
 
-    configuration = read(chosen.config, chosen.sets)
+    configuration = chosen.read()
     folder = configuration.state_folder(chosen.state)
     name, colon, attribute = policy.partition(":")
     if name.endswith(".py"):
@@ -101,12 +96,11 @@ def study_compare(
     """Compare policies: each alone over the recorded market, after costs, beside equal weight."""
     from quantd.daemon.assembly.first_session import longest_history
     from quantd.daemon.assembly.parts import assemble
-    from quantd.daemon.cli.configuration import read
     from quantd.research.runs.backtest import explain_pace
     from quantd.research.studies import standings
 
     names = tuple(policies or ())
-    configuration = read(chosen.config, chosen.sets)
+    configuration = chosen.read()
     folder = configuration.state_folder(chosen.state)
     loaded = _loaded(configuration, names)
     history = longest_history(loaded.values(), configuration.instruments())
@@ -137,11 +131,9 @@ def _write_rebalancing(out: Path, agent: str, result: "rebalancing_study.Rebalan
 
 def study_rebalance(
     agent: Annotated[str | None, typer.Argument(metavar="AGENT", help="The first one without it.")] = None,
-    config: ConfigFile = CONFIG_FILE,
+    chosen: RunOptions = DEFAULTS,
     start: From = None,
     end: To = None,
-    state: State = None,
-    sets: Sets = None,
     costs: Annotated[
         list[float] | None,
         typer.Option(
@@ -153,13 +145,11 @@ def study_rebalance(
     as_json: Json = False,
 ) -> int:
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
-    from quantd.daemon.cli.configuration import read
-    from quantd.daemon.config.overrides import between
 
     if out is not None:
         check_folder(out)
-    configuration = read(config, between(sets, start, end))
-    folder = configuration.state_folder(state)
+    configuration = chosen.read(start, end)
+    folder = configuration.state_folder(chosen.state)
     name = configuration.agents[0].name if agent is None else agent
     costs_bp = tuple(costs or (1.0, 5.0, 10.0, 20.0))
     result, sharpe_definition, last_prices = _rebalanced(configuration, name, folder, costs_bp, family)
@@ -238,7 +228,6 @@ def study_costs(
     as_json: Json = False,
 ) -> int:
     """Fit spread, slippage and impact to the fills of a run, by symbol and hour, with the error of the fit."""
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.recovery.replay import slices_of
     from quantd.research.studies import cost_fit
     from quantd.trading.execution import FittedCost
@@ -247,7 +236,7 @@ def study_costs(
         check_folder(out)
     home = chosen.place()
     records, record = recorded(home, run)
-    configuration = read(chosen.config, chosen.sets)
+    configuration = chosen.read()
     slices = slices_of(records, record.run, home.folder)
     instruments = record.universe.instruments
     # only the time zone of a calendar is used, which is the same for any dates

@@ -11,10 +11,10 @@ import msgspec
 import typer
 
 from quantd.adapters.bus.settings import address
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, Mqtt, Reason, Run, Sets, State
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, Mqtt, Reason, Run, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
-from quantd.daemon.cli.places import Place, bus_login, bus_tls, place
+from quantd.daemon.cli.places import Place, bus_login, bus_tls
 from quantd.server.cli.client import reach, running
 from quantd.trading.display_text import endpoint_text, local
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 
 def alerts(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
+    chosen: RunOptions = DEFAULTS,
     last: Last = 20,
     run: Run = None,
     kind: Annotated[
@@ -42,13 +41,12 @@ def alerts(
     ack: Annotated[str, typer.Option("--ack", metavar="ID", help="Acknowledge an incident; needs --reason.")] = "",
     reason: Reason = "",
     mqtt: Mqtt = "",
-    sets: Sets = None,
     as_json: Json = False,
 ) -> int:
     import asyncio
 
     if ack:
-        return _acknowledge(config, state, sets, ack, reason, mqtt, as_json=as_json)
+        return _acknowledge(chosen, ack, reason, mqtt, as_json=as_json)
     if (kind or without) and (follow or test or active):
         raise typer.BadParameter(
             "--kind and --without select stored alerts; use them without --follow, --test, --active"
@@ -56,8 +54,8 @@ def alerts(
     if reason or mqtt:
         raise typer.BadParameter("--reason and --mqtt were used without --ack; add --ack ID, or leave them out")
     if test:
-        return _test(config, sets, as_json)
-    where = place(config, state)
+        return _test(chosen, as_json)
+    where = chosen.place()
     reader = where.reader(run)
     if active:
         return _active(reader, as_json)
@@ -66,7 +64,7 @@ def alerts(
         # first the stored alerts, then the new ones
         for row in rows:
             _show(msgspec.to_builtins(row), as_json)
-        asyncio.run(_follow(config, *_bus(where), as_json))
+        asyncio.run(_follow(chosen.config, *_bus(where), as_json))
     else:
         counts = reader.alert_kinds()
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
@@ -93,35 +91,34 @@ def _active(reader: "Reader", as_json: bool) -> int:
     return DONE
 
 
-def _acknowledge(
-    config: Path, state: Path | None, sets: Sets, incident: str, reason: str, mqtt: str, *, as_json: bool
-) -> int:
+def _acknowledge(chosen: RunOptions, incident: str, reason: str, mqtt: str, *, as_json: bool) -> int:
     """Acknowledge an incident at the daemon or over MQTT; return when the acknowledgement is journalled."""
     if mqtt:
         from quantd.server.cli.operate import remote
 
-        remote.command(config, mqtt, "acknowledge", reason=reason, incident=incident, as_json=as_json)
+        remote.command(chosen.config, mqtt, "acknowledge", reason=reason, incident=incident, as_json=as_json)
         return DONE
     path = f"/api/v1/alerts/{quote(incident, safe='')}/acknowledge"
-    row = reach(place(config, state, sets)).post(path, {"reason": reason})
+    row = reach(chosen.place()).post(path, {"reason": reason})
     answer(as_json, row, f"{row['id']} is {row['state']} by {row['acknowledged_by']}: {row['text']}")
     return DONE
 
 
-def _test(config: Path, sets: Sets, as_json: bool) -> int:
+def _test(chosen: RunOptions, as_json: bool) -> int:
     """Deliver a test alert to each configured sink, whatever levels and kinds it accepts."""
     import asyncio
 
     from quantd.daemon.assembly.sinks import lacking_secrets
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.rehearsal import deliveries
 
-    settings = read(config, sets)
+    settings = chosen.read()
     if mistakes := lacking_secrets(settings):
         raise ConfigError(mistakes)
     if not settings.alerts.sinks:
-        raise Failure(f"{config} has no sink of alerts; add one under [alerts.sinks] (docs/operate/alerts.md)", USAGE)
+        raise Failure(
+            f"{chosen.config} has no sink of alerts; add one under [alerts.sinks] (docs/operate/alerts.md)", USAGE
+        )
     tried = asyncio.run(deliveries(settings))
     failed = any(delivery.failed for delivery in tried)
     rows = [

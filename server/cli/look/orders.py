@@ -1,13 +1,13 @@
 """List the newest orders with their present state."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command, ConfigFile, Json, Last, OfShadow, Run, State
-from quantd.daemon.cli.output import print_json, records, say, table
-from quantd.daemon.cli.places import place
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions
+from quantd.daemon.cli.output import answer, records
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import local
 
@@ -19,8 +19,7 @@ PAGE: Final = 10_000
 
 
 def orders(
-    config: ConfigFile = CONFIG_FILE,
-    state: State = None,
+    chosen: RunOptions = DEFAULTS,
     last: Last = 20,
     run: Run = None,
     symbol: Annotated[str | None, typer.Option(help="One symbol.")] = None,
@@ -30,7 +29,7 @@ def orders(
     shadow: OfShadow = "",
     as_json: Json = False,
 ) -> None:
-    where = place(config, state)
+    where = chosen.place()
     if refused:
         _show_refused(where.reader(run, shadow), last, symbol, as_json=as_json)
         return
@@ -51,40 +50,29 @@ def orders(
 
     document = document_of(where, "" if stored_only else f"/api/v1/orders?{query}", stored)
     document["orders"].reverse()  # the newest is last
-    print_json(document) if as_json else _print_table(document["orders"])
+    answer(as_json, document, lambda: _print_table(document["orders"]))
 
 
 def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: bool) -> None:
     """Print the newest cut and refused orders."""
-    from quantd.daemon.views.addresses import refused_lines
+    from quantd.daemon.views.addresses import AskedLine, refused_lines
 
     lines = refused_lines(reader, last=last, symbol=symbol)
-    if as_json:
-        print_json({"run": reader.run.run, "refused": lines})
-        return
-    records(
-        lines,
-        {
-            "time (New York)": lambda line: local(line.ts), "address": "address", "who": "who", "side": "side",
-            "requested": "asked:", "passed": "allowed:", "symbol": "symbol", "cut by": "reason",
-        },
-    )  # fmt: skip
-    say(f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused")
+    columns: dict[str, str | Callable[[AskedLine], str]] = {
+        "time (New York)": lambda line: local(line.ts), "address": "address", "who": "who", "side": "side",
+        "requested": "asked:", "passed": "allowed:", "symbol": "symbol", "cut by": "reason",
+    }  # fmt: skip
+    last_line = f"quantd why {lines[-1].address} explains it" if lines else "nothing was cut or refused"
+    answer(as_json, {"run": reader.run.run, "refused": lines}, lambda: records(lines, columns), last_line)
 
 
 def _print_table(orders: list[dict[str, Any]]) -> None:
     """Print orders as a table."""
-    columns = ("side", "qty", "symbol", "limit", "price", "fee")
-    table(
-        ("time (New York)", "order", *columns, "state", "cut by", "agent"),
-        [
-            (
-                local(order["ts"]), order["id"], *(order[name] for name in columns), _progress(order), order["reason"],
-                order["agent"].replace("+", ", "),
-            )
-            for order in orders
-        ],
-        ("qty", "limit", "price", "fee"),
+    records(
+        orders,
+        {"time (New York)": lambda order: local(order["ts"]), "order": "id", "side": "side", "qty": "qty:",
+         "symbol": "symbol", "limit": "limit:", "price": "price:", "fee": "fee:", "state": _progress,
+         "cut by": "reason", "agent": lambda order: order["agent"].replace("+", ", ")},
     )  # fmt: skip
 
 

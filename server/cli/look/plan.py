@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, records, say
 from quantd.server.cli.client import document_of
-from quantd.trading.display_text import local
+from quantd.trading.display_text import figure, local
 
 if TYPE_CHECKING:
-    from quantd.daemon.views.limit_rows import LimitRow
     from quantd.daemon.views.preview import PlanNow
 
 
@@ -20,10 +19,7 @@ def plan(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
 
     where = chosen.place()
     document = document_of(where, "/api/v1/plan", lambda: _plan_of_stopped_run(chosen))
-    if as_json:
-        print_json(document)
-        return
-    _print_plan(msgspec.convert(document, PlanNow))
+    answer(as_json, document, lambda: _print_plan(msgspec.convert(document, PlanNow)))
 
 
 def _plan_of_stopped_run(chosen: RunOptions) -> "PlanNow":
@@ -55,12 +51,12 @@ def _print_plan(plan: "PlanNow") -> None:
     if plan.note:
         say(f"  {plan.note}")
         return
-    for answer in plan.answers:
-        weights = ", ".join(f"{symbol} {weight:.1%}" for symbol, weight in answer.weights.items()) or "cash"
-        decision = "holds its positions" if answer.held else f"targets {weights}"
-        outcome = f"fails, and holds: {answer.failed}" if answer.failed else decision
-        say(f"  {answer.agent:12} {outcome}{f' ({answer.note})' if answer.note else ''}")
-        figures = answer.allocation
+    for decided in plan.answers:
+        weights = ", ".join(f"{symbol} {weight:.1%}" for symbol, weight in decided.weights.items()) or "cash"
+        decision = "holds its positions" if decided.held else f"targets {weights}"
+        outcome = f"fails, and holds: {decided.failed}" if decided.failed else decision
+        say(f"  {decided.agent:12} {outcome}{f' ({decided.note})' if decided.note else ''}")
+        figures = decided.allocation
         if figures is not None and figures.expected_return is not None and figures.expected_risk is not None:
             probability = figures.probability_positive
             significance = "" if probability is None else f"; mean above 0 with probability {probability:.2f}"
@@ -73,13 +69,12 @@ def _print_plan(plan: "PlanNow") -> None:
     if not plan.orders:
         say("  no order")
     else:
-        rows = [
-            (order.side, order.qty, order.symbol, order.price, order.limit, f"{order.value:,.2f}",
-             f"{order.commission:,.2f}", f"{order.slippage:,.2f}", ", ".join(order.agents), order.style, order.reason)
-            for order in plan.orders
-        ]  # fmt: skip
-        numbers = ("qty", "price", "limit", "value", "commission", "slippage")
-        table(("side", "qty", "symbol", *numbers[1:], "agents", "style", "cut by"), rows, numbers)
+        records(
+            plan.orders,
+            {"side": "side", "qty": "qty:", "symbol": "symbol", "price": "price:", "limit": "limit:",
+             "value": "value:,.2f", "commission": "commission:,.2f", "slippage": "slippage:,.2f",
+             "agents": lambda order: ", ".join(order.agents), "style": "style", "cut by": "reason"},
+        )  # fmt: skip
         cost = plan.commission + plan.slippage
         share = f", {1e4 * cost / plan.value:.1f} bp" if plan.value > 0 else ""
         say(f"  traded {plan.value:,.2f}; cost about {cost:,.2f}{share} (commission {plan.commission:,.2f})")
@@ -88,16 +83,13 @@ def _print_plan(plan: "PlanNow") -> None:
         verdict = "refused" if cut.allowed == "0" else f"cut to {cut.allowed}"
         say(f"  {cut.who}: {cut.side} {cut.asked} {cut.symbol} {verdict}: {cut.text} ({cut.reason}){largest_alone}")
     if plan.limits:
-        columns = ("limit (house)", "now", "after", "bound", "headroom", "in use")
-        table(columns, [_limit_cells(row) for row in plan.limits], columns[1:])
-
-
-def _limit_cells(row: "LimitRow") -> tuple[str, ...]:
-    """The cells of one limit: name, value before and after the orders, bound, headroom, use."""
-    from quantd.trading.display_text import figure
-
-    use = "" if row.use is None else f"{row.use:.0%}"
-    return (row.words, *(figure(x, row.unit) for x in (row.before, row.after, row.bound, row.headroom)), use)
+        records(
+            plan.limits,
+            {"limit (house)": "words", "now": lambda row: figure(row.before, row.unit),
+             "after": lambda row: figure(row.after, row.unit), "bound": lambda row: figure(row.bound, row.unit),
+             "headroom": lambda row: figure(row.headroom, row.unit), "in use": "use:.0%"},
+            ("now", "after", "bound", "headroom"),
+        )  # fmt: skip
 
 
 COMMAND: Final = Command("Look", 60, plan)

@@ -1,10 +1,10 @@
 """List the positions of the house and of each agent's book."""
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Largest, RunOptions, Search
-from quantd.daemon.cli.output import further, print_json, say, table
+from quantd.daemon.cli.output import answer, further, records, say
 from quantd.server.cli.client import document_of
 from quantd.trading.display_text import instant_text, local
 
@@ -18,22 +18,21 @@ def positions(
     where = chosen.place()
     path = f"/api/v1/positions?{urlencode({'limit': largest, 'search': search})}"
     document = document_of(where, path, lambda: _positions_of_stopped_run(chosen, largest, search))
-    if as_json:
-        print_json(document)
-        return
+    answer(as_json, document, lambda: _print_positions(document))
+
+
+def _print_positions(document: dict[str, Any]) -> None:
     say(f"run {document['run']} at {local(document['ts'])} New York" if document["ts"] else f"run {document['run']}")
-    rows = [
-        (
-            position["symbol"], position["qty"], position["price"], position["value"], f"{position['weight']:.1%}",
-            position["cost"], position["unrealised"],
-            "-" if position["risk_share"] is None else f"{position['risk_share']:.1%}", position["group"] or "-",
-            ", ".join(f"{name} {qty}" for name, qty in position["agents"].items()),
-        )
-        for position in document["positions"]
-    ]  # fmt: skip
-    columns = ("symbol", "qty", "price", "value", "weight", "cost", "unrealised", "risk", "group", "books")
-    table(columns, rows, columns[1:-1])
-    further(len(rows), document["count"])
+    records(
+        document["positions"],
+        {"symbol": "symbol", "qty": "qty:", "price": "price:", "value": "value:", "weight": "weight:.1%",
+         "cost": "cost:", "unrealised": "unrealised:",
+         "risk": lambda row: "-" if row["risk_share"] is None else f"{row['risk_share']:.1%}",
+         "group": lambda row: row["group"] or "-",
+         "books": lambda row: ", ".join(f"{name} {qty}" for name, qty in row["agents"].items())},
+        ("risk", "group"),
+    )  # fmt: skip
+    further(len(document["positions"]), document["count"])
     for position in document["positions"]:
         if position.get("halted"):
             say(f"  {position['symbol']} is halted: {position['halted']}")

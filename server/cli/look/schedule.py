@@ -1,6 +1,7 @@
 """Show the schedules with their last results and coming instants; run one now."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
@@ -10,18 +11,16 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.output import answer, iso, print_json, records, say, table
 from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
 if TYPE_CHECKING:
+    from quantd.adapters.store.journal.job_runs import JobRun
     from quantd.daemon.config import Config
     from quantd.daemon.runtime.schedule import Schedule
     from quantd.trading.sessions import Sessions
-
-if TYPE_CHECKING:
-    from quantd.adapters.store.journal.job_runs import JobRun
 
 POLL_S: Final = 0.2
 """Seconds between two questions to the daemon about a run that has not ended."""
@@ -51,13 +50,12 @@ def schedule_list(
     as_json: Json = False,
 ) -> None:
     """List the schedules, each with its next instant and the result of its last run; or instants, or runs of jobs."""
-    from quantd.daemon.cli.configuration import read
 
     where = chosen.place()
     if jobs:
         _print_jobs(_runs(where)[:jobs], as_json)
         return
-    settings = read(chosen.config, chosen.sets)
+    settings = chosen.read()
     ts, clock = _start(settings, where, after)
     schedules, sessions = _schedules(settings, where, ts)
     rows = (
@@ -116,33 +114,25 @@ def _instants(
 
 
 def _print_instants(rows: list[dict[str, Any]]) -> None:
-    table(
-        ("exchange time", "zone", "UTC", "schedule", "does", "agents"),
-        [
-            (
-                datetime.fromisoformat(row["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"), row["zone"], row["time"],
-                row["schedule"], row["do"],
-                (", ".join(row["agents"]) or "all")
-                + (f" (moved from {row['moved_from']}, closed)" if row["moved_from"] else ""),
-            )
-            for row in rows
-        ],
+    records(
+        rows,
+        {"exchange time": lambda row: datetime.fromisoformat(row["local"]).strftime("%a %Y-%m-%d %H:%M:%S %z"),
+         "zone": "zone", "UTC": "time", "schedule": "schedule", "does": "do",
+         "agents": lambda row: (", ".join(row["agents"]) or "all")
+         + (f" (moved from {row['moved_from']}, closed)" if row["moved_from"] else "")},
     )  # fmt: skip
 
 
 def _print_jobs(newest: "list[JobRun]", as_json: bool) -> None:
-    from quantd.daemon.jobs.job_table import line_of
+    from quantd.daemon.jobs.job_table import JobRunLine, line_of
 
     runs = [line_of(run) for run in newest]
-    if as_json:
-        print_json({"runs": msgspec.to_builtins(runs)})
-        return
-    rows = [
-        (run.id, run.job, run.state, str(run.attempts), run.started or "",
-         "" if run.seconds is None else f"{run.seconds:g}", run.who, run.result[:SHOWN])
-        for run in runs
-    ]  # fmt: skip
-    table(("run", "job", "state", "attempts", "started", "seconds", "by", "result"), rows, right=("run", "attempts"))
+    columns: dict[str, str | Callable[[JobRunLine], str]] = {
+        "run": "id", "job": "job", "state": "state", "attempts": "attempts:", "started": "started",
+        "seconds": lambda run: "" if run.seconds is None else f"{run.seconds:g}", "by": "who",
+        "result": lambda run: run.result[:SHOWN],
+    }  # fmt: skip
+    answer(as_json, {"runs": runs}, lambda: records(runs, columns, ("run",)))
 
 
 def schedule_run(

@@ -24,14 +24,13 @@ def serve(
     import os
     import sys
 
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.monitoring.metrics import configure
     from quantd.server.replica import is_address
     from quantd.server.replica import serve as serve_reads
 
     if leader and not is_address(leader):
         raise Failure(f"--leader {leader} is no URL with a port: write https://HOST:PORT/", USAGE)
-    settings = read(chosen.config, chosen.sets).with_option("api", "port", port, "--port")
+    settings = chosen.read().with_option("api", "port", port, "--port")
     settings = settings.in_state(chosen.state, os.environ)
     configure(settings.log.level.upper(), settings.log.format, instance=settings.quantd.name)  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
-from quantd.daemon.cli.output import print_json, records, say
+from quantd.daemon.cli.output import answer, records, say
 from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import document_of, named
 from quantd.trading.display_text import clock_name, local
@@ -14,9 +14,10 @@ NOT_RUNNING: Final = "not running"
 def status(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     where = chosen.place()
     document = document_of(where, "/api/v1/status", lambda: _stored_status(where))
-    if as_json:
-        print_json(document)
-        return
+    answer(as_json, document, lambda: _print(document, where))
+
+
+def _print(document: dict[str, Any], where: Place) -> None:
     if document["status"] != NOT_RUNNING:
         daemon = named(where)
         _print_status(document, daemon.reached.url if daemon is not None else "")

@@ -63,11 +63,10 @@ def add(
     Its share is cash that no agent has; the rest is paid by the agents above their shares, with --sell also by sales. A
     running daemon opens the book in a vacant place of [portfolios], or restarts by itself with --carry.
     """  # fmt: skip
-    from quantd.daemon.cli.configuration import read
 
     if mcp:
         needs("quantd agent add --mcp", "mcp", extra="mcp")
-    settings, where = read(chosen.config, chosen.sets), chosen.place()
+    settings, where = chosen.read(), chosen.place()
     file = chosen.config.absolute().with_name(f"{name}.token")
     if file.exists():
         raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)

@@ -17,7 +17,7 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, print_json, say, table
+from quantd.daemon.cli.output import answer, records, say
 from quantd.daemon.cli.places import place
 from quantd.server.api.place import ApiPlace
 from quantd.server.cli.client import Daemon, reach, running
@@ -84,15 +84,12 @@ def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
         for name, key in _configured(chosen.config).items()
     ]
     receipts = public_key(where.folder)
-    if as_json:
-        print_json({"devices": rows, "receipts": receipts})
-        return
-    if rows:
-        table(list(rows[0]), [list(row.values()) for row in rows])
-    else:
-        say("no device approves; `quantd device create FILE` makes a key, on another machine or as another user")
-    if receipts:
-        say(f"the daemon signs receipts of decisions with {receipts} (quantd verify FILE --key KEY)")
+    none = "no device approves; `quantd device create FILE` makes a key, on another machine or as another user"
+    signs = f"the daemon signs receipts of decisions with {receipts} (quantd verify FILE --key KEY)"
+    answer(
+        as_json, {"devices": rows, "receipts": receipts},
+        (lambda: records(rows, list(rows[0]))) if rows else none, *([signs] if receipts else []),
+    )  # fmt: skip
 
 
 def confirm(

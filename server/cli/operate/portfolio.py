@@ -8,7 +8,7 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, records, say, table
+from quantd.daemon.cli.output import print_json, records, say
 from quantd.server.cli.client import reach
 from quantd.trading.exit_codes import USAGE
 
@@ -43,7 +43,7 @@ def list_(
     else:
         say(f"run {answer['run']}: {len(answer['portfolios'])} of {answer['places']} places are in use")
         columns = ("name", "agent", "state", "created", "capital", "equity", "basis")
-        table(columns, [tuple(row[key] for key in columns) for row in answer["portfolios"]], ("capital", "equity"))
+        records(answer["portfolios"], columns, ("capital", "equity"))
 
 
 def create(

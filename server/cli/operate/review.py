@@ -1,5 +1,6 @@
 """List the proposals of outside agents that wait for a person, show one, approve or decline it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -8,7 +9,7 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, say, table
+from quantd.daemon.cli.output import answer, records, say
 from quantd.server.cli.operate.device import reached, signed_review
 from quantd.server.cli.operate.mcp import Address, TokenFile
 from quantd.server.cli.operate.portfolio import print_answer
@@ -60,38 +61,28 @@ def review(
         body = {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan}
         if key is not None:
             body["signed"] = signed_review(key, agent, proposal, plan, reviews["now"])
-        answer = daemon.post(path, body)
+        response = daemon.post(path, body)
     else:
-        answer = daemon.post(f"{path}/preview", {"id": proposal["id"]})
+        response = daemon.post(f"{path}/preview", {"id": proposal["id"]})
     if not (approve or decline or as_json):
         say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
-    print_answer(answer, as_json)
+    print_answer(response, as_json)
     if not (approve or decline or as_json):
         device = " --key FILE" if proposal["approval"] == "device" else ""
         say(
-            f"quantd review {agent} --id {proposal['id']} --approve --plan {answer['plan']}{device} --reason R "
+            f"quantd review {agent} --id {proposal['id']} --approve --plan {response['plan']}{device} --reason R "
             "sends these orders"
         )
 
 
 def _print_waiting(waiting: list[dict[str, Any]], as_json: bool) -> None:
     """Print the proposals that wait."""
-    if as_json:
-        print_json({"waiting": waiting})
-        return
-    rows = [
-        (
-            w["time"],
-            w["until"] or "the next sample",
-            w["agent"],
-            w["id"],
-            str(len(w["weights"] or w["orders"])),
-            w["reason"],
-        )
-        for w in waiting
-    ]
-    table(("waits since", "until", "agent", "id", "targets", "reason of the agent"), rows, ("targets",))
-    say("quantd review AGENT shows its orders" if waiting else "no proposal waits for a person")
+    columns: dict[str, str | Callable[[dict[str, Any]], str]] = {
+        "waits since": "time", "until": lambda row: row["until"] or "the next sample", "agent": "agent", "id": "id",
+        "targets": lambda row: str(len(row["weights"] or row["orders"])), "reason of the agent": "reason",
+    }  # fmt: skip
+    last_line = "quantd review AGENT shows its orders" if waiting else "no proposal waits for a person"
+    answer(as_json, {"waiting": waiting}, lambda: records(waiting, columns, ("targets",)), last_line)
 
 
 COMMAND: Final = Command("Operate", 52, review)

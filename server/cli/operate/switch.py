@@ -10,17 +10,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
-from pathlib import Path
 from typing import Any, Final
 
 import typer
 from msgspec import Struct
 
 from quantd.adapters.bus.commands import Name
-from quantd.daemon.cli.command import CONFIG_FILE, Agent, ConfigFile, Json, Jump, Mqtt, Reason, Sets, State, Symbol
+from quantd.daemon.cli.command import DEFAULTS, Agent, Json, Jump, Mqtt, Reason, RunOptions, Symbol
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer
-from quantd.daemon.cli.places import Place, place
+from quantd.daemon.cli.places import Place
 from quantd.regular_file import create_empty
 from quantd.server.cli.client import Unanswered, named, posted, reach
 from quantd.trading.exit_codes import TRY_LATER
@@ -39,9 +38,7 @@ class HaltFile(Struct, frozen=True):
 
 def switch(
     name: Name,
-    config: Path,
-    state: Path | None,
-    sets: Sets,
+    chosen: RunOptions,
     *,
     reason: str,
     agent: str = "",
@@ -62,9 +59,9 @@ def switch(
     if mqtt:
         from quantd.server.cli.operate import remote
 
-        remote.command(config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
+        remote.command(chosen.config, mqtt, name, reason=reason, agent=agent, as_json=as_json)
         return
-    where = place(config, state, sets, checked=name != "halt")  # a halt must work with a faulty configuration too
+    where = chosen.place(checked=name != "halt")  # a halt must work with a faulty configuration too
     if name == "halt" and not (agent or symbol):
         _answer_halt(_halt_house(where, reason), as_json)
         return
@@ -167,9 +164,7 @@ def action_of(name: Name, *omitted: str) -> Callable[..., None]:
     """The function of the CLI command `name`. The parameters `omitted` are no options of this command."""
 
     def action(
-        config: ConfigFile = CONFIG_FILE,
-        state: State = None,
-        sets: Sets = None,
+        chosen: RunOptions = DEFAULTS,
         reason: Reason = "",
         agent: Agent = "",
         symbol: Symbol = "",
@@ -177,9 +172,7 @@ def action_of(name: Name, *omitted: str) -> Callable[..., None]:
         mqtt: Mqtt = "",
         as_json: Json = False,
     ) -> None:
-        switch(
-            name, config, state, sets, reason=reason, agent=agent, symbol=symbol, jump=jump, mqtt=mqtt, as_json=as_json
-        )
+        switch(name, chosen, reason=reason, agent=agent, symbol=symbol, jump=jump, mqtt=mqtt, as_json=as_json)
 
     full_signature = signature(action)
     offered = [parameter for parameter in full_signature.parameters.values() if parameter.name not in omitted]

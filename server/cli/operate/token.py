@@ -8,7 +8,7 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, one_of
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, iso, print_json, say, table
+from quantd.daemon.cli.output import answer, iso, print_json, records, say
 from quantd.daemon.cli.places import token_file
 from quantd.server.requests.tokens import Scope, Token, created, owner_of, revoked, rotated, stored
 from quantd.trading.exit_codes import USAGE
@@ -87,12 +87,8 @@ def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     folder: Path = chosen.place().folder
     owner, now_ns = owner_of(folder / token_file(chosen.config, chosen.sets)), time.time_ns()
     rows = [_row(token, now_ns) for token in (*([owner] if owner is not None else []), *stored(folder))]
-    if as_json:
-        print_json({"tokens": rows})
-    elif rows:
-        table(list(rows[0]), [[str(value) for value in row.values()] for row in rows])
-    else:
-        say("there are no tokens; `quantd run` makes the owner's token, `quantd token create` makes others")
+    none = "there are no tokens; `quantd run` makes the owner's token, `quantd token create` makes others"
+    answer(as_json, {"tokens": rows}, (lambda: records(rows, list(rows[0]))) if rows else none)
 
 
 def _row(token: Token, now_ns: int) -> dict[str, str]:

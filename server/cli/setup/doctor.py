@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, Sets
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
@@ -58,30 +58,24 @@ def doctor(
     elif report:
         from quantd.server.cli.setup.readiness import readiness
 
-        say(
-            readiness(checks, venue, "live" if live else "paper", live)
-            if venue
-            else _report(chosen.config, chosen.sets, checks, live)
-        )
+        say(readiness(checks, venue, "live" if live else "paper", live) if venue else _report(chosen, checks, live))
     else:
         say(f"{failed_count} of {len(checks)} checks failed" if failed_count else "all is well")
     return CHECK_FAILED if failed_count else DONE
 
 
-def _report(config: Path, sets: Sets, checks: "list[Check]", live: bool) -> str:
+def _report(chosen: RunOptions, checks: "list[Check]", live: bool) -> str:
     """The checks as a Markdown report, with the name and mode of the daemon from the configuration.
 
-    `sets` are the values of the options --set. With a faulty configuration, the report has the path `config` as the
-    name, and the mode "unknown".
+    With a faulty configuration, the report has its path as the name, and the mode "unknown".
     """
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.readiness import readiness
 
     try:
-        section = read(config, sets).quantd
+        section = chosen.read().quantd
     except ConfigError:  # the check "config" names the mistakes
-        return readiness(checks, str(config), "unknown", live)
+        return readiness(checks, str(chosen.config), "unknown", live)
     return readiness(checks, section.name, section.mode, live)
 
 
@@ -91,7 +85,6 @@ def _checks(chosen: RunOptions, store: bool, live: bool) -> "Iterator[Check]":
     With `store` or `live` the journal is replayed. With `live`, the checks of a live start follow, and the result is
     recorded in the state folder: a live start needs a result without a failed check.
     """
-    from quantd.daemon.cli.configuration import read
     from quantd.daemon.config import ConfigError
     from quantd.server.cli.setup.doctor_checks import Check, base_checks, ground_checks, store_checks
 
@@ -99,7 +92,7 @@ def _checks(chosen: RunOptions, store: bool, live: bool) -> "Iterator[Check]":
     ground = ground_checks()
     yield from ground
     try:
-        settings = read(config, sets)
+        settings = chosen.read()
     except ConfigError as why:
         for mistake in why.mistakes:
             yield Check("config", False, str(mistake))

@@ -31,11 +31,10 @@ def redteam(
 
     The running daemon and its files are only read, and no venue is contacted. The exit code is 1 if a row is not held.
     """
-    from quantd.daemon.cli.configuration import read
     from quantd.server.cli.setup.redteam_copy import subject
 
     options = tuple(chosen.sets or ())
-    settings, name = subject(chosen.config, options, read(chosen.config, chosen.sets), agent)
+    settings, name = subject(chosen.config, options, chosen.read(), agent)
     origin, rows = asyncio.run(_rows(settings, chosen.place(), name))
     tried = [row for row in rows if row.held is not None]
     held = sum(row.held is True for row in tried)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from quantd.daemon.cli.command import RunOptions
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.look.verify import verify
 from quantd.models.artifacts.receipt import (
@@ -52,22 +53,22 @@ async def kept(tmp_path: Path) -> Any:
     return SimpleNamespace(state=world.folder, file=file, text=text)
 
 
-def refused(file: Path, **options: Any) -> tuple[str, int]:
+def refused(file: Path, key: str = "", state: Path | None = None) -> tuple[str, int]:
     with pytest.raises((Failure, ReceiptFault)) as why:
-        verify(file, config=NO_CONFIG, **options)
+        verify(file, key, RunOptions(NO_CONFIG, state))
     return str(why.value), getattr(why.value, "code", None) or why.value.exit_code
 
 
 async def test_a_receipt_is_checked_without_the_daemon_and_the_command_says_what_was_checked(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    verify(kept.file, config=NO_CONFIG)
+    verify(kept.file, chosen=RunOptions(NO_CONFIG))
     out = capsys.readouterr().out
     assert "guest, a-1 at 2019-03-29" in out
     assert "checked: the signature only" in out
-    verify(kept.file, key=public_key(kept.state), config=NO_CONFIG)
+    verify(kept.file, key=public_key(kept.state), chosen=RunOptions(NO_CONFIG))
     assert "checked: the signature and its key" in capsys.readouterr().out
-    verify(kept.file, state=kept.state, config=NO_CONFIG)
+    verify(kept.file, chosen=RunOptions(NO_CONFIG, kept.state))
     assert "checked: the signature, its key, and the place in the journal" in capsys.readouterr().out
     assert "secret" not in base64.urlsafe_b64decode(kept.text.split(".")[1] + "==").decode()
     assert (kept.state / KEY_FILE).stat().st_mode & 0o777 == 0o600
@@ -93,7 +94,7 @@ async def test_another_key_is_refused(kept: Any, tmp_path: Path) -> None:
     assert ("not with 0000" in text, code) == (True, CHECK_FAILED)
     forged = sealed(unsealed(kept.text)[0], new_key(tmp_path / "forger.pem"))
     kept.file.write_text(forged)
-    verify(kept.file, config=NO_CONFIG)  # a signature alone says whose it is, and no more
+    verify(kept.file, chosen=RunOptions(NO_CONFIG))  # a signature alone says whose it is, and no more
     text, code = refused(kept.file, state=kept.state)
     assert ("signed with another key" in text, code) == (True, CHECK_FAILED)
     text, code = refused(kept.file, state=tmp_path / "nowhere")
