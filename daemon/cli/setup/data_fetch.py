@@ -15,7 +15,7 @@ import typer
 from quantd.adapters.feeds.sources import kinds
 from quantd.daemon.cli.command import FIRST_DAY, USUAL, Json, Url, day
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import Bar, answer, iso, print_json, progress, say, table, write_whole
+from quantd.daemon.cli.output import Bar, answer, iso, print_json, progress, records, say, write_whole
 from quantd.daemon.jobs.tasks.command_process import NOTHING_WRITTEN
 from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
@@ -185,11 +185,9 @@ def print_cached(cache: Path | None, *, as_json: bool) -> int:
     elif not downloads:
         say(f"{root}: no download yet; `quantd data fetch` caches its downloads")
     else:
+        rows = [download | {"kB": f"{download['bytes'] / 1000:.1f}"} for download in downloads]
         columns = ("source", "series", "symbol", "bars", "from", "until", "actions", "kB")
-        rows = [
-            [*(str(download[c]) for c in columns[:-1]), f"{download['bytes'] / 1000:.1f}"] for download in downloads
-        ]
-        table(columns, rows, right=("bars", "actions", "kB"))
+        records(rows, columns, ("bars", "actions", "kB"))
         say(f"{len(downloads)} series in {root}; remove a folder to download it again")
     return DONE
 
@@ -485,8 +483,7 @@ def print_fetched(done: Fetched, *, lines: bool = True) -> None:
     from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 
     report, bad = done.report, done.bad
-    columns = ("symbol", "bars", "from", "to", "source")
-    table(columns, [[str(row[c]) for c in columns] for row in report["symbols"]], right=("bars",))
+    records(report["symbols"], ("symbol", "bars", "from", "to", "source"), ("bars",))
     for reason, count in report["put_aside"].items():
         first = next(bar for bar in bad if bar.reason == reason)
         means = REASON_TEXT[Reason[reason.upper()]]

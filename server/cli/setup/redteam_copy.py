@@ -4,10 +4,8 @@ What can go wrong: a call reaches the running daemon, its files or a venue. So t
 tokens of its own, the paper broker, recorded bars, and no message bus and no alert sink.
 """
 
-import asyncio
 import os
 import shutil
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,24 +21,21 @@ from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.store_errors import StoreError
 from quantd.adapters.store.upkeep.backup import CONFIGS, backup
 from quantd.bundled import find
-from quantd.daemon.assembly.job_records import JobContext
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place
 from quantd.daemon.config import Config, read
 from quantd.daemon.config.agent_tables import Agent
-from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.policies.isolation.worker import Apart
-from quantd.daemon.recovery.start import begin
-from quantd.daemon.recovery.stored_run import CannotStart, new_run, recover, same_run, with_record
-from quantd.daemon.runtime.alert_filter import AlertFilter
+from quantd.daemon.recovery.stored_run import CannotStart, new_run, same_run, with_record
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.server.api import server
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.run_reader import RunReader
 from quantd.server.cli.operate.agent import with_agent
+from quantd.server.cli.setup.rehearsal import serving
 from quantd.server.gateway.alpaca import Gateway
 from quantd.trading.events import Tick
 from quantd.trading.exit_codes import CONFIG
@@ -198,37 +193,19 @@ async def _started(config: Config, folder: Path, agent: str, new: str) -> AsyncI
                 raise CannotStart("there is no run yet")
             parts = recorded
             same_run(parts, store, run)
-        names = [rules.name for rules in parts.rules.agents]
-        projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
-        shell, journal = recover(parts, store, run, folder)
-        origin = new or f"run {run} at its last step"
-        service = Service(
-            shell, journal, store, projection, config=config, run=run, state_folder=folder,
-            alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),  # at most 60 a minute, no quiet hours
-        )  # fmt: skip
-        begin(shell, parts, config, run, fresh=bool(new))
-        lanes = JobLanes(service, parts, works_of(JobContext(service, parts, folder, folder)))
-        api = server.Api(service, parts, config, folder, None, "", lanes)
-        gateway = Gateway(
-            RunReader(service, parts, config, folder), Keyring(folder, "token", service.alert, notes=False)
-        )
-        await gateway.rebuild()
-        runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
-        await api.start()
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        stepping = asyncio.create_task(service.step_forever())
-        rest = instants(parts.items(), shell.ts)
-        copy = Copy(service, api, address, folder, agent, origin, rest)
-        try:
-            if new:
-                await copy.go(SAMPLES)
-            yield copy
-        finally:
-            shell.stopped = "the calls are over"
-            await asyncio.gather(stepping, return_exceptions=True)
-            if service.deadline is not None:
-                service.deadline.close()
-            await runner.cleanup()
-            await api.stop()
+        async with serving(config, parts, store, folder, run, fresh=bool(new), jobs=True) as (service, api):
+            gateway = Gateway(
+                RunReader(service, parts, config, folder), Keyring(folder, "token", service.alert, notes=False)
+            )
+            await gateway.rebuild()
+            runner = web.AppRunner(gateway.application(), access_log=None, handle_signals=False)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            address, origin = f"http://127.0.0.1:{runner.addresses[0][1]}", new or f"run {run} at its last step"
+            copy = Copy(service, api, address, folder, agent, origin, instants(parts.items(), service.shell.ts))
+            try:
+                if new:
+                    await copy.go(SAMPLES)
+                yield copy
+            finally:
+                await runner.cleanup()

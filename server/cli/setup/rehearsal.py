@@ -4,7 +4,8 @@ import asyncio
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,11 @@ from quantd.adapters.bus.settings import Tls, address
 from quantd.adapters.bus.topics import root
 from quantd.adapters.store.handle import Store
 from quantd.daemon.access.protection import bus_tls, embedded_settings
-from quantd.daemon.assembly.parts import parts_of
+from quantd.daemon.assembly.job_records import JobContext
+from quantd.daemon.assembly.parts import Parts, parts_of
 from quantd.daemon.assembly.sinks import REHEARSAL, open_sinks, rehearsal
 from quantd.daemon.config import Config, secret
+from quantd.daemon.jobs.job_lanes import JobLanes, works_of
 from quantd.daemon.monitoring.watchdog import watch_halt_file
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.recovery.start import begin
@@ -62,27 +65,44 @@ async def kill_switch(config: Config, post: Callable[[Path], Post]) -> list[Trie
     with tempfile.TemporaryDirectory(prefix="quantd-rehearsal-") as folder_name:
         folder = Path(folder_name)
         parts = parts_of(config, time.time_ns(), cache=folder / "cache", isolation=Apart(folder))
-        names = [agent.name for agent in parts.rules.agents]
         with Store.open(folder) as store:
-            projection = store.begin(RUN_NAME, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
-            shell, journal = recover(parts, store, RUN_NAME, folder)
-            service = Service(
-                shell, journal, store, projection, config=config, run=RUN_NAME, state_folder=folder,
-                alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),  # at most 60 a minute, no quiet hours
-            )  # fmt: skip
-            begin(shell, parts, config, RUN_NAME, fresh=True)
-            api = Api(service, parts, config, folder, None)  # None: without a message bus
-            await api.start()
-            tasks = [asyncio.create_task(service.step_forever()), asyncio.create_task(watch_halt_file(service))]
-            try:
-                return await _try_halts(service, folder, post(folder))
-            finally:
-                shell.stopped = "the rehearsal is over"
-                tasks[1].cancel()  # the first task ends by `stopped`
-                await asyncio.gather(*tasks, return_exceptions=True)
-                if service.deadline is not None:
-                    service.deadline.close()
-                await api.stop()
+            async with serving(config, parts, store, folder, RUN_NAME, fresh=True) as (service, _):
+                watching = asyncio.create_task(watch_halt_file(service))
+                try:
+                    return await _try_halts(service, folder, post(folder))
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serving(
+    config: Config, parts: Parts, store: Store, folder: Path, run: str, *, fresh: bool, jobs: bool = False
+) -> AsyncIterator[tuple[Service, Api]]:
+    """Start a run on the store in a folder, with its API and without a bus; with `jobs` the API runs jobs.
+
+    Yields the service, which steps, and the API. `fresh` is True for a new run. Raises CannotStart.
+    """
+    names = [rules.name for rules in parts.rules.agents]
+    projection = store.begin(run, parts.universe, agents=names, mode=config.quantd.mode, ts=time.time_ns())
+    shell, journal = recover(parts, store, run, folder)
+    service = Service(
+        shell, journal, store, projection, config=config, run=run, state_folder=folder,
+        alerts=AlertFilter(("CRITICAL",), 60, "", "UTC"),  # at most 60 a minute, no quiet hours
+    )  # fmt: skip
+    begin(shell, parts, config, run, fresh=fresh)
+    lanes = JobLanes(service, parts, works_of(JobContext(service, parts, folder, folder))) if jobs else None
+    api = Api(service, parts, config, folder, None, "", lanes)
+    await api.start()
+    stepping = asyncio.create_task(service.step_forever())
+    try:
+        yield service, api
+    finally:
+        shell.stopped = "the trial is over"
+        await asyncio.gather(stepping, return_exceptions=True)
+        if service.deadline is not None:
+            service.deadline.close()
+        await api.stop()
 
 
 async def _try_halts(service: Service, folder: Path, post: Post) -> list[Tried]:
