@@ -16,6 +16,7 @@ Rejected: to change a stop in place when a plan reduces its position. A replacem
 a cancel, and differs from venue to venue (docs/decisions/008).
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -483,9 +484,9 @@ def _record_sent(state: State, out: OrderBasket, agents: list[int], surviving: L
     """Record a basket of orders as working, with the agents' lots of each row (order)."""
     shares = _shares_by_row(out, agents, surviving)
     state.activity.send(HOUSE, state.now, len(out.sym), limits_in_force(state, HOUSE))
+    orders_of = Counter(who for row_shares in shares for who, _ in row_shares)
     for agent in agents:
-        agent_orders = sum(1 for row_shares in shares for who, _ in row_shares if who == agent)
-        state.activity.send(agent, state.now, agent_orders, state.rules.agents[agent].limits)
+        state.activity.send(agent, state.now, orders_of[agent], state.rules.agents[agent].limits)
     priced = [wish.symbol for wish in intent.wishes if wish.limit_nano]
     state.working[(out.sample, out.n)] = Working.sent(out, shares, len(state.agents), priced)
     spend(state, out)
