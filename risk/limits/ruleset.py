@@ -8,6 +8,7 @@ All measures grow with the lots that orders add, so that scaling all orders by o
 Rules are cached by the identity of limits and universe, because hashing a universe costs more than a call of the gate.
 """
 
+from copy import copy
 from functools import cached_property
 from math import gcd
 from typing import Any, Final
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
 from quantd.risk.limits.collars import Collar, Collars
-from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, family_of, quad_of, row_of
+from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, Row, family_of, quad_of, row_of
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Rows, Tails
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import shock_returns
@@ -32,6 +33,10 @@ TAILS: Final = kinds_of(Tails)
 FORMS: Final = kinds_of(Forms)
 COUNTS: Final = kinds_of(Counts)
 OPENINGS: Final = kinds_of(Openings)
+MOVING: Final = ("buying_power", "max_account_notional", "ramp")
+"""Limits whose bound follows the venue, equity or time: linear limits without other settings."""
+
+MOVING_ROWS: Final = [(limit, kind) for limit, kind in ROWS if limit.key in MOVING]
 MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
 
 
@@ -46,7 +51,7 @@ class Rules:
 
     # Long because each list that the gate walks is made once, here, with its meaning.
     def __init__(self, limits: Limits, universe: Universe) -> None:
-        self.limits: Final = limits
+        self.limits = limits
         self.universe: Final = universe
         self.size: Final = universe.size
         self.weights: Final = [w for w in (limits.max_position_weight, limits.max_concentration) if w is not None]
@@ -68,11 +73,7 @@ class Rules:
             (kind.place, self._code(limit, kind.code), kind.refused) for limit, kind in self._bounded(BARS)
         ]
         """(place, code, refusal) of the refusals that depend on the account."""
-        self.rows: Final = [
-            row_of(limits, self.size, limit.key, limit.refusals[0].code, linear)
-            for limit, kind, value in self._on(ROWS)
-            for linear in kind.make(value, limits, universe)
-        ]
+        self.rows = [row for limit, kind, value in self._on(ROWS) for row in self._rows_of(limit, kind, value)]
         self.families: Final = [
             family_of(limits, limit.key, limit.refusals[0].code, labels)
             for limit, kind, value in self._on(FAMILIES)
@@ -100,7 +101,7 @@ class Rules:
         trading = {row.key for row in self.rows if row.held[-1]}
         measured = [(key, bound_of(limits, key), measure) for key, measure in MEASURED]
         on = [entry for entry in measured if entry[1] == entry[1]]
-        self.held_measures: Final = [entry for entry in on if entry[0] not in trading]
+        self.held_measures = [entry for entry in on if entry[0] not in trading]
         """Measures of the positions, without families."""
         self.traded_measures: Final = [entry for entry in on if entry[0] in trading]
         self.unmeasured: Final = [row for row in self.rows if row.key in EXTRA and LIMITS[row.key].measure is None]
@@ -133,6 +134,22 @@ class Rules:
             if value is not None:
                 enabled.append((limit, kind, value))
         return enabled
+
+    def _rows_of(self, limit: Limit, kind: Rows, value: Any) -> list[Row]:
+        linears = kind.make(value, self.limits, self.universe)
+        return [row_of(self.limits, self.size, limit.key, limit.refusals[0].code, linear) for linear in linears]
+
+    def moved(self, limits: Limits) -> "Rules":
+        """The rules of limits that differ from these in the bounds of moving limits alone."""
+        rules = copy(self)
+        rules.limits, rules.prepared = limits, None
+        rows = {limit.key: iter(rules._rows_of(limit, kind, value)) for limit, kind, value in rules._on(MOVING_ROWS)}
+        rules.rows = [next(rows[row.key]) if row.key in rows else row for row in self.rows]
+        rules.held_measures = [
+            (key, bound_of(limits, key), measure) if key in rows else (key, bound, measure)
+            for key, bound, measure in self.held_measures
+        ]
+        return rules
 
     def _bounded(self, table: list[tuple[Limit, K]]) -> list[tuple[Limit, K]]:
         """Return the limits of a table that have a bound. Limits of `extra` that are off are omitted."""
@@ -190,6 +207,22 @@ def _mask(marked: ArrayLike) -> NDArray[np.bool_] | None:
 
 _ready: dict[tuple[int, int], Rules] = {}
 _MOST_READY: Final = 256
+
+
+def moves(before: Limits, after: Limits) -> bool:
+    """Whether only bounds of moving limits differ, and the same of them are on."""
+    pairs = [(key, getattr(before, key), getattr(after, key)) for key in Limits.__struct_fields__]
+    return all((one is None) == (other is None) if key in MOVING else one == other for key, one, other in pairs)
+
+
+def prepare(before: Limits, after: Limits, universe: Universe) -> None:
+    """Make the rules of limits from the rules of the limits in force before them, where only bounds moved.
+
+    A live account has other bounds at every sample, and making all of the rules costs more than the plan.
+    """
+    rules = _ready.get((id(before), id(universe)))
+    if rules is not None and len(_ready) < _MOST_READY and moves(before, after):
+        _ready[id(after), id(universe)] = rules.moved(after)
 
 
 def rules_of(limits: Limits, universe: Universe) -> Rules:

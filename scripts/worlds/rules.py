@@ -126,7 +126,10 @@ def rules_of(draw: random.Random, market: Market, kind: Kind) -> Rules:
     if kind.tour or draw.random() < 0.15:
         rules = _with_outside(draw, rules, count)
     if kind.calm:
+        watched = rules
         rules = _moved(draw, _calmed(rules), cash)
+        if draw.random() < 0.4:
+            rules = replace(rules, notices=watched.notices, counts_refusals=watched.counts_refusals)
     return _bare(rules, protected=draw.random() < 0.5) if kind.bare else rules
 
 

@@ -44,6 +44,8 @@ class World:
     """Rate of the venue's fees on purchases of coins, in the coin."""
     far: bool
     """Whether the venue is across a network: its reports come later."""
+    power: float
+    """Buying power that the venue reports after each item of the market, as a part of cash; 0 for no report."""
     together: bool
     """Whether the engine takes consecutive items of the market in one call."""
     hits: set[str] = field(default_factory=set)
@@ -99,9 +101,13 @@ def world_of(seed: int) -> World:
         faults=0.1 if kind.tour else 0.0 if kind.calm else draw.choice((0.0, 0.0, 0.05, 0.3)),
         coin_fees=0.0 if kind.calm else draw.choice((0.0, 0.0, 0.001, 0.02)),
         far=False,
+        power=0.0,
         together=draw.random() < 0.9,
     )
     world.far = not kind.tour and draw.random() < 0.25
+    apart = random.Random(f"{seed}|power")
+    if world.far and not rules.shadows and apart.random() < 0.5:
+        world.power = apart.choice((0.02, 0.3, 1.0, 4.0))
     world.policies = _policies(draw, world, kind)
     lookbacks = [policy.lookback for policy in world.policies]
     most = max([60 if rules.notices is None else 121, *lookbacks, *_lookbacks(rules)])

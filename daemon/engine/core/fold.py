@@ -28,8 +28,8 @@ Check, then write
 What is rare is a call
     A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
     cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, bars and series that
-    a policy reads, limits that move, trades that a limit counts, and a bar at which an order does not fill whole are
-    calls of `host`, after which the fold goes on.
+    a policy reads, limits that move, orders that spend buying power, the notice of a rebalance, trades that a limit
+    counts, and a bar at which an order does not fill whole are calls of `host`, after which the fold goes on.
 
 Who is ahead
     Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
@@ -132,6 +132,8 @@ class Core:
     """Whether a limit counts what is traded in a session."""
     limits_move: bool
     """Whether limits follow from equity, time or the market: then `host` renews them at each sample."""
+    spending: bool
+    """Whether orders spend the buying power that the venue reports: `host` notes their cost."""
     returns_known: bool
     """Whether every return that a limit reads is finite; else Python measures and plans."""
     pays_borrow: bool
@@ -583,6 +585,8 @@ class Core:
         if self.journalled:
             records: StepRecords = self.records
             records.note_orders(orders)
+        if self.spending:
+            self.host.spent(orders)
 
     def _record_plan(self, sample: int, used: int, raises: bool) -> None:
         """Record a plan, after `used` follow-ups of its decision; with `raises` also the alert levels it raises."""

@@ -3,7 +3,7 @@
 `unknown_to_plans` names a limit that only Python applies.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -55,6 +55,12 @@ class GateSet:
     rare: NewestReturns
     by_volume: bool
     """Whether a cap follows from the average volume."""
+
+    def moved(self, rules: Rules) -> "GateSet":
+        """The same gates with the bounds of `rules`, which differ from theirs in moving limits alone."""
+        for row, linear in zip(self.limiter.bounds.rows, rules.rows, strict=True):
+            row.bound, row.settled_bound = linear.bound, linear.settled_bound
+        return replace(self, rules=rules)
 
     def caps(self, account: Account, requested: Floats) -> list[Cap]:
         """Return the caps of a gate on an account with blocked symbols (cooldown after an exit)."""

@@ -56,6 +56,8 @@ class StepRecords:
     effects: list[Any]
     logged: int
     """Answers of the present round that are in the log."""
+    planned: bool
+    """Whether the effects have a plan: then the stages that follow plans have work."""
     values: Any
     """The values of limits of the house that the basket of the present plan records."""
     units: Floats
@@ -76,7 +78,7 @@ class StepRecords:
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
         """Begin without effects; the numpy arrays are views of the plan's columns."""
         self.host, self.log, self.plan = host, log, plan
-        self.effects, self.logged, self.values = [], 0, {}
+        self.effects, self.logged, self.values, self.planned = [], 0, {}, False
         self.unit_array = np.zeros(plan.size)
         self.units = self.unit_array.data
         self.weights, self.wanted, self.reasons = [], [], []
@@ -92,7 +94,7 @@ class StepRecords:
     def take(self) -> list[Any]:
         """Return the effects so far and clear them, because a Python handler goes on with the event."""
         effects: list[Any] = self.effects
-        self.effects = []
+        self.effects, self.planned = [], False
         return effects
 
     def note_fills(self, baskets: list[Any], ts_open: int) -> None:
@@ -120,6 +122,9 @@ class StepRecords:
             self.log.add(event, ())
             return
         self.effects = []
+        if self.planned:
+            self.planned = False
+            effects = self.host.after_plan(event, effects)
         self.log.add(event, effects)
         for effect in effects:
             if type(effect) is OrderBasket and not self.host.send(effect):
@@ -161,7 +166,7 @@ class StepRecords:
         market: Market = plan.market
         house: BookColumns = plan.books[0]
         values: list[Any] = self.limit_values(ring)
-        self.values = values[0]
+        self.values, self.planned = values[0], True
         agent_plans: list[Any] = []
         for number in range(len(plan.agents)):
             agent: AgentColumns = plan.agents[number]

@@ -10,6 +10,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Key
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.limits.context import Context
+from quantd.risk.limits.ruleset import prepare
 from quantd.risk.pretrade.gate import Account
 from quantd.trading.instruments import MICRO
 
@@ -40,6 +41,8 @@ def limits_in_force(state: State, book: int) -> Limits:
             limits = override(limits, buying_power=limit(state.equity_micro, remaining_micro))
         if state.venue.unlent:
             limits = override(limits, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
+        if cached is not None:
+            prepare(cached[1], limits, state.universe)
         cached = state.allowed = inputs, limits
     return cached[1]
 

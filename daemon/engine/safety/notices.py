@@ -37,7 +37,7 @@ def notices(state: State) -> list[Effect]:
     return [*_milestone(state, rules), *_decay(state, rules), *_correlation(state, rules)]
 
 
-@idle_when(lambda state: state.rules.notices is None or state.plans_in_python)
+@idle_when(lambda state: True)  # the fold's records call it after a plan
 def note_rebalances(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
     """Return the effects `effects_so_far` of an event, and a notice where a plan among them sent orders.
 

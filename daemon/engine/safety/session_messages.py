@@ -35,7 +35,7 @@ def session_messages(state: State, jobs: Sequence[str], coming: Sequence[str]) -
     return messages
 
 
-@idle_when(lambda state: not state.rules.counts_refusals or state.plans_in_python)
+@idle_when(lambda state: True)  # the fold's records call it after a plan
 def count_refusals(state: State, event: object, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
     """Count the refused orders in the effects of an event for the next message after a close; returns the effects.
 

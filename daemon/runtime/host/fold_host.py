@@ -25,10 +25,10 @@ from quantd.daemon.engine import finish
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
+from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.market_regime import watch_regime
 from quantd.daemon.engine.safety.monitor import (
-    levels_of,
     watch_levels,
     watch_plan,
     watched,
@@ -38,6 +38,7 @@ from quantd.daemon.engine.safety.switch import STATE_LIMITS
 from quantd.daemon.engine.samples import agents_due
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
+from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.verdict_log import HouseVerdicts
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
@@ -52,7 +53,6 @@ from quantd.daemon.runtime.host.open_round import OpenRound
 from quantd.daemon.runtime.host.record_calls import RecordCalls
 from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts
 from quantd.daemon.runtime.step_log import NoLog, SampleLog
-from quantd.risk.monitor.levels import level, share_of
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch_state import Switch
 from quantd.trading.codec import memory_of
@@ -240,11 +240,20 @@ class FoldHost(MarketHost):
             state.live_sessions += 1
         self.show()
         self.add(watch_regime(state))
+        self._renew()
+
+    def _renew(self) -> None:
         self.limits.renew(self.limits.terms, remote=self.shell.remote)
         self._watch()
         self.limits.load_levels(self.watched)
-        if state.journalled:
+        if self.state.journalled:
             self.limits.load_records()
+
+    def spent(self, orders: Working) -> None:
+        """Record what sent orders may cost of the venue's buying power, and renew the limits with what remains."""
+        self.show()
+        spend(self.state, orders.basket)
+        self._renew()
 
     def _reducing(self) -> list[Switch]:
         switches = [self.state.switch_at(book) for book in self._books]
@@ -477,14 +486,7 @@ class FoldHost(MarketHost):
 
     def realised(self) -> bool:
         """Whether the alert level of a realised measure (volatility, Sharpe ratio) changes at the last sample."""
-        state, changes = self.state, False
-        for book in self.watched:
-            limits = state.rules.house if book == HOUSE else state.rules.agents[book].limits
-            levels = levels_of(state, book)
-            for key, (value, bound) in state.watch.realised[book + 1].values(limits).items():
-                before = levels.get(key, 0)
-                changes = changes or level(key, share_of(key, value, bound), before) != before
-        return changes
+        return self.limits.realised(self.watched)
 
     def check_levels(self) -> None:
         """Check the limits at a sample at which an alert level may have changed."""

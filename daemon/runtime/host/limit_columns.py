@@ -20,11 +20,11 @@ from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import LIMIT_OF, Limits
 from quantd.risk.limits.record import herfindahl_of
-from quantd.risk.limits.ruleset import Rules, rules_of
+from quantd.risk.limits.ruleset import Rules, moves, rules_of
 from quantd.risk.limits.values import Values
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.ceilings import KNOWN, Bands
-from quantd.risk.monitor.levels import NOISE, NONE, ROUNDING, band, floor_band
+from quantd.risk.monitor.levels import NOISE, NONE, ROUNDING, band, floor_band, level, share_of
 from quantd.risk.pretrade.gate import Codes, Verdict, granted, measure
 from quantd.risk.switch import REDUCE, STATE_LIMITS
 from quantd.trading import market
@@ -61,7 +61,7 @@ class LimitColumns:
         self.terms: FillTerms | None = None
         self._rules: object = None
         """The rules at the last `renew`."""
-        self._inputs: object = None
+        self._inputs: tuple[Any, ...] | None = None
         """The limits in force, the watched books and the terms at the last `renew`."""
         self._plain = False
         """The last result of `renew`."""
@@ -75,8 +75,8 @@ class LimitColumns:
         """The count of the ring of closes at the last check that found its returns finite."""
         self._lookback = 0
         """The most returns that a limit reads."""
-        self._bands_of_records = False
-        """Whether `load_records` has made the bands of values (`quiet`) in which a plan records nothing."""
+        self._recorded: set[int] = set()
+        """The books for which `load_records` has made the bands of values (`quiet`) in which a plan records nothing."""
 
     def renew(self, terms: FillTerms | None, *, remote: bool) -> bool:
         """Load the limits in force into the columns. Returns False where the compiled fold does not know one of them.
@@ -88,27 +88,46 @@ class LimitColumns:
         if self._rules is rules and not self._foldable:
             return False
         limits = [limits_in_force(state, book) for book in self.books]
-        inputs = limits, watched(state) == [HOUSE], terms
+        inputs = limits, watched(state) == [HOUSE], terms, state.journalled
         if self._rules is rules and self._inputs == inputs:
             return self._plain
+        if self._rules is rules and self._inputs is not None and self._move(inputs):
+            return self._plain
         self._rules, self._inputs, self._levels, self._finite = rules, inputs, {}, -1
-        self._bands_of_records = False
+        self._recorded = set()
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
         self._foldable = not rules.shadows
-        by_venue = state.venue.buying_power_micro is not None
-        state.limits_move = rules.live is not None or rules.regime is not None or by_venue
+        state.spending = state.venue.buying_power_micro is not None
+        state.limits_move = rules.live is not None or rules.regime is not None or state.spending
         self._plain = self._foldable and (remote or self.terms is not None)
         state.has_notices = rules.notices is not None
-        state.plans_in_python = (
-            rules.execution.style != "marketable" or rules.counts_refusals or state.has_notices or by_venue
-            or None in self._sets.values()
-        )  # fmt: skip
+        # what follows a plan reads its effects, which only a journal makes
+        follows = (rules.counts_refusals or state.has_notices) and not state.journalled
+        state.plans_in_python = rules.execution.style != "marketable" or follows or None in self._sets.values()
         if self._plain:
             self._write_terms()
             if not state.plans_in_python:
                 self._write_gates(limits)
         return self._plain
+
+    def _move(self, inputs: tuple[Any, ...]) -> bool:
+        """Whether only bounds of the house's moving limits differ from the last `renew`: they are written in place."""
+        assert self._inputs is not None
+        (before, *of_agents), *rest = self._inputs
+        (house, *as_now), *now = inputs
+        gates = self._sets.get(id(before))
+        # an agent whose limits are the house's own has the same gates
+        if gates is None or [*rest, of_agents] != [*now, as_now] or any(limits is before for limits in of_agents):
+            return False
+        if not moves(before, house):
+            return False
+        del self._sets[id(before)]
+        self._sets[id(house)] = gates.moved(rules_of(house, self.state.universe))
+        self._inputs = inputs
+        self._levels.pop(HOUSE, None)
+        self._recorded.discard(HOUSE)
+        return True
 
     def _write_terms(self) -> None:
         """Write the agents' rules, the venue's terms of a fill, and the costs of the account to the columns.
@@ -245,10 +264,10 @@ class LimitColumns:
     def load_records(self) -> None:
         """Make the ranges (bands) in which a plan records no limit value, once for the limits in force."""
         state = self.state
-        if self._bands_of_records:
-            return
-        self._bands_of_records = True
         for book, columns in zip(self.books, state.book_columns, strict=True):
+            if book in self._recorded:
+                continue
+            self._recorded.add(book)
             rules = rules_of(limits_in_force(state, book), state.universe)
             # {}: no limit has reached an alert level; True: only a rise leaves the band; ROUNDING: its margin
             columns.quiet = Bands(rules, {}, True, ROUNDING)
@@ -321,6 +340,17 @@ class LimitColumns:
         columns.volatility_low, columns.volatility_high = band_edges
         band_edges = (-inf, inf) if least is None else floor_band(levels.get("min_sharpe", NONE), least)
         columns.sharpe_low, columns.sharpe_high = band_edges
+
+    def realised(self, watching: list[int]) -> bool:
+        """Whether the alert level of a realised measure (volatility, Sharpe ratio) changes at the last sample."""
+        state, changes = self.state, False
+        for book in watching:
+            limits = self._configured(book)
+            levels = levels_of(state, book)
+            for key, (value, bound) in state.watch.realised[book + 1].values(limits).items():
+                before = levels.get(key, 0)
+                changes = changes or level(key, share_of(key, value, bound), before) != before
+        return changes
 
     def volumes(self) -> bool:
         """Write the average volumes, in lots, that the gates (checks of limits) read. Returns False where a volume is

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from quantd.daemon.engine.safety.monitor import record_known, watch_plan
+from quantd.daemon.engine.safety.notices import note_rebalances
+from quantd.daemon.engine.safety.session_messages import count_refusals
 from quantd.daemon.engine.state.engine_state import HOUSE
 from quantd.daemon.engine.state.verdict_log import HouseVerdicts
 from quantd.daemon.runtime.host.fold_calls import FoldCalls
 from quantd.daemon.runtime.host.limit_columns import Near
 from quantd.risk.limits.values import Values
-from quantd.trading.effects import Crossed
+from quantd.trading.effects import Crossed, Effect
+from quantd.trading.events import Decided, Event, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
 
@@ -32,6 +35,16 @@ class RecordCalls:
         orders.at_venue = True
         self._host.parts.broker.submit(basket)
         return True
+
+    def after_plan(self, event: Event, effects: list[Effect]) -> list[Effect]:
+        """Run the stages that follow a plan of the fold: the notice of a rebalance, and the count of refusals."""
+        host, before = self._host, len(effects)
+        host.show()
+        if isinstance(event, Tick | Decided):  # exits at a bar are no rebalance
+            effects = list(note_rebalances(host.state, event, effects))
+        count_refusals(host.state, event, effects)
+        host.parts.tally.add(effects[before:])
+        return effects
 
     def policy_of(self, number: int) -> str:
         """The name of the agent whose policy decides for the agent with index `number`; empty for its own policy."""

@@ -7,12 +7,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.runtime.outbound import Wire
-from quantd.trading.events import Busted, Carried, Event, Reloaded, Started, Tick
+from quantd.trading.events import Busted, Carried, Event, Reconciled, Reloaded, Started, Tick
 from quantd.trading.sessions import DAY_NS
 
 from ..engine import Rules, Shell, State, accounts_of, answer, carry_of, freeze, unfit
-from ..stories import BUST, CARRY, RESTART, THAW
+from ..stories import BUST, CARRY, RESTART, THAW, at_venue
 from ..timeline import is_market
 from ..venue import Far
 from ..world import World, world_of
@@ -68,6 +69,11 @@ class Drive:
     def hear(self, item: Any) -> None:
         """Give a venue across a network an item and the requests so far; step what it reports."""
         for news in [*self.far.moved(item), *self.far.answers(self.shell.outgoing())]:
+            self.shell.run(news)
+        if self.world.power and is_market(item):
+            state = self.shell.state
+            power = int(self.world.power * max(state.ledger.house.cash_micro, 0))
+            news = Reconciled(self.shell.ts, at_venue(state), None, power, counted=counted(state))
             self.shell.run(news)
 
     def note_fold(self) -> None:

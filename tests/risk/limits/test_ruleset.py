@@ -11,11 +11,23 @@ from hypothesis import strategies as st
 from quantd.risk.limits import orders
 from quantd.risk.limits import ruleset as rules_module
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import EXTRA, AccountCap, Limits, Liquidity, Stress, Tail
+from quantd.risk.limits.catalogue import EXTRA, PROFILES, AccountCap, Limits, Liquidity, Ramp, Stress, Tail, override
 from quantd.risk.limits.context import Floats
 from quantd.risk.limits.kinds import Form, Labels, Linear, Losses, Refused, Room, refused
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Refusal, Rows, Tails
-from quantd.risk.limits.ruleset import BARS, CAPS, COUNTS, FAMILIES, FORMS, ROWS, TAILS, Rules, rules_of
+from quantd.risk.limits.ruleset import (
+    BARS,
+    CAPS,
+    COUNTS,
+    FAMILIES,
+    FORMS,
+    ROWS,
+    TAILS,
+    Rules,
+    moves,
+    prepare,
+    rules_of,
+)
 from quantd.risk.measures.portfolio import historical_cvar, historical_var, tail_count
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import worst_losses
@@ -103,6 +115,28 @@ def test_every_portfolio_key_is_read_by_exactly_one_rule() -> None:
     assert keys_of(FAMILIES) == {"max_sector_weight", "group_caps", "max_concentration"}
     assert keys_of(TAILS) == {"var", "cvar", "stress"}
     assert keys_of(FORMS) == {"var", "cvar", "max_volatility", "max_herfindahl"}
+
+
+def test_rules_with_moved_bounds_are_the_rules_made_of_the_limits():
+    """Live, the buying power, the cap in money and the ramp have other bounds at each sample."""
+    before = override(
+        PROFILES["balanced"], max_account_notional=AccountCap(0.5, 50.0), ramp=Ramp(0.2, 1, 9), cash_reserve=0.1,
+        buying_power=AccountCap(0.2, 20.0),
+    )  # fmt: skip
+    after = override(
+        before, max_account_notional=AccountCap(0.4, 50.0), ramp=Ramp(0.3, 2, 9), buying_power=AccountCap(0.0, 0.0)
+    )
+    assert moves(before, after)
+    moved, made_anew = Rules(before, UNIVERSE).moved(after), Rules(after, UNIVERSE)
+    assert [row.key for row in moved.rows] == [row.key for row in made_anew.rows]
+    for row, new in zip(moved.rows, made_anew.rows, strict=True):
+        assert (row.bound, row.settled_bound, row.load.tolist()) == (new.bound, new.settled_bound, new.load.tolist())
+    assert moved.held_measures == made_anew.held_measures
+    assert moved.limits is after
+    assert not moves(before, override(after, buying_power=None)), "a limit that ends has no bound to move"
+    assert not moves(before, override(after, max_position_weight=0.01))
+    prepare(before, after, UNIVERSE)
+    assert rules_of(after, UNIVERSE).rows[-1].key == made_anew.rows[-1].key
 
 
 def keys_of(kind: Sequence[tuple[Limit, Any]]) -> set[str]:

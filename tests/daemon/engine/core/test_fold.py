@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
 from quantd.daemon.engine.core.gate_sets import gate_set
-from quantd.daemon.engine.state import State
+from quantd.daemon.engine.planning.buying_power import counted
+from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.settings import MarketRegime, Notices
@@ -24,7 +25,7 @@ from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Limits, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Ask, Planned
-from quantd.trading.events import Decided, Reloaded, Tick
+from quantd.trading.events import Decided, Reconciled, Reloaded, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Block, MarketSlice
@@ -262,8 +263,11 @@ def test_limits_that_move_or_count_and_agents_outside_are_those_of_the_engine(na
     assert cut & wanted.get(name, cut), "the limit cuts"
 
 
-def far(market: World, log: Steps, *, stepping: bool) -> tuple[Shell, int]:
-    """A run at a venue across a network, whose reports come a bar late; the bars taken while an order was open."""
+def far(market: World, log: Steps, *, stepping: bool, power: float = 0.0) -> tuple[Shell, int]:
+    """A run at a venue across a network, whose reports come a bar late; the bars taken while an order was open.
+
+    With `power` the venue reports this part of equity as buying power, after each bar's reports.
+    """
 
     def ask(question: Ask) -> Decided:
         return answer(market.policies[question.policy], question)
@@ -278,6 +282,11 @@ def far(market: World, log: Steps, *, stepping: bool) -> tuple[Shell, int]:
             for news in late:
                 shell.run(news)
             late = list(venue.on_slice(item))
+            if power:
+                state = shell.state
+                micro = int(power * state.equity_of(HOUSE))
+                held = [int(lots) for lots in state.lots(HOUSE)]
+                shell.run(Reconciled(item.ts_event, held, None, micro, counted=counted(state)))
         for request in shell.outgoing():
             if isinstance(request, OrderBasket):
                 for news in venue.submit(request):
@@ -294,6 +303,24 @@ def test_bars_beside_orders_across_a_network_are_those_of_the_engine() -> None:
     assert_same(single, folded)
     assert beside > 50
     assert folded.bars[0] > 0.8 * sum(folded.bars)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("live", [None, Allowance(CASH // 2, ramp_days=40, ramp_from=0.2)])
+def test_decisions_under_the_buying_power_of_a_venue_are_planned_by_the_fold(live: Allowance | None) -> None:
+    """As in mode live: the bound moves at each sample and with each order, and notices follow plans."""
+    market = world(5, agents=2, limits=PLAIN, notices=Notices(milestone=0.01, rebalances=True))
+    market.rules = replace(market.rules, live=live, counts_refusals=True)
+    steps = Steps(), Steps()
+    (single, _), (folded, _) = (far(market, log, stepping=log is steps[0], power=0.05) for log in steps)
+    assert_same_steps(*steps)
+    assert_same(single, folded)
+    assert single.keep() == folded.keep()
+    plans = [effect for step in steps[0].steps for effect in decode(step).effects if isinstance(effect, Planned)]
+    assert any(Reason.BUYING_POWER in plan.reason for plan in plans), "the limit cuts"
+    assert b"rebalance: " in b"".join(steps[1].steps)
+    assert folded.state.noted.refused
+    assert folded.state.rounds_taken > len(plans) / 4, "beside open orders of an agent the engine plans"
 
 
 @pytest.mark.long

@@ -14,7 +14,6 @@ import pytest
 from quantd.daemon import engine
 from quantd.daemon.engine.core.gate_sets import unknown_to_plans
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.settings import Notices
 from quantd.daemon.runtime.host.additions import PARTS, addition, fields_of, idle
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
@@ -298,8 +297,6 @@ def test_a_class_that_is_compiled_names_its_fields_too() -> None:
 
 def test_each_stage_says_when_it_is_idle() -> None:
     assert idle(state(Limits()))
-    for changed in ({"counts_refusals": True}, {"notices": Notices(rebalances=True)}):
-        assert not idle(state(Limits(), **changed)), changed
     for part, name in (("", "parents"), ("protection", "stops"), ("protection", "own"), ("", "resting")):
         busy = state(Limits())
         setattr(getattr(busy, part) if part else busy, name, {1: 2})
