@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import print_json, records, say, write_whole
+from quantd.daemon.cli.output import answer, records, write_whole
 from quantd.daemon.cli.places import Place
 from quantd.daemon.jobs.tasks.account_differences import Difference
 from quantd.daemon.jobs.tasks.account_lines import account_record
@@ -72,14 +72,12 @@ def show_statement(
     if out is not None:
         differing = {day.day: row.differences for day, row in zip(statement.days, rows, strict=True)}
         write_whole(out, csv_text(replace(statement, differences=differing), universe).encode())
-    if as_json:
-        print_json({"run": name, "currency": statement.currency, "days": rows})
-    else:
-        records(rows, COLUMNS)
-        for row in rows:
-            for difference in row.differences:
-                say(f"{row.date}  {difference_text(difference)}")
-                say(f"            {difference.remedy}")
-        if out is not None:
-            say(f"{out}: {sum(row.lines for row in rows)} lines of run {name}, in {statement.currency}")
+    lines = [
+        text for row in rows for difference in row.differences
+        for text in (f"{row.date}  {difference_text(difference)}", f"            {difference.remedy}")
+    ]  # fmt: skip
+    if out is not None:
+        lines.append(f"{out}: {sum(row.lines for row in rows)} lines of run {name}, in {statement.currency}")
+    document = {"run": name, "currency": statement.currency, "days": rows}
+    answer(as_json, document, lambda: records(rows, COLUMNS), *lines)
     return CHECK_FAILED if any(row.differences for row in rows) else DONE
