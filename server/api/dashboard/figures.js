@@ -27,6 +27,9 @@ export function restrained(now) {
 }
 export const stateOf = (now) => (restrained(now) ? "REDUCE" : now.switch);
 
+// The name of an agent, or of the portfolio that it holds.
+export const titleOf = (now, name) => (now.agents.find((each) => each.name === name) || {}).portfolio || name;
+
 // A measured value in its unit; the units are those of daemon/views/limit_rows.py.
 export function measured(x, unit) {
   if (absent(x)) return unit === "none" ? "" : "–";

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "./htm-preact-standalone.mjs";
 import { addressOf } from "./address.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
-import { count, local, measured, money, percent, plain, price, signed, signedMoney, things, tone } from "./figures.js";
+import { count, local, measured, money, percent, plain, price, signed, signedMoney, things, titleOf, tone } from "./figures.js";
 import { behind, Figure, Fold, Problem, Table, Use } from "./parts.js";
 import { periodKey, periodNow, periodWords, windowOf } from "./period.js";
 import { noneOf, useRead } from "./reads.js";
@@ -125,11 +125,12 @@ function Positions({ held, earned, today, find }) {
 const Part = ({ share }) => html`<span class="part"><span class="track" aria-hidden="true"><span style=${{ width: `${Math.min(100, Math.max(0, 100 * (share || 0)))}%` }}></span></span>${percent(share)}</span>`;
 
 function Contributions({ earned }) {
+  const now = daemon.live.overview;
   const { data, fault } = earned;
   const [rows, foot] = data ? [data.books, [data.account]] : [[], []];
   const amount = (name) => ({ num: true, cell: (b) => signedMoney(b[name]) });
   const columns = [
-    { head: "agent", cell: (b) => html`<span class="name">${b.name}</span>` },
+    { head: "agent", cell: (b) => html`<span class="name">${titleOf(now, b.name)}</span>` },
     { head: "opening", num: true, cell: (b) => money(b.opening) },
     { head: "deposits", term: "deposits", ...amount("deposits") },
     { head: "moved", term: "moved", ...amount("moved") },
@@ -143,7 +144,7 @@ function Contributions({ earned }) {
   return html`<section class="card"><h2>What each agent contributed, ${periodWords()}</h2>
     <${Export} what="contributions" table=${() => [names, [...rows, ...foot].map((row) => names.map((name) => row[name]))]} />
     ${fault && html`<${Problem} text=${fault} />`}
-    <${Table} name="Contributions" most=${8} rows=${rows} foot=${foot} by=${(b) => b.name} words=${(b) => b.name} empty=${noneOf(earned, "no book had money in this period")} columns=${columns} />
+    <${Table} name="Contributions" most=${8} rows=${rows} foot=${foot} by=${(b) => b.name} words=${(b) => titleOf(now, b.name)} empty=${noneOf(earned, "no book had money in this period")} columns=${columns} />
     ${data && html`<p class="none">${data.first ? data.first.slice(0, 10) : "From the start"} to ${data.last.slice(0, 10)}, ${data.currency}: opening + deposits + moved + profit = closing. Fees are inside the profit.</p>`}
   </section>`;
 }

@@ -3,7 +3,7 @@ import { html, useState } from "./htm-preact-standalone.mjs";
 import { Chart } from "./chart.js";
 import { Deed } from "./acts.js";
 import { daemon, may, read } from "./daemon.js";
-import { measured, percent, ratio, things } from "./figures.js";
+import { measured, percent, ratio, things, titleOf } from "./figures.js";
 import { Dialog, Problem, Table } from "./parts.js";
 import { useRead } from "./reads.js";
 import { WhatIf } from "./what_if.js";
@@ -84,7 +84,7 @@ export function Risk() {
   const none = (name) => html`<span class="none">${(house.missing && house.missing[name]) || "–"}</span>`;
   const methods = house ? Object.entries(METHODS).map(([name, words]) => ({ id: name, words, found: house[name] })) : [];
   const stress = house ? Object.entries(house.stress).map(([name, loss]) => ({ id: name, loss })).sort((a, b) => (b.loss ?? -1) - (a.loss ?? -1)) : [];
-  const agents = data ? Object.entries(data.agents).map(([name, each]) => ({ ...each, window: data.windows[name] ?? 0, id: (now.agents.find((a) => a.name === name) || {}).portfolio || name })) : [];
+  const agents = data ? Object.entries(data.agents).map(([name, each]) => ({ ...each, window: data.windows[name] ?? 0, id: titleOf(now, name) })) : [];
   const returns = house ? things(house.samples, "sample") : "samples not read yet";
   const equity = !data ? "samples not read yet" : agents.every((a) => a.window === (data.windows[""] ?? 0)) ? things(data.windows[""] ?? 0, "sample") : "up to " + things(Math.max(...agents.map((a) => a.window)), "sample");
   return html`

@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./htm-preact
 import { chartZone, drawable, overTime, timeAxis } from "./chart.js";
 import { daemon, read } from "./daemon.js";
 import { Export } from "./export.js";
-import { count, local, money, percent, signed } from "./figures.js";
+import { count, local, money, percent, signed, titleOf } from "./figures.js";
 import { Notes, useNotes } from "./notes.js";
 import { Problem } from "./parts.js";
 import { periodKey, periodWords, setDates, windowOf } from "./period.js";
@@ -32,7 +32,7 @@ function linesOf({ curve, benchmark }) {
     ["worth", "account", "--line", curve.worth],
     ...(benchmark ? [/** @type {[string, string, string, number[]]} */ (["benchmark", benchmark, "--dim", curve.benchmark])] : []),
     ["equal", "equal weight", "--fall", curve.equal],
-    ...agents.map(([name, values], k) => /** @type {[string, string, string, number[]]} */ ([`of ${name}`, name, COLOURS[k % COLOURS.length], values])),
+    ...agents.map(([name, values], k) => /** @type {[string, string, string, number[]]} */ ([`of ${name}`, titleOf(daemon.live.overview, name), COLOURS[k % COLOURS.length], values])),
   ];
 }
 

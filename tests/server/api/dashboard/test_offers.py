@@ -86,6 +86,7 @@ async def period(page: Page, world: Any) -> None:
 @row("benchmark on the curve")
 async def benchmark(page: Page, world: Any) -> None:
     await expect(page.get_by_role("button", name="SPY", exact=True)).to_have_attribute("aria-pressed", "true")
+    await expect(page.get_by_role("button", name="core", exact=True)).to_be_visible()
     await expect(page.locator(".readout p")).to_contain_text(re.compile(r"SPY [+−]\d"))
 
 
@@ -119,7 +120,7 @@ async def deposits(page: Page, world: Any) -> None:
 
 @row("contribution of each agent")
 async def contributions(page: Page, world: Any) -> None:
-    for agent in ("even", "trend", "portfolio-1"):
+    for agent in ("even", "trend", "core"):
         await expect(table(page, "Contributions").filter(has_text=agent)).to_contain_text(re.compile(r"[+−]\d"))
 
 
