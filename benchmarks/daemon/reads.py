@@ -8,7 +8,7 @@ its store. Every GET of the API is read without arguments, where it needs none, 
 path is read three times: `first` since the start of the daemon, `bar` right after another session, and
 `again` without a change. CPU is that of all threads of the process less that of the client. `delay` is the longest time
 that the event loop came late for a sleep of 2 ms during the read after a session. Other work on the machine adds to it,
-so that the row `nothing` has that of an idle wait.
+so that the row `nothing` has that of an idle wait. Garbage is collected as seldom as in a daemon.
 
 It needs the full environment (`make test` makes it).
 """
@@ -19,6 +19,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  #
 
 import argparse
 import asyncio
+import gc
 import http.client
 import logging
 import sqlite3
@@ -38,6 +39,7 @@ import structlog
 
 from benchmarks import instances
 from benchmarks.scaling import symbols_file
+from quantd.daemon.cli import COLLECT_AFTER
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.server.api.route_records import Read
 from quantd.trading.events import Tick
@@ -292,6 +294,7 @@ def main() -> None:
     chosen = options.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     threading.current_thread().name = "loop"
+    gc.set_threshold(COLLECT_AFTER)
     rows = asyncio.run(main_of(chosen))
     worst = max(rows, key=lambda row: row.worst_s)
     print(f"most CPU: {worst.worst_s:.2f} s, {worst.path}")
