@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,9 +26,31 @@ from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, TRY_LATER, USAGE
 from quantd.trading.orders import money_text
 
 Lines = dict[tuple[str | int, ...], object]
-Service = Annotated[
-    Literal["alpaca", "ntfy", "telegram", "phone"], typer.Argument(metavar="alpaca|ntfy|telegram|phone")
-]
+SERVICES: Final = ("alpaca", "ntfy", "telegram", "phone")
+BY_HAND: Final = ("discord", "email", "slack", "webhook")
+"""Receivers whose table and secret a person writes."""
+
+
+def service_of(text: str) -> str:
+    """Parse the name of a service. Raises typer.BadParameter, with the way of a venue or receiver that has no keys
+    here.
+    """
+    if text in SERVICES:
+        return text
+    from quantd.adapters.exchange.dialects import DIALECTS
+
+    if text == "ibkr":
+        remedy = "Set QUANTD_IBKR_ACCOUNT to the number of the account; docs/venues/ibkr.md leads on"
+    elif text in DIALECTS:
+        remedy = f"Set QUANTD_CCXT_KEY and QUANTD_CCXT_SECRET; docs/venues/{text}.md leads on"
+    elif text in BY_HAND:
+        remedy = f"Write [alerts.sinks.{text}]; docs/operate/receivers.md has its lines and its secret"
+    else:
+        remedy = f"There are {', '.join(SERVICES)}"
+    raise typer.BadParameter(f"{text!r} is not connected by this command. {remedy}.")
+
+
+Service = Annotated[str, typer.Argument(parser=service_of, metavar="|".join(SERVICES))]
 
 Tested = tuple[str, dict[str, str], Lines]
 """What a service answered in words, the keys to store, and the lines for config.toml."""

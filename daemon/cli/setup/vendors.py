@@ -72,9 +72,7 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
     for name in kinds:
         vendor = vendors_by_name.get(name)
         if vendor is None:
-            close_names = get_close_matches(name, vendors_by_name, n=1)
-            hint = f"Did you mean {close_names[0]}?" if close_names else f"There are {', '.join(vendors_by_name)}"
-            raise Failure(f"{name!r} is not a source. {hint}", USAGE)
+            raise Failure(f"{name!r} is not a source. {_nearest_source(name, list(vendors_by_name))}", USAGE)
         if request.adjusted and not vendor.adjusts:
             adjusting = ", ".join(alternative.kind for alternative in vendors_by_name.values() if alternative.adjusts)
             raise Failure(f"{name} has raw prices only; --adjusted is for {adjusting}", USAGE)
@@ -90,6 +88,17 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
     return Vendors(combined, names, tuple(caches), whole_ranges)
+
+
+def _nearest_source(name: str, kinds: Sequence[str]) -> str:
+    """Return the remedy for a name that is no source: ccxt for an exchange, else the nearest kind, else all."""
+    from quantd.adapters.exchange.dialects import DIALECTS
+
+    if name.lower() in DIALECTS:
+        return f"The bars of an exchange come by ccxt: --source ccxt --exchange {name.lower()}"
+    close_names = get_close_matches(name.lower(), kinds, n=1)
+    every = f"There are {', '.join(kinds)}; an exchange is named by --source ccxt --exchange kraken"
+    return f"Did you mean {close_names[0]}?" if close_names else every
 
 
 def _vendor(vendor: Vendor, request: Request) -> Source:

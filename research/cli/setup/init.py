@@ -125,6 +125,9 @@ def init(
         typer.Option("--data", metavar="FILE", help="Take the bars from a file or folder of any table; repeatable."),
     ] = None,
     source: Annotated[str, typer.Option("--source", metavar="KIND", help="The vendor of the bars.")] = USUAL,
+    exchange: Annotated[
+        str, typer.Option("--exchange", metavar="NAME", help="With --source ccxt: kraken, binance, ...")
+    ] = "",
     url: Url = "",
     notebook: Annotated[
         str, typer.Option("--notebook", metavar="NAME", help="Copy this notebook, or all, and open it in Jupyter.")
@@ -157,10 +160,10 @@ def init(
         from quantd.research.cli.setup.own_symbols import begin, portfolio
 
         own = portfolio(weights or [], every, cash, limits or [], topic, venue)
-        return begin(folder, symbols or [], since, data or [], source, url, own)
-    texts_of_portfolio = (source, url, every, cash, topic, venue)
-    if since is not None or limits or texts_of_portfolio != (USUAL, "", USUAL_EVERY, USUAL_CASH, "", ""):
-        text = "--from, --source, --url, --every, --cash, --limits, --ntfy and --venue are of a portfolio"
+        return begin(folder, symbols or [], since, data or [], source, {"url": url, "venue": exchange}, own)
+    texts_of_portfolio = (source, exchange, url, every, cash, topic, venue)
+    if since is not None or limits or texts_of_portfolio != (USUAL, "", "", USUAL_EVERY, USUAL_CASH, "", ""):
+        text = "--from, --source, --exchange, --url, --every, --cash, --limits, --ntfy and --venue are of a portfolio"
         raise Failure(f"{text}: name the symbols with --symbols A,B or --weights A=40,B=60", USAGE)
     if policy is None:
         write_config(folder, as_json=as_json)

@@ -249,11 +249,12 @@ def begin(
     since: date | None,
     data: Sequence[Path],
     source: str,
-    url: str,
+    asked: Mapping[str, str],
     own: Portfolio,
 ) -> int:
     """Get the bars, write config.toml, check it, backtest it, and connect the venue. Returns the exit code.
 
+    `asked` are the options of the vendor `source`: its `url`, and the exchange of ccxt as `venue`.
     Faulty or doubtful bars would stop the backtest (`Bars.stops`): it is then left out, and the code is CHECK_FAILED.
 
     Raises Failure where config.toml exists, where neither symbols nor files are given, and where the bars cannot be
@@ -272,7 +273,7 @@ def begin(
         bars = _imported(folder, names, since, data)
     else:
         try:
-            bars = _fetched(folder, names, since, source, url)
+            bars = _fetched(folder, names, since, source, asked)
         except Failure as error:
             bars = _asked_for_file(error, folder, names, since, own)
     _write(config, bars.lines, own)
@@ -360,12 +361,12 @@ def _install(source: str) -> None:
     importlib.invalidate_caches()
 
 
-def _fetched(folder: Path, names: list[str], since: date | None, source: str, url: str) -> Bars:
+def _fetched(folder: Path, names: list[str], since: date | None, source: str, asked: Mapping[str, str]) -> Bars:
     """Download the bars and write their file. Raises Failure where no source answers or all names are indices."""
     from quantd.daemon.cli.setup.data_fetch import Order, fetched, print_fetched
 
     start = since or date(datetime.now(UTC).year - YEARS, 1, 1)
-    order = Order(names, start, folder=folder, sources=(source,), asked={"url": url}, patience_s=PATIENCE_S)
+    order = Order(names, start, folder=folder, sources=(source,), asked=asked, patience_s=PATIENCE_S)
     _install(source)
     download = fetched(order)
     print_fetched(download, lines=False)

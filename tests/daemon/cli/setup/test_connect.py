@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 from aiohttp import web
 
 from quantd.daemon.cli.setup import credentials
+from quantd.daemon.cli.setup.connect import service_of
 from quantd.daemon.config import secret
+from tests.support.checkout import ROOT
 from tests.support.command_line import Done, environment, quantd
 from tests.support.mqtt import certificate
 from tests.support.sink_servers import NTFY_TOKEN, TOKEN, BotApi, NtfyServer
@@ -326,3 +329,20 @@ def test_a_protected_topic_needs_its_token(tmp_path: Path) -> None:
     assert "the topic needs a token: add --token" in refused.stderr
     assert done.returncode == 0, done.stderr
     assert read(tmp_path, "ntfy_token") == NTFY_TOKEN
+
+
+def test_a_venue_or_a_receiver_without_keys_here_is_named_with_its_own_way() -> None:
+    pages = {
+        "kraken": "venues/kraken.md",
+        "binance": "venues/binance.md",
+        "ibkr": "venues/ibkr.md",
+        "slack": "receivers.md",
+    }
+    for name, page in pages.items():
+        with pytest.raises(typer.BadParameter) as refused:
+            service_of(name)
+        assert page in str(refused.value)
+        assert any((ROOT / "docs" / folder / page).is_file() for folder in ("", "operate"))
+    with pytest.raises(typer.BadParameter, match="There are alpaca, ntfy, telegram, phone"):
+        service_of("coinbase")
+    assert service_of("ntfy") == "ntfy"

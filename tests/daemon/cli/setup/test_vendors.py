@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.feeds.sources import ccxt, http_client, yahoo_session
+from quantd.adapters.feeds.vendor import Request
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.setup import vendors
 from quantd.daemon.cli.setup.vendors import universe_of
 from tests.support.command_line import quantd
@@ -149,3 +151,17 @@ def test_the_currency_of_a_universe_is_that_of_its_first_symbol_that_trades() ->
         "XLON", "XNYS", "24/5", "CMES",
     ]  # fmt: skip
     assert {instrument.calendar for instrument in universe_of(["TSCO.L", "SPY"], "XNYS", "").instruments} == {"XNYS"}
+
+
+def test_a_name_that_is_no_source_leads_to_the_source_that_has_its_bars() -> None:
+    request = Request(universe_of(["BTC/USD"], None, ""), "1d")
+    texts = {}
+    for name in ("Kraken", "binance", "yfinanc", "polygon"):
+        with pytest.raises(Failure) as refused:
+            vendors.source_of([name], request, None)
+        texts[name] = str(refused.value)
+    assert texts["Kraken"].endswith("by ccxt: --source ccxt --exchange kraken")
+    assert texts["binance"].endswith("by ccxt: --source ccxt --exchange binance")
+    assert texts["yfinanc"] == "'yfinanc' is not a source. Did you mean yfinance?"
+    assert "There are " in texts["polygon"]
+    assert "--source ccxt --exchange kraken" in texts["polygon"]

@@ -98,6 +98,17 @@ def test_without_an_answer_the_message_ends_with_the_commands_that_take_a_file(t
 
 
 @pytest.mark.long
+def test_the_coins_of_an_exchange_begin_with_its_name(tmp_path: Path) -> None:
+    coins = ["init", "coins", "--weights", "BTC/USD=50,ETH/USD=50", "--source", "ccxt"]
+    nameless = quantd(tmp_path, *coins, env=home())
+    away = quantd(tmp_path, *coins, "--exchange", "kraken", "--url", "http://127.0.0.1:9", env=home())
+    assert (nameless.returncode, away.returncode) == (2, 75)
+    assert "ccxt needs --exchange kraken" in nameless.stderr
+    assert "kraken" in away.stderr
+    assert "127.0.0.1:9" in away.stderr
+
+
+@pytest.mark.long
 def test_a_portfolio_without_an_answer_is_named_whole_in_the_command_that_takes_a_file(tmp_path: Path) -> None:
     words = ["init", "mine", "--weights", "SPY=60,TLT=40", "--every", "quarter"]
     done = quantd(tmp_path, *words, "--url", "http://127.0.0.1:9", env=home())
