@@ -10,7 +10,7 @@ from scripts.results.benchmark_row import faults, main
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
 
-PAGE = (ROOT / "docs/research/reference-test.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/develop/reference-row.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.long

@@ -24,8 +24,10 @@ RENAMED: Final = {
 MAKERS: Final = (
     "decisions/",
     "develop/claims",
+    "develop/conformance",
     "develop/documents",
     "develop/mutants",
+    "develop/reference-row",
     "reference/requirements",
 )
 """Beginnings of the places of pages that only those who change quantd read: no search and no llms.txt leads there."""

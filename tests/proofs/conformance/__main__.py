@@ -31,7 +31,7 @@ def main() -> int:
     wanted.add_argument("--only", default="", help="cases whose name has this text")
     wanted.add_argument("--venue", choices=list(RIGS), action="append", help="this venue (all)")
     wanted.add_argument("--write", action="store_true", help="write down what these venues do not offer")
-    wanted.add_argument("--table", action="store_true", help=f"write {PAGE.name} of docs/venues, if no case failed")
+    wanted.add_argument("--table", action="store_true", help=f"write {PAGE.name} of docs/develop, if no case failed")
     asked = wanted.parse_args()
     venues = asked.venue or list(RIGS)
     names = [name for name in CASES if asked.only in name]

@@ -45,7 +45,7 @@ def written() -> dict[str, dict[str, str]]:
     return reasons
 
 
-PAGE: Final = ROOT / "docs" / "venues" / "conformance.md"
+PAGE: Final = ROOT / "docs" / "develop" / "conformance.md"
 HEAD: Final = """# What every venue's adapter does alike
 
 Each case of the conformance suite passed at the server of every venue, on one machine:
