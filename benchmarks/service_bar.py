@@ -36,6 +36,11 @@ from typing import Any, Final
 
 from benchmarks.beside import ROOT, Side, build, environment, side_of
 from benchmarks.engine import LIMITS, machine_us, market, rotating, shell, timeline
+from quantd.daemon.engine.planning.buying_power import counted
+from quantd.daemon.engine.state import HOUSE
+from quantd.daemon.runtime.outbound import Wire
+from quantd.trading.events import Reconciled
+from quantd.trading.market import MarketSlice
 
 MARK: Final = "service bar: "
 
@@ -161,20 +166,42 @@ class Reads:
         return None
 
 
-def run_growth(symbols: int, agents: int, bars: int) -> None:
-    """Take the bars of a synthetic market one by one, and print the CPU of one behind MARK."""
+class FarVenue:
+    """The simulated venue as one across a network: after each item it reports to the engine, and its buying power."""
+
+    def __init__(self, body: Any) -> None:
+        self.body, self.venue = body, body.broker
+        body.remote, body.broker = True, Wire()
+
+    def hear(self, item: Any) -> None:
+        news = list(self.venue.on_slice(item)) if isinstance(item, MarketSlice) else []
+        news += [report for request in self.body.outgoing() for report in self.venue.submit(request)]
+        for report in news:
+            self.body.run(report)
+        if isinstance(item, MarketSlice):
+            state = self.body.state
+            held, cash = state.lots(HOUSE).astype(int).tolist(), state.ledger.house.cash_micro
+            self.body.run(Reconciled(item.ts_event, held, None, 4 * max(cash, 10**9), counted=counted(state)))
+
+
+def run_growth(symbols: int, agents: int, bars: int, place: str = "near") -> None:
+    """Take the bars of a synthetic market one by one, and print the CPU of one behind MARK.
+
+    `place` is "far" for a venue across a network, whose own time is left out.
+    """
     block, universe, sessions = market(symbols, bars)
     policies = [policy for _ in range(agents) for policy in rotating()]
     body = shell(universe, sessions, policies, True, LIMITS)
     body.log = Reads()
+    venue = FarVenue(body) if place == "far" else None
     items = timeline(block, 1, agents)
-    warm = 2 * 60
-    for item in items[:warm]:
+    warm, took = 2 * 60, 0.0
+    for number, item in enumerate(items):
+        began = time.process_time()
         body.take(item)
-    began = time.process_time()
-    for item in items[warm:]:
-        body.take(item)
-    took = time.process_time() - began
+        took += time.process_time() - began if number >= warm else 0.0
+        if venue is not None:
+            venue.hear(item)
     print(MARK + json.dumps({"main": took / (bars - 60) * 1e6, "digest": body.digest.hexdigest()}))
 
 
@@ -241,6 +268,7 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 def growth(sides: Sequence[Side], rounds: int) -> bool:
     """Print the engine's CPU by symbols and by agents, and the exponents of the present side."""
     rows = [(f"{n} symbols, all trade", ["growth", str(n), "1", str(bars)]) for n, bars in SIZES.items()]
+    rows.append(("20 symbols, a venue that is far", ["growth", "20", "1", str(SIZES[20]), "far"]))
     same = beside(sides, rows, rounds)
     present = sides[-1]
     for text, sizes, words in (
@@ -265,7 +293,8 @@ def main() -> None:
     if given.run:
         name, *words, folder = json.loads(given.run)
         if name == "growth":
-            run_growth(*map(int, words))
+            symbols, agents, bars, *place = words
+            run_growth(int(symbols), int(agents), int(bars), *place)
         else:
             run_case(name, Path(folder), parts="parts" in words)
         return

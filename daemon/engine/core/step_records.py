@@ -56,8 +56,10 @@ class StepRecords:
     effects: list[Any]
     logged: int
     """Answers of the present round that are in the log."""
+    follows: bool
+    """Whether stages that follow a plan have work: a notice of a rebalance, or the count of refusals."""
     planned: bool
-    """Whether the effects have a plan: then the stages that follow plans have work."""
+    """Whether the effects have a plan that such stages follow."""
     values: Any
     """The values of limits of the house that the basket of the present plan records."""
     units: Floats
@@ -78,7 +80,8 @@ class StepRecords:
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
         """Begin without effects; the numpy arrays are views of the plan's columns."""
         self.host, self.log, self.plan = host, log, plan
-        self.effects, self.logged, self.values, self.planned = [], 0, {}, False
+        self.effects, self.logged, self.values = [], 0, {}
+        self.follows = self.planned = False
         self.unit_array = np.zeros(plan.size)
         self.units = self.unit_array.data
         self.weights, self.wanted, self.reasons = [], [], []
@@ -166,7 +169,7 @@ class StepRecords:
         market: Market = plan.market
         house: BookColumns = plan.books[0]
         values: list[Any] = self.limit_values(ring)
-        self.values, self.planned = values[0], True
+        self.values, self.planned = values[0], self.follows
         agent_plans: list[Any] = []
         for number in range(len(plan.agents)):
             agent: AgentColumns = plan.agents[number]

@@ -186,6 +186,7 @@ class FoldHost(MarketHost):
         state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
         if state.journalled:
             self.limits.load_records()
+            self.records.follows = state.has_notices or state.rules.counts_refusals
         state.folding, state.bars_moved = True, state.market_columns.waiting  # `sync` writes a waiting bar to the state
         return True
 
