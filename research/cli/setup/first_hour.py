@@ -307,9 +307,17 @@ QUESTIONS: Final = (
 
 
 def at_terminal(trial: Trial) -> bool:
-    """Ask at the terminal until the answers pass; returns whether the run is to start."""
+    """Ask at the terminal until the answers pass; returns whether the run is to start.
+
+    After a refusal each answer is offered again, so that only the one at fault must be typed anew.
+    """
+    typed: dict[str, str] = {}
     while True:
-        typed = {name: input(f"{question}\n> ").strip() for name, question in QUESTIONS}
+        for name, question in QUESTIONS:
+            before = typed.get(name, "")
+            offer = f"\nEnter keeps {before}, - leaves it out" if before else ""
+            text = input(f"{question}{offer}\n> ").strip()
+            typed[name] = "" if text == "-" else text or before
         try:
             command = trial.command(msgspec.convert(typed, Answers))
         except (Failure, msgspec.ValidationError) as error:

@@ -165,18 +165,24 @@ def test_the_terminal_asks_the_same_and_a_wrong_answer_is_asked_again(tmp_path: 
     with begun(tmp_path) as terminal:
         terminal.read("press Enter")
         terminal.type("")
-        for answers in (["", "", "", "", "", "", "", ""], ["BAC", str(prices), "", "", "7", "", "", ""]):
+        nothing, wrong = ["", "", "", "", "", "", "", ""], ["BAC", str(prices), "", "12", "much", "", "", ""]
+        for answers, refusal in (
+            (nothing, "--symbols names no symbol; write SPY=60,TLT=40"), (wrong, "max_daily_loss=much"),
+            (["", "", "", "-", "7", "", "", ""], ""),
+        ):  # fmt: skip
             for answer in answers:
                 terminal.read("> ")
                 terminal.type(answer)
-            if not answers[0]:
-                terminal.read("--symbols names no symbol; write SPY=60,TLT=40")
+            if refusal:
+                terminal.read(refusal)
         terminal.read(r"max_daily_loss = 0.07, as you chose")
         terminal.read(r"Start it on paper now\? \[Y/n\] ")
         terminal.type("")
         terminal.read(f"127.0.0.1:{terminal.port}/")
         assert terminal.end() == 0
-    assert tomllib.loads((tmp_path / "config.toml").read_text())["risk"]["max_daily_loss"] == 0.07
+    risk = tomllib.loads((tmp_path / "config.toml").read_text())["risk"]
+    assert risk["max_daily_loss"] == 0.07
+    assert risk["max_drawdown"] != 0.12, "an answer that is taken back"
 
 
 @pytest.mark.long
