@@ -241,7 +241,10 @@ def _pass(
     cached_market = ctx.ready.get(id(rules))
     market: Market = _market(ctx, prepared) if cached_market is None else cached_market[1]
     # removed from the free gates while in use: it has scratch arrays, and another thread may decide at the same time
-    gate: Gate = prepared.desks.pop() if prepared.desks else Gate(rules.size, LOOPS, len(rules.counts))
+    try:
+        gate: Gate = prepared.desks.pop()
+    except IndexError:  # none is free
+        gate = Gate(rules.size, LOOPS, len(rules.counts))
     basket = gate.basket
     _begin(basket, account, asked, reason)
     rooms = gate.rooms  # by limit on a number of orders: how many more it permits

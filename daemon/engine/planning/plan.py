@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quantd.daemon.engine.core.lots import BY_FILLS, BY_SALES, BY_TIME
+from quantd.daemon.engine.core.lots import BY_FILLS, BY_SALES, BY_TIME, Targets
 from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.planning.pauses import pausing
@@ -46,7 +46,6 @@ from quantd.daemon.engine.planning.targets import (
     note_cuts,
     note_house_cuts,
     target_change,
-    targets_of,
 )
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.open_orders import Cross, Working
@@ -571,7 +570,7 @@ def _rest(state: State, book: int, account: Account, requested: Floats, verdict:
     """The value of the lots that limits cut and that may pass without a sale, and whether volume cut some in part."""
     if not (verdict.lots != requested).any():
         return 0.0, False
-    targets, limits = targets_of(len(requested)), limits_in_force(state, book)
+    targets, limits = Targets(len(requested)), limits_in_force(state, book)
     targets.find_rest(
         read_floats(requested), read_floats(verdict.lots), verdict.reason.data, LATER.data,
         read_floats(account.lots), read_floats(state.lot_values()), heaviest_of(limits) * account.equity,

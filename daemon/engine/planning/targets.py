@@ -1,6 +1,5 @@
 """Computes the lots to trade from a book's positions and open orders to the target weights of an agent."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +21,6 @@ from quantd.trading.orders import OrderState
 def least_rest(state: State, agent: int) -> float:
     """The value below which a rest of a decision of an agent does not follow."""
     return max(state.rules.agents[agent].min_trade, LEAST_REST) * state.capital(agent) / 1e6
-
-
-@lru_cache(maxsize=8)
-def targets_of(size: int) -> Targets:
-    """The arrays of `target_change` for a universe of this size. Only the engine's thread may use them."""
-    return Targets(size)
 
 
 def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
@@ -67,7 +60,8 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool, used
     held = state.lots(agent)
     if flatten:
         return Aim.at(closing_lots(state, agent))
-    equity, targets, weights_view = state.capital(agent) / 1e6, targets_of(len(held)), read_floats(weights)
+    # new arrays at each call: a report or a `why` replays rounds in a thread while the engine plans
+    equity, targets, weights_view = state.capital(agent) / 1e6, Targets(len(held)), read_floats(weights)
     age = state.now - state.mark_ts
     smallest = max(rules.min_trade, LEAST_REST) if used else rules.min_trade
     # a room is the largest gross exposure and the largest sum of weights

@@ -1,13 +1,39 @@
 """A change of position, and the open orders that it keeps or cancels."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.planning.targets import hold_back, in_flight, withdraw
+from quantd.daemon.engine.planning.targets import hold_back, in_flight, target_change, withdraw
 from quantd.daemon.engine.safety.monitor import watch_plan
 from quantd.daemon.engine.state.open_orders import Cross
 from quantd.trading.effects import Cancel
 from tests.support.engine import OPEN, World, block
+
+
+def test_a_thread_that_replays_rounds_changes_no_lots_of_the_engine() -> None:
+    """A report replays while the engine plans: with shared arrays, the lots of one in ten runs were others."""
+    state = World(block(np.full((4, 3), 100.0)), [lambda view: np.zeros(3)], house=OPEN).run().shell.state
+    replayed, planned = np.array([0.0, 0.1, 0.5]), np.array([0.3, 0.2, 0.0])
+    expected = target_change(state, 0, planned, flatten=False).change.tolist()
+    ended, before = Event(), sys.getswitchinterval()
+
+    def replay() -> None:
+        while not ended.is_set():
+            target_change(state, 0, replayed, flatten=False)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(replay)
+        sys.setswitchinterval(1e-6)
+        try:
+            changes = [target_change(state, 0, planned, flatten=False).change.tolist() for _ in range(3_000)]
+        finally:
+            sys.setswitchinterval(before)
+            ended.set()
+    assert [change for change in changes if change != expected] == []
 
 
 def test_only_the_open_orders_that_differ_from_the_new_change_are_cancelled() -> None:

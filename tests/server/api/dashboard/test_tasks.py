@@ -122,10 +122,13 @@ async def earned(hand: Hand, world: Halfway) -> None:
     await expect(period).to_have_attribute("aria-pressed", "true")
     since = (await ok(world, "/api/v1/period?period=1M"))["since"]
     books = (await ok(world, f"/api/v1/profit?since={since}"))["books"]
+    agents = (await ok(world, "/api/v1/status"))["agents"]
+    titles = {agent["name"]: agent.get("portfolio") or agent["name"] for agent in agents}
     table = hand.page.get_by_role("region", name="Contributions", exact=True)
     for book in books:
         words = f"{float(book['profit']):+,.2f}".replace("-", "−")
-        await expect(table.get_by_role("row").filter(has_text=book["name"])).to_contain_text(words)
+        title = titles.get(book["name"], book["name"])
+        await expect(table.get_by_role("row").filter(has_text=title)).to_contain_text(words)
 
 
 async def month_against_spy(hand: Hand, world: Halfway) -> None:
