@@ -56,7 +56,6 @@ def value_of(service: Service, alarm: Alarm) -> float | None:
     state: State = service.shell.state
     if not state.sample:
         return None
-    state.revalue()
     equity = state.equity_micro / 1e6
     match alarm.figure:
         case "equity":
