@@ -346,7 +346,7 @@ async def test_on_a_phone_halt_stays_on_every_screen_and_no_figure_of_seven_digi
 async def test_over_a_slow_line_the_first_visit_has_no_chart_before_figures_and_the_second_loads_no_script_again(
     world: Halfway, browser: Browser
 ) -> None:
-    """400 ms and 50 kB/s: the first figures within about 4 s, and at the second visit 60 kB and no file of the page."""
+    """400 ms and 50 kB/s, so that bytes are seconds: about 4 s up to the first figures, 2 s at the second visit."""
     context = await browser.new_context(viewport=PHONE_SCREEN)
     try:
         first = await context.new_page()
@@ -356,10 +356,11 @@ async def test_over_a_slow_line_the_first_visit_has_no_chart_before_figures_and_
         await slow.send("Network.emulateNetworkConditions", line)
         read = list[str]()
         slow.on("Network.responseReceived", lambda e: read.append(e["response"]["url"]))
-        began = time.monotonic()
+        first_bytes = [0]
+        slow.on("Network.loadingFinished", lambda e: first_bytes.append(int(e["encodedDataLength"])))
         await first.goto(world.api.url, wait_until="commit")
         await expect(first.locator(".figure .value").first).to_be_visible(timeout=20_000)
-        assert time.monotonic() - began < 4.3  # 3.39 to 3.89 s on two shared cores; 4.34 to 4.9 s with the charts
+        assert sum(first_bytes) < 100_000  # 82 kB; the charts are further 50
         assert [url for url in read if re.search(r"uPlot.*js|lightweight|/(chart|curve|calendar)\.js", url)] == []
         await first.close()
         page = await context.new_page()
@@ -374,10 +375,8 @@ async def test_over_a_slow_line_the_first_visit_has_no_chart_before_figures_and_
         session.on("Network.loadingFinished", lambda e: loaded.append(int(e["encodedDataLength"])))
         served = "Network.responseReceived"
         session.on(served, lambda e: e["response"].get("fromDiskCache") or asked.append(e["response"]["url"]))
-        began = time.monotonic()
         await again.goto(world.api.url, wait_until="commit")
         await expect(again.locator(".figure .value").first).to_be_visible(timeout=20_000)
-        assert time.monotonic() - began < 4.0
         assert sum(loaded) < 60_000
         assert [url for url in asked if re.search(r"/dashboard/.*\.(m?js|css)$", url)] == []
     finally:
