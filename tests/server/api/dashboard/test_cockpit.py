@@ -360,7 +360,7 @@ async def test_over_a_slow_line_the_first_visit_has_no_chart_before_figures_and_
         slow.on("Network.loadingFinished", lambda e: first_bytes.append(int(e["encodedDataLength"])))
         await first.goto(world.api.url, wait_until="commit")
         await expect(first.locator(".figure .value").first).to_be_visible(timeout=20_000)
-        assert sum(first_bytes) < 100_000  # 82 kB; the charts are further 50
+        assert sum(first_bytes) < 100_000  # 82 kB
         assert [url for url in read if re.search(r"uPlot.*js|lightweight|/(chart|curve|calendar)\.js", url)] == []
         await first.close()
         page = await context.new_page()
