@@ -40,9 +40,9 @@ async def change(world: Any, value: list[str]) -> None:
     """What the page does: look at a change, and send it."""
     asked = {"setting": "alerts.alarms", "value": str(value)}
     async with world.session.post("/api/v1/settings/preview", json=asked, headers=world.bearer) as response:
-        told = await response.json()
-        assert (response.status, told["takes"]) == (200, "now"), told
-    body = {**asked, "plan": told["plan"], "reason": "a test"}
+        saved = await response.json()
+        assert (response.status, saved["takes"]) == (200, "now"), saved
+    body = {**asked, "plan": saved["plan"], "reason": "a test"}
     async with world.session.post("/api/v1/settings", json=body, headers=world.bearer) as response:
         assert response.status == 200, await response.json()
 
