@@ -76,18 +76,24 @@ CHANCE = (
 
 @pytest.mark.long
 def test_more_failures_than_may_be_repeated_and_one_that_stays_are_failures(tmp_path: Path) -> None:
-    (tmp_path / "test_chance.py").write_text(CHANCE)
-    process = ran(tmp_path, "--again", "1", "one=test_chance.py", "two=first", "three=second", "--", *PYTEST)
+    for name in ("test_many.py", "test_more.py", "test_few.py"):
+        (tmp_path / name).write_text(CHANCE)
+    parts = ("one=test_many.py test_more.py", "two=first test_few.py", "three=second")
+    process = ran(tmp_path, "--again", "3", *parts, "--", *PYTEST)
     assert process.returncode == 1
     output, _, table = process.stdout.partition("part   passed")
     assert [line for line in output.splitlines() if line.startswith("second try")] == [
-        "second try, one at a time: first/test_one.py::test_planted"
+        "second try, one at a time: first/test_one.py::test_planted test_few.py::test_chance[a b] "
+        "test_few.py::test_chance[[x]]"
     ]
+    assert [line for line in table.splitlines() if line.startswith("SECOND TRY")] == [
+        "SECOND TRY test_few.py::test_chance[a b]", "SECOND TRY test_few.py::test_chance[[x]]",
+    ]  # fmt: skip
     assert [line for line in table.splitlines() if line.startswith("FAILED")] == [
-        "FAILED test_chance.py::test_chance[a b]", "FAILED test_chance.py::test_chance[[x]]",
+        *(f"FAILED test_{name}.py::test_chance[{case}]" for name in ("many", "more") for case in ("a b", "[x]")),
         "FAILED first/test_one.py::test_planted", "FAILED second/test_two.py",
     ]  # fmt: skip
-    assert process.stdout.endswith("\n1 passed, 4 failed, 0 skipped\n")
+    assert process.stdout.endswith("\n3 passed, 6 failed, 0 skipped\n")
 
 
 def test_the_makefile_gives_every_test_to_one_part() -> None:

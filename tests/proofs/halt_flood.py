@@ -90,7 +90,7 @@ def flooded(port: int, kind: str, token: str = "") -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "tests.proofs.halt_flood", "--flood", kind, "--port", str(port)]
-    command += ["--token", token] if token else []
+    command += [f"--token={token}"] if token else []  # one word: a token may begin with a dash
     process = subprocess.Popen(command, cwd=ROOT, env=environment())
     try:
         until = time.monotonic() + 60

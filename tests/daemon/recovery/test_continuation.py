@@ -397,7 +397,7 @@ def held(seen: dict) -> set[str]:
     return {position["symbol"] for position in seen["positions"]}
 
 
-def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) -> dict:
+def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 150.0) -> dict:
     """The status once it is as wanted."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
@@ -405,4 +405,5 @@ def until(folder: Path, wanted: Callable[[dict], bool], within_s: float = 60.0) 
         if done.returncode == 0 and wanted(seen := json.loads(done.stdout)):
             return seen
         time.sleep(0.5)
-    raise AssertionError(f"not within {within_s} s: {done.stdout or done.stderr}")
+    said = (folder / "said").read_text() if (folder / "said").exists() else ""
+    raise AssertionError(f"not within {within_s} s: {done.stdout or done.stderr}\n{said[-4000:]}")

@@ -44,8 +44,8 @@ async def stage(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> A
         _, secret = created(world.folder, SENDER, "admin")
         await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
         async with opened(browser, world.api.url, token=secret) as page:
-            page.context.set_default_timeout(15_000)
-            expect.set_options(timeout=12_000)
+            page.context.set_default_timeout(40_000)
+            expect.set_options(timeout=40_000)
             yield Stage(world, page, secret)
             expect.set_options(timeout=5_000)
 
@@ -126,9 +126,9 @@ async def restarted(stage: Stage, control: Control) -> int:
     if not control.entries:  # it was refused, and the journal has nothing of it
         await expect(stage.fault.filter(has_text="no record of it, so nothing was done")).to_have_count(1)
     elif re.search("/(research|schedules)/", control.route):  # no event: only the list of jobs has them
-        await expect(stage.fault.filter(has_text="see the list of jobs")).to_have_count(1, timeout=15_000)
+        await expect(stage.fault.filter(has_text="see the list of jobs")).to_have_count(1)
     else:
-        await expect(stage.said).to_contain_text("as the journal says", timeout=15_000)
+        await expect(stage.said).to_contain_text("as the journal says")
     return control.entries
 
 
