@@ -215,7 +215,7 @@ class FoldHost(MarketHost):
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
             and len({state.switch_at(book).day_key < 0 for book in (HOUSE, *state.in_use())}) == 1
-            and not addition(state)
+            and not addition()
             and idle(state)
         )  # fmt: skip
 

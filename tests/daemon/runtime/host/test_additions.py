@@ -14,12 +14,9 @@ import pytest
 from quantd.daemon import engine
 from quantd.daemon.engine.core.gate_sets import unknown_to_plans
 from quantd.daemon.engine.state import State
-from quantd.daemon.runtime.host.additions import PARTS, addition, fields_of, idle
+from quantd.daemon.runtime.host.additions import addition, idle
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
-from quantd.risk.monitor.equity_series import EquitySeries
-from quantd.risk.monitor.realised import Realised
-from quantd.risk.switch_state import Switch
 from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
@@ -72,9 +69,8 @@ print(json.dumps({
     "folded": state.bars_taken,
     "planned": state.rounds_taken,
     "alerts": sum(isinstance(each, Publish) and each.kind == "count" for each in steps.effects),
-    "counted": [getattr(each, "samples", 0) for each in (state, state.activity, state.switch)],
     "dearest": max(bought),
-    "addition": addition(state),
+    "addition": addition(),
 }))
 """
 
@@ -162,33 +158,6 @@ def wrap_handler(root: Path) -> None:
     edit(root / "daemon/engine/samples.py", ("def on_tick(", f"{wrapper}def on_tick("))
 
 
-COUNT = ("    effects: list[Effect] = []\n    if state.loosening is not None and tick", "{} += tick.sample\n")
-
-
-def add_attribute(root: Path) -> None:
-    edit(
-        root / "daemon/engine/state/engine_state.py",
-        ("        self.now = 0\n", "        self.now = self.samples = 0\n"),
-    )
-    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.samples += tick.sample\n" + COUNT[0]))
-
-
-def add_field(root: Path) -> None:
-    """A field of a part of the state."""
-    field, slots = "        self.session_end = 0\n", '"books", "session_end"'
-    changes = (field, f"{field}        self.samples = 0\n"), (slots, f'{slots}, "samples"')
-    edit(root / "daemon/engine/state/activity.py", *changes)
-    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.activity.samples += tick.sample\n" + COUNT[0]))
-
-
-def add_mark(root: Path) -> None:
-    """A field of a class that may be compiled."""
-    field, line = "    trips: int\n", "        self.day_key = self"
-    added = (field, f"{field}    samples: int\n"), (line, f"        self.samples = 0\n{line}")
-    edit(root / "risk/switch_state.py", *added)
-    edit(root / "daemon/engine/samples.py", (COUNT[0], "    state.switch.samples += tick.sample\n" + COUNT[0]))
-
-
 def add_limit(root: Path) -> None:
     """The first limit of the page, under a name that the checkout has not."""
     (root / "risk/limits/dearest.py").write_text(dearest())
@@ -217,21 +186,15 @@ def root(copied: Path) -> Iterator[Path]:
     [
         (add_stage, "stage count_samples of quantd.daemon.engine.sample_count"),
         (replace_handler, "handler on_tick of quantd.daemon.engine.sample_count"),
-        (add_attribute, "attribute samples of State"),
         (replace_stage, "stage note_rebalances of quantd.daemon.engine.sample_count"),
         (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
-        (add_field, "attribute samples of Activity"),
-        (add_mark, "attribute samples of Switch"),
     ],
 )
 def test_an_addition_is_in_force_at_each_sample(add: Callable[[Path], None], named: str, root: Path) -> None:
     add(root)
     counts = run(root)
     assert (counts["folded"], counts["addition"]) == (0, named)
-    if add in (add_attribute, add_field, add_mark):
-        assert max(counts["counted"]) == SAMPLES
-    else:
-        assert counts["alerts"] == SAMPLES
+    assert counts["alerts"] == SAMPLES
 
 
 @pytest.mark.long
@@ -284,15 +247,8 @@ def test_a_stage_without_a_word_on_when_it_is_idle_is_an_addition(monkeypatch: p
         ((first._replace(run=count_ticks, after=(Halted,)), second, *other_stages), ""),
     ):
         monkeypatch.setattr(engine, "STAGES", stages)
-        assert addition(state(Limits())).startswith(named)
-        assert bool(named) == bool(addition(state(Limits())))
-
-
-def test_a_class_that_is_compiled_names_its_fields_too() -> None:
-    for part in (Switch, EquitySeries):
-        assert set(fields_of(part)) == PARTS[part]
-    assert fields_of(Realised) == ()
-    assert fields_of(type("Free", (), {})) == ["__dict__"]
+        assert addition().startswith(named)
+        assert bool(named) == bool(addition())
 
 
 def test_each_stage_says_when_it_is_idle() -> None:
@@ -301,26 +257,6 @@ def test_each_stage_says_when_it_is_idle() -> None:
         busy = state(Limits())
         setattr(getattr(busy, part) if part else busy, name, {1: 2})
         assert not idle(busy), name
-
-
-def test_an_attribute_that_a_state_gets_later_is_an_addition() -> None:
-    extended_state = state(Limits())
-    extended_state.extra = 1  # type: ignore[attr-defined]
-    assert addition(extended_state) == "attribute extra of State"
-
-
-def test_an_attribute_that_columns_of_the_state_get_is_an_addition() -> None:
-    """Where they are compiled, they get none."""
-    for name in ("OpenCrosses", "Request", "FollowUp"):
-        parent = state(Limits())
-        columns = parent.crosses, parent.activity.books[-1].request, parent.agents[0].follow_up
-        part = next(part for part in columns if type(part).__name__ == name)
-        assert addition(parent) == ""
-        try:
-            part.extra = 1  # type: ignore[attr-defined]
-        except AttributeError:
-            continue
-        assert addition(parent) == f"attribute extra of {name}"
 
 
 @pytest.mark.parametrize(
