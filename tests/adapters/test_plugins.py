@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from quantd.adapters.brokers.venue import Venue
-from quantd.adapters.feeds.sources import kinds
 from quantd.adapters.plugins import function
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
@@ -20,25 +19,12 @@ def test_the_kinds_are_those_that_a_configuration_has_named_so_far() -> None:
     assert set(sinks()) >= {"email", "ntfy", "telegram", "webhook"}
 
 
-def test_the_vendors_of_a_help_are_those_of_the_records() -> None:
-    assert kinds() == tuple(sorted(vendors()))
-
-
-@pytest.mark.parametrize("kinds_of", [vendors, venues, sinks])
-def test_each_module_that_is_no_helper_has_the_record_of_its_name(kinds_of) -> None:
-    assert all(record.kind == kind for kind, record in kinds_of().items())
-
-
 def test_every_function_that_a_record_names_is_there() -> None:
     named = [name for vendor in vendors().values() for name in (vendor.source, vendor.stream) if name]
     named += [name for venue in venues().values() for name in (venue.broker, venue.may_withdraw) if name]
     named += [sink.opens for sink in sinks().values()]
     assert len(named) >= 14
     assert all(callable(function(name)) for name in named)
-
-
-def test_the_secret_that_names_the_account_is_one_of_the_brokers() -> None:
-    assert all(venue.key in venue.secrets for venue in venues().values() if venue.broker)
 
 
 @pytest.fixture

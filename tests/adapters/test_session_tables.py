@@ -5,14 +5,13 @@ import sys
 from datetime import date
 
 import exchange_calendars  # type: ignore[import-untyped]
-import msgspec
 import pytest
 
 from quantd.adapters.calendars import ALWAYS_OPEN, day_ns, library_sessions, library_version, names, sessions
 from quantd.adapters.feeds.recorded.evidence import CALENDARS
-from quantd.adapters.session_tables import FILE, FORMAT, SessionTables, encoded, tables
+from quantd.adapters.session_tables import FILE, FORMAT, tables
 from quantd.daemon.assembly.names import COMMON
-from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.sessions import Sessions
 
 BUNDLED = sorted(tables().calendars)
 
@@ -63,22 +62,3 @@ def test_a_bundled_calendar_loads_neither_the_library_nor_pandas_and_writes_no_f
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "378 set()\n"
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_table_holds_times_of_minutes_before_and_after_the_date() -> None:
-    first, last = date(2024, 1, 1), date(2024, 1, 31)
-    days = tuple(day_ns(date(2024, 1, day)) for day in (2, 3, 31))
-    opens = (days[0] - 7 * 3_600_000_000_000, days[1], days[2])
-    closes = (days[0] + DAY_NS, days[1] + DAY_NS, days[2] + 61 * 60_000_000_000)
-    given = Sessions("X", "UTC", days, opens, closes)
-    file = SessionTables(
-        format=FORMAT, library="1", first=first, last=last, calendars={"X": encoded(given, first, last)},
-        aliases={"Y": "X"}, others=("Z",),
-    )  # fmt: skip
-    read = msgspec.msgpack.decode(msgspec.msgpack.encode(file), type=SessionTables)
-    assert read.sessions("X", first, last) == given
-    second = Sessions("Y", "UTC", days[1:2], opens[1:2], closes[1:2])
-    assert read.sessions("Y", date(2024, 1, 3), date(2024, 1, 30)) == second
-    assert (read.resolved("Y"), read.resolved("Z"), read.names) == ("X", None, ("X", "Y", "Z"))
-    with pytest.raises(ValueError, match="not a whole minute"):
-        encoded(Sessions("X", "UTC", days, tuple(ns + 1 for ns in opens), closes), first, last)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from quantd.adapters.wire_record import MOST, WireRecord, blank
+from quantd.adapters.wire_record import MOST, WireRecord
 
 SECRET = "s3cr+t/of=the test"
 
@@ -36,10 +36,6 @@ def test_secrets_and_owners_are_in_no_file_and_every_other_digit_is(tmp_path: Pa
     assert [row["status"] for row in rows] == [200, 200, 403, 200, 502]
     assert rows[4]["body"] is None
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "answers").iterdir()} == {0o600}
-
-
-def test_a_replacement_has_the_form_of_what_it_replaces() -> None:
-    assert blank("DU12-ab.9") == "AA11-aa.1"
 
 
 def test_ids_of_orders_stay_apart(tmp_path: Path) -> None:

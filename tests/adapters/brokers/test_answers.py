@@ -384,6 +384,11 @@ class Venue(NamedTuple):
     requests: list[tuple[str, Any, Act]]
 
 
+def venue_of(rig: Callable[[], Any], form: Callable[[str, Act], Any], acts: list[tuple[Act, str]]) -> Venue:
+    """The row of a venue whose requests are listed by what sends them."""
+    return Venue(rig, [(request, form(request, act), act) for act, names in acts for request in names.split(", ")])
+
+
 ALPACA = Venue(
     AlpacaRig,
     [
@@ -410,91 +415,60 @@ ALPACA = Venue(
         ("GET /v2/account/activities", list[wire.Activity], reads("flows")),
     ],
 )
-KRAKEN = Venue(
-    CcxtRig,
+KRAKEN = venue_of(
+    CcxtRig, kraken,
     [
-        (request, kraken(request, act), act)
-        for request, act in (
-            ("Time", opens),
-            ("SystemStatus", reads("account")),
-            ("Assets", opens),
-            ("AssetPairs", opens),
-            ("BalanceEx", opens),
-            ("BalanceEx", reads("account")),
-            ("BalanceEx", sells),
-            ("BalanceEx", HOLDINGS),
-            ("OpenOrders", opens),
-            ("OpenOrders", reads("account")),
-            ("OpenOrders", finds(filled=False)),
-            ("OpenOrders", exits("orders")),
-            ("ClosedOrders", finds(filled=True)),
-            ("TradesHistory", finds(filled=True)),
-            ("TradesHistory", reads("trades")),
-            ("Ledgers", reads("flows")),
-            ("AddOrder", submits),
-            ("CancelOrder", cancels),
-            ("CancelOrder", exits("cancel")),
-            ("CancelAll", exits("cancel_all")),
-        )
+        (opens, "Time, Assets, AssetPairs, BalanceEx, OpenOrders"),
+        (reads("account"), "SystemStatus, BalanceEx, OpenOrders"),
+        (sells, "BalanceEx"),
+        (HOLDINGS, "BalanceEx"),
+        (finds(filled=False), "OpenOrders"),
+        (exits("orders"), "OpenOrders"),
+        (finds(filled=True), "ClosedOrders, TradesHistory"),
+        (reads("trades"), "TradesHistory"),
+        (reads("flows"), "Ledgers"),
+        (submits, "AddOrder"),
+        (cancels, "CancelOrder"),
+        (exits("cancel"), "CancelOrder"),
+        (exits("cancel_all"), "CancelAll"),
     ],
-)
-BINANCE_SPOT = Venue(
-    BinanceRig,
+)  # fmt: skip
+BINANCE_SPOT = venue_of(
+    BinanceRig, binance,
     [
-        (request, binance(request, act), act)
-        for request, act in (
-            ("GET time", opens),
-            ("GET exchangeInfo", opens),
-            ("GET bnbBurn", opens),
-            ("GET system/status", reads("account")),
-            ("GET account", opens),
-            ("GET account", reads("account")),
-            ("GET account", sells),
-            ("GET account", HOLDINGS),
-            ("GET openOrders", opens),
-            ("GET openOrders", reads("account")),
-            ("GET openOrders", finds(filled=False)),
-            ("GET openOrders", exits("orders")),
-            ("GET order", finds(filled=True)),
-            ("GET order", exits("ended")),
-            ("GET myTrades", finds(filled=True)),
-            ("GET myTrades", reads("trades")),
-            ("GET myTrades", reads("flows")),
-            ("GET capital/deposit/hisrec", reads("flows")),
-            ("GET capital/withdraw/history", reads("flows")),
-            ("GET asset/assetDividend", reads("flows")),
-            ("POST order", submits),
-            ("DELETE order", cancels),
-            ("DELETE order", exits("cancel")),
-        )
+        (opens, "GET time, GET exchangeInfo, GET bnbBurn, GET account, GET openOrders"),
+        (reads("account"), "GET system/status, GET account, GET openOrders"),
+        (sells, "GET account"),
+        (HOLDINGS, "GET account"),
+        (finds(filled=False), "GET openOrders"),
+        (exits("orders"), "GET openOrders"),
+        (finds(filled=True), "GET order, GET myTrades"),
+        (exits("ended"), "GET order"),
+        (reads("trades"), "GET myTrades"),
+        (reads("flows"), "GET myTrades, GET capital/deposit/hisrec"),
+        (reads("flows"), "GET capital/withdraw/history, GET asset/assetDividend"),
+        (submits, "POST order"),
+        (cancels, "DELETE order"),
+        (exits("cancel"), "DELETE order"),
     ],
-)
-BYBIT_SPOT = Venue(
-    BybitRig,
+)  # fmt: skip
+BYBIT_SPOT = venue_of(
+    BybitRig, bybit,
     [
-        (request, bybit(request, act), act)
-        for request, act in (
-            ("GET market/time", opens),
-            ("GET market/instruments-info", opens),
-            ("GET system/status", reads("account")),
-            ("GET account/wallet-balance", opens),
-            ("GET account/wallet-balance", reads("account")),
-            ("GET account/wallet-balance", sells),
-            ("GET account/wallet-balance", HOLDINGS),
-            ("GET order/realtime", opens),
-            ("GET order/realtime", reads("account")),
-            ("GET order/realtime", finds(filled=False)),
-            ("GET order/realtime", finds(filled=True)),
-            ("GET order/realtime", exits("orders")),
-            ("GET execution/list", finds(filled=True)),
-            ("GET execution/list", reads("trades")),
-            ("GET account/transaction-log", reads("flows")),
-            ("POST order/create", submits),
-            ("POST order/cancel", cancels),
-            ("POST order/cancel", exits("cancel")),
-        )
+        (opens, "GET market/time, GET market/instruments-info, GET account/wallet-balance, GET order/realtime"),
+        (reads("account"), "GET system/status, GET account/wallet-balance, GET order/realtime"),
+        (sells, "GET account/wallet-balance"),
+        (HOLDINGS, "GET account/wallet-balance"),
+        (finds(filled=False), "GET order/realtime"),
+        (finds(filled=True), "GET order/realtime, GET execution/list"),
+        (exits("orders"), "GET order/realtime"),
+        (reads("trades"), "GET execution/list"),
+        (reads("flows"), "GET account/transaction-log"),
+        (submits, "POST order/create"),
+        (cancels, "POST order/cancel"),
+        (exits("cancel"), "POST order/cancel"),
     ],
-)
+)  # fmt: skip
 VENUES = {"alpaca": ALPACA} | (
     {"kraken": KRAKEN, "binance": BINANCE_SPOT, "bybit": BYBIT_SPOT} if find_spec("ccxt") is not None else {}
 )

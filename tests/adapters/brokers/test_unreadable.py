@@ -15,7 +15,7 @@ import pytest
 
 from quantd.adapters.brokers.alpaca.account import open_orders
 from quantd.adapters.brokers.alpaca.market import read_listing
-from quantd.adapters.brokers.unreadable import NAMED, Unreadable, field_of
+from quantd.adapters.brokers.unreadable import NAMED, Unreadable
 from quantd.trading.events import NotFound, Unknown
 from quantd.trading.orders import Cause
 from tests.proofs.conformance.rig import Row
@@ -53,16 +53,6 @@ def test_each_item_is_named_once_and_a_flood_is_counted() -> None:
     assert len(texts) == NAMED + 1
     assert texts[-1] == "4 more items of the venue were set aside or named"
     assert aside.count == 3 + NAMED + 4
-
-
-def test_readable_items_keep_their_order() -> None:
-    raws = msgspec.json.decode(b'[1, "x", 2, null, 3]', type=list[msgspec.Raw])
-    assert Unreadable().items("number", raws, msgspec.json.Decoder(int).decode) == [1, 2, 3]
-
-
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"7", b'{"id": 7}', b'{"no": "x"}', b"\xff"])
-def test_a_field_of_an_item_that_has_none_is_empty(raw: bytes) -> None:
-    assert field_of(raw, "id") == ""
 
 
 # ---------------------------------------------------------------- Alpaca

@@ -47,21 +47,7 @@ def test_money_is_rounded_half_even_at_the_micro(amount: Decimal) -> None:
     assert abs(Decimal(micro(str(amount))) - amount * 1_000_000) <= Decimal("0.5")
 
 
-def test_ties_of_money_go_to_the_even_micro() -> None:
-    assert [micro(text) for text in ("0.0000005", "0.0000015", "-0.0000025")] == [0, 2, -2]
-
-
 @pytest.mark.parametrize("text", [0.1, None, "NaN", "inf", "", "1,5", "abc"])
 def test_what_is_no_exact_number_is_refused(text: object) -> None:
     with pytest.raises(NotExact):
         decimal(text)
-
-
-def test_a_price_finer_than_a_nano_is_refused() -> None:
-    with pytest.raises(NotExact, match="more than nine decimals"):
-        nano("0.00000000012")
-
-
-def test_scientific_text_is_read_exactly() -> None:
-    assert nano("1e-8") == 10
-    assert nano("1.5E+3") == 1500 * NANO

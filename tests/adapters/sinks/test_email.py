@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.adapters.sinks import email as email_sink
-from quantd.adapters.sinks.email import LOGIN_WAIT_S, Email, EmailOptions, message_of
+from quantd.adapters.sinks.email import LOGIN_WAIT_S, Email, EmailOptions
 from tests.support.sink_servers import ALERT, PASSWORD, USER, MailServer, refusal
 
 OPS, RISK = "ops@example.org", "risk@example.org"
@@ -132,19 +132,6 @@ async def test_a_recipient_that_is_refused_does_not_hold_up_the_others(server: M
         assert str(await refusal(sink)).startswith("the server refuses every recipient: ops@")
 
 
-def test_the_text_of_an_alert_forges_no_header_and_no_field() -> None:
-    forged = "x\r\nBcc: thief@example.com\r\n\r\nlevel: INFO\u2028more"
-    alert = replace(ALERT, name=forged, kind=forged, text=forged, id=forged)
-    message = message_of(alert, EmailOptions("localhost", "quantd@example.org", (OPS,)))
-    assert sorted(message.keys()) == sorted(
-        ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Type", "Content-Transfer-Encoding",
-         "MIME-Version"]
-    )  # fmt: skip
-    head, _, body = message.as_bytes().partition(b"\r\n\r\n")
-    assert not any(line.startswith(b"Bcc") for line in head.splitlines())
-    assert not any(line.startswith((b"Bcc", b"level")) for line in body.splitlines())
-
-
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -162,9 +149,3 @@ def test_options_that_cannot_work_or_are_not_encrypted_are_refused(change: dict[
     table = {"host": "smtp.example.org", "from": "a@b.c", "to": ["d@e.f"]}
     with pytest.raises(msgspec.ValidationError, match=fault):
         msgspec.convert(table | change, EmailOptions)
-
-
-@pytest.mark.parametrize("change", [{"starttls": False, "port": 465}, {"starttls": False, "host": "localhost"}, {}])
-def test_encryption_from_the_first_byte_and_this_machine_need_no_starttls(change: dict[str, Any]) -> None:
-    table = {"host": "smtp.example.org", "from": "a@b.c", "to": ["d@e.f"]}
-    assert msgspec.convert(table | change, EmailOptions).sender == "a@b.c"

@@ -7,9 +7,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from quantd.adapters.sinks.alert_text import REMEDIES, body
+from quantd.adapters.sinks.alert_text import body
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
-from quantd.adapters.store.incidents.alert_kinds import kind_of
 from tests.support.sink_servers import ALERT, TOKEN, BotApi, opened, refusal, served
 
 
@@ -96,11 +95,6 @@ def test_options_that_cannot_work_are_refused(table: dict[str, Any], fault: str)
         msgspec.convert(table, TelegramOptions)
 
 
-@pytest.mark.parametrize("chat", [5, -100123, "-100123", "@channel"])
-def test_a_chat_is_a_number_or_the_name_of_a_channel(chat: int | str) -> None:
-    assert msgspec.convert({"chat": chat}, TelegramOptions).chat == chat
-
-
 @pytest.mark.parametrize(
     ("change", "first", "last"),
     [
@@ -121,7 +115,3 @@ def test_a_message_says_in_four_lines_what_when_how_much_and_what_to_do(
     assert lines[1] == "1970-01-01 00:00 UTC, 2 alerts, alert 7f3k2m1a-7-0"
     assert lines[2] == "at 0.31; equity 84,800.00 USD"
     assert lines[-1].endswith(last)
-
-
-def test_each_remedy_is_of_a_kind_that_exists() -> None:
-    assert all(kind_of("limit_var" if kind == "limit" else kind) for kind in REMEDIES)

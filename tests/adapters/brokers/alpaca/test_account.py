@@ -39,17 +39,6 @@ UNREAD: Final = {
     "market_value": "the emergency exit shows it; the books value positions at their own marks",
 }
 
-BLOCKS: Final = (
-    ("status", "ACCOUNT_UPDATED"),
-    ("status", "REJECTED"),
-    ("status", "APPROVAL_PENDING"),
-    ("trading_blocked", True),
-    ("account_blocked", True),
-    ("trade_suspended_by_user", True),
-    ("crypto_status", "SUBMISSION_FAILED"),
-    ("account_number", "LIVE-OTHER-9"),
-)
-
 
 class Changed:
     """A venue whose account and position have other values than its book."""
@@ -97,14 +86,6 @@ async def test_every_field_of_the_account_and_of_a_position_is_heard_of(
     if name in other_values:
         setattr(changed, part, {name: other_values[name]})
         assert stamped(await broker.account()) != before
-
-
-@pytest.mark.parametrize(("name", "value"), BLOCKS)
-async def test_what_blocks_trading_is_named(venue: tuple[Alpaca, Changed], name: str, value: object) -> None:
-    broker, changed = venue
-    assert (await broker.account()).blocked == ""
-    changed.account = {name: value}
-    assert (await broker.account()).blocked
 
 
 async def test_a_venue_that_reports_no_available_quantity_lets_the_position_be_closed(

@@ -1,7 +1,6 @@
 """What is Alpaca's own at its adapter; what all venues share is in tests/proofs/conformance."""
 
 import asyncio
-from decimal import Decimal
 
 import msgspec
 import pytest
@@ -17,47 +16,6 @@ from tests.proofs.conformance.scene import Scene
 __all__ = ["alpaca_scene"]
 
 PAIR = 5
-
-
-@pytest.mark.long
-async def test_a_request_that_arrives_long_after_its_time_out_is_found(s: Scene) -> None:
-    s.rig.server.misbehave("late", "submit")
-    basket = await s.send(Row(0, 10))
-    await s.answer()
-    assert s.known(basket) == OrderState.UNKNOWN
-    s.rig.server.accept_late()
-    s.books.take(await s.broker.submit(basket))
-    await s.state(basket, OrderState.WORKING)
-    await s.finish()
-
-
-async def test_an_id_that_the_venue_has_already_is_asked_for_and_not_rejected(s: Scene) -> None:
-    basket = await s.rest(Row(0, 10))
-    second = await s.adapter()
-    s.books.take(await second.submit(basket))
-    assert s.rig.requests("submit") == 2
-    assert s.known(basket) == OrderState.WORKING
-
-
-async def test_an_order_of_before_a_restart_is_asked_for_and_not_sent(s: Scene) -> None:
-    basket = await s.rest(Row(0, 10))
-    second = await s.adapter()
-    second.remember(basket)
-    s.books.take(await second.submit(basket))
-    assert s.rig.requests("submit") == 1
-
-
-@pytest.mark.long
-async def test_what_was_surely_not_sent_is_sent_at_once_when_it_is_sent_again(s: Scene) -> None:
-    await s.rig.down()
-    with pytest.raises(ConnectionError):
-        await s.broker.account()  # what was connected is no more
-    basket = s.decide(Row(0, 10))
-    (report,) = await s.broker.submit(basket)
-    assert "never sent" in report.reason  # type: ignore[union-attr]
-    await s.rig.up()
-    s.books.take(await s.broker.submit(basket))
-    await s.state(basket, OrderState.WORKING)
 
 
 @pytest.mark.long
@@ -84,19 +42,6 @@ async def test_executions_that_are_not_listed_yet_are_waited_for(s: Scene) -> No
     await s.finish()
 
 
-async def test_executions_that_stay_unlisted_leave_the_order_unknown_not_filled(s: Scene) -> None:
-    await s.rig.stream("silent")
-    basket = await s.send(Row(0, 10))
-    s.rig.server.book.hidden = 1
-    await s.rig.fill(basket, 0, 10, 400 * 10**9)
-    await s.query(basket)
-    assert s.known(basket) == OrderState.UNKNOWN
-    assert s.books.filled(basket) == [0]
-    s.rig.server.book.hidden = 0
-    await s.query(basket)
-    assert s.known(basket) == OrderState.FILLED
-
-
 async def test_more_executions_than_a_page_has_are_all_found(s: Scene) -> None:
     await s.rig.stream("silent")
     basket = await s.send(Row(0, 250))
@@ -105,26 +50,6 @@ async def test_more_executions_than_a_page_has_are_all_found(s: Scene) -> None:
     await s.query(basket)
     assert s.known(basket) == OrderState.FILLED
     await s.finish()
-
-
-async def test_executions_of_less_than_a_lot_become_whole_lots_and_the_rest_is_odd(s: Scene) -> None:
-    basket = await s.rest(Row(2, 10))  # ten lots of 0.001
-    order = s.rig.server.order(s.rig._id(basket, 0))
-    for size, price in (("0.0025", "220"), ("0.0001", "221"), ("0.0021", "219")):
-        s.rig.server.book.fill(order, Decimal(size), Decimal(price))
-    await s.rig.end(basket, 0, "expired")
-    await s.state(basket, OrderState.EXPIRED)
-    assert s.books.filled(basket) == [4]
-    account = await s.broker.account()
-    assert account.lots[2] == 4
-    assert account.odd == (("VTI", "0.0007"),)
-
-
-async def test_a_short_holding_is_floored_towards_zero_with_its_rest_apart(s: Scene) -> None:
-    s.rig.server.book.positions["VTI"] = Decimal("-0.0105")
-    account = await s.broker.account()
-    assert account.lots[2] == -10
-    assert account.odd == (("VTI", "-0.0005"),)
 
 
 @pytest.mark.long
@@ -180,35 +105,6 @@ async def test_no_way_of_printing_the_settings_shows_the_secrets() -> None:
     assert "hushhush" not in f"{settings} {settings!r}"
     assert settings.safe("a PKVISIBLE\nof hushhush " + "x" * 500)[:12] == "a *** of ***"
     assert len(settings.safe("x" * 500)) == 200
-
-
-@pytest.mark.long
-async def test_an_adapter_that_is_not_open_sends_nothing_and_says_so() -> None:
-    rig = AlpacaRig()
-    rig.server.port = 9  # nobody listens there
-    adapter = rig.adapter()
-    basket = rig.basket(Row(0, 10))
-    (report,) = await adapter.submit(basket)
-    assert "never sent" in report.reason  # type: ignore[union-attr]
-    await adapter.close()
-
-
-async def test_a_replacement_whose_old_order_fills_in_between_is_taken_back(s: Scene) -> None:
-    old = await s.rest(Row(0, 10))
-    book = s.rig.server.book
-    replacing = book.replace
-
-    def fills_first(order_id: str, asked: dict[str, object]) -> object:
-        book.fill(book.orders[order_id], Decimal(4), Decimal(400))
-        return replacing(order_id, asked)
-
-    book.replace = fills_first  # type: ignore[assignment, method-assign]
-    new = s.decide(Row(0, 10))
-    s.books.take(await s.broker.replace(old.sample, old.n, 0, new))
-    await s.state(old, OrderState.CANCELLED)
-    await s.state(new, OrderState.CANCELLED)
-    assert s.books.filled(old) == [4]
-    await s.finish()
 
 
 async def test_the_venues_own_record_of_trades_has_each_execution_with_its_side(s: Scene) -> None:

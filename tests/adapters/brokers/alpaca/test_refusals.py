@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantd.adapters.brokers.alpaca.refusals import CODES, TEXTS, alpaca_outcome
+from quantd.adapters.brokers.alpaca.refusals import CODES, alpaca_outcome
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.orders import OrderState
 from tests.proofs.conformance.rig import Row
@@ -22,12 +22,6 @@ def test_each_code_has_its_outcome_and_its_source(code: int) -> None:
         assert alpaca_outcome(code // 100_000 + 1, code, "quux") is not Outcome.REFUSED, "another status"
 
 
-@pytest.mark.parametrize("record", TEXTS, ids=lambda record: record.text)
-def test_each_text_has_its_outcome_without_a_code(record) -> None:  # type: ignore[no-untyped-def]
-    assert alpaca_outcome(403, 0, f"{record.text} (requested: 3)") is record.outcome
-    assert record.source
-
-
 SERVICE = (
     (403, 40310000, "order service temporarily unavailable"),
     (422, 42210000, "request timed out"),
@@ -44,16 +38,6 @@ STRANGE = (
     (404, 0, "page"),
     (423, 42310000, "reticulating splines"),
 )
-
-
-@pytest.mark.parametrize(("status", "code", "words"), SERVICE)
-def test_words_about_the_service_are_unknown_whatever_their_code(status: int, code: int, words: str) -> None:
-    assert alpaca_outcome(status, code, words) is Outcome.UNKNOWN
-
-
-@pytest.mark.parametrize(("status", "code", "words"), STRANGE)
-def test_a_code_that_no_page_has_is_strange(status: int, code: int, words: str) -> None:
-    assert alpaca_outcome(status, code, words) is Outcome.STRANGE
 
 
 def answers(s: Scene, status: int, code: int, words: str, *, taken: bool) -> None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from quantd.adapters.brokers.alpaca import wire
 from quantd.adapters.brokers.alpaca.wire import Activity, Garbled, Order
 from quantd.adapters.brokers.order_log import Sent
-from quantd.adapters.exchange.numbers import text_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Cause, Kind
 
@@ -24,19 +23,6 @@ def order(status: str, filled: str = "0") -> Order:
 
 def sent(lots: int, worst: int, kind: Kind = Kind.LIMIT, stop: int = 0, end: int = 1) -> Sent:
     return Sent("q-1", 1, 2, 0, 0, lots, NANO, worst, stop, int(kind), end, 0)
-
-
-@pytest.mark.long
-@given(st.integers(-(10**18), 10**18))
-def test_text_of_a_size_is_exact(value):
-    assert wire.nano(Decimal(text_of(value))) == value
-    assert "E" not in text_of(value)
-
-
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1E+400", "1E+999999"])
-def test_what_is_no_amount_is_refused(text):
-    with pytest.raises(Garbled):
-        wire.nano(Decimal(text))
 
 
 def test_amounts_come_as_text_or_number_and_stay_exact():
@@ -97,25 +83,6 @@ def test_a_stop_is_a_stop_limit_whose_trigger_does_not_sleep_longer_than_asked()
     assert isinstance(wire.body(sent(-5, 90 * NANO, Kind.STOP, 0), "SPY", NANO), str)
 
 
-@pytest.mark.parametrize("status", sorted(wire.OPEN))
-def test_an_open_order_has_not_ended(status):
-    assert wire.ended(order(status)) is None
-
-
-@pytest.mark.parametrize(
-    ("status", "cause"),
-    [
-        ("filled", Cause.LAST_FILL),
-        ("canceled", Cause.CANCELLED),
-        ("expired", Cause.EXPIRED),
-        ("rejected", Cause.REJECTED),
-        ("replaced", Cause.CANCELLED),
-    ],
-)
-def test_an_end_has_its_cause(status, cause):
-    assert wire.ended(order(status)) == cause
-
-
 def test_every_state_of_the_vendors_list_is_known():
     enums = pytest.importorskip("alpaca.trading.enums", reason="alpaca-py is not installed")
     assert {state.value for state in enums.OrderStatus} == set(wire.ENDS) | set(wire.OPEN)
@@ -128,20 +95,6 @@ def test_a_state_that_nobody_documents_is_refused():
 
 def test_what_filled_and_was_then_rejected_is_cancelled():
     assert wire.ended(order("rejected", "3")) == Cause.CANCELLED
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        {},
-        {"symbol": "SPY", "qty": Decimal(1)},
-        {"net_amount": Decimal(1), "qty": Decimal(1)},
-        {"net_amount": Decimal(0), "symbol": "BTCUSD"},
-    ],
-)
-def test_an_activity_without_the_key_that_says_how_much_is_no_zero(keys):
-    with pytest.raises(Garbled, match="an activity with"):
-        wire.flow(Activity("20240703113406977::x", "DIV", **keys))
 
 
 def moved(kind: str, amount: str, **how: str) -> Activity:
@@ -172,12 +125,6 @@ def test_a_flow_has_its_kind_and_exact_amount(kind, amount, said):
     flow = wire.flow(moved(kind, amount))
     assert flow is not None
     assert (flow.kind, flow.amount_micro) == (said, int(Decimal(amount) * 10**6))
-
-
-def test_what_moved_no_cash_is_no_flow():
-    assert wire.flow(moved("FILL", "100")) is None
-    assert wire.flow(moved("SPLIT", "0")) is None
-    assert wire.flow(moved("CSD", "100", status="canceled")) is None
 
 
 def test_a_flow_is_when_its_id_says_or_at_the_end_of_its_date():

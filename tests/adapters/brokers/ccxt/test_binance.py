@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +17,8 @@ from quantd.adapters.brokers.ccxt.connection import CryptoSettings, Line
 from quantd.adapters.brokers.ccxt.liquidation import CryptoExit
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.brokers.venue_errors import VenueError
-from quantd.adapters.exchange.client import Access, connect, obedient
-from quantd.adapters.exchange.dialects import BINANCE
-from quantd.trading.events import CancelReported, NotFound, Unknown
+from quantd.adapters.exchange.client import Access, connect
+from quantd.trading.events import Unknown
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
 from tests.proofs.conformance.rig import Row
@@ -119,25 +117,6 @@ async def test_a_rejection_has_the_words_of_the_exchange_and_a_duplicate_is_none
     assert "has this order already" in report.reason
 
 
-async def test_words_of_no_document_are_a_question(rig: BinanceRig) -> None:
-    rig.venue.reject_next.append(Refused(-2099, "The moon is in the wrong quarter."))
-    basket = rig.basket(Row(0, 3))
-    assert isinstance(only(await rig.broker.submit(basket)), Unknown)
-    await rig.settle()
-    assert only(await rig.broker.query(basket.sample, basket.n, [0])).cause == [Cause.REJECTED]
-
-
-async def test_an_order_is_not_found_only_once_the_exchange_says_so_after_the_settling_time(rig: BinanceRig) -> None:
-    rig.venue.misbehave("reset before", ("POST order",), 1)
-    basket = rig.basket(Row(0, 3))
-    assert isinstance(only(await rig.broker.submit(basket)), Unknown)
-    assert isinstance(only(await rig.broker.query(basket.sample, basket.n, [0])), Unknown)
-    await rig.settle()
-    rig.venue.misbehave("503", ("GET order",), 1)
-    assert isinstance(only(await rig.broker.query(basket.sample, basket.n, [0])), Unknown)
-    assert isinstance(only(await rig.broker.query(basket.sample, basket.n, [0])), NotFound)
-
-
 async def test_a_clock_that_runs_away_sends_nothing_and_says_what_to_do(rig: BinanceRig) -> None:
     await rig.skew(20.0)
     report = only(await rig.broker.submit(rig.basket(Row(0, 3))))
@@ -180,24 +159,6 @@ async def test_a_ban_longer_than_our_patience_ends_in_an_order_that_was_never_se
     assert rig.venue.banned_until == 0.0
 
 
-async def test_a_refusal_without_an_instant_forbids_nothing() -> None:
-    errors = import_module("ccxt.base.errors")
-    asked: list[str] = []
-
-    async def refuse(path: str, *_: object) -> None:
-        asked.append(path)
-        raise errors.DDoSProtection("binance 429 Too Many Requests")
-
-    class Nothing:
-        last_response_headers: dict[str, str] | None = None
-
-    turn = obedient(refuse, Nothing(), BINANCE)
-    for _ in range(2):
-        with pytest.raises(errors.DDoSProtection):
-            await turn("order")
-    assert asked == ["order", "order"]
-
-
 async def test_an_order_with_an_end_is_cancelled_by_us_then() -> None:
     rig = BinanceRig(poll_s=0.05)
     await rig.start()
@@ -212,15 +173,6 @@ async def test_an_order_with_an_end_is_cancelled_by_us_then() -> None:
         assert rig.venue.calls.count("DELETE order") == 1
     finally:
         await rig.stop()
-
-
-async def test_a_cancel_of_an_order_that_ended_is_reported_and_its_end_is_read(rig: BinanceRig) -> None:
-    basket = rig.basket(Row(0, 7))
-    await rig.broker.submit(basket)
-    await rig.end(basket, 0, "expired")
-    report = only(await rig.broker.cancel(basket.sample, basket.n, 0, rig.now()))
-    assert isinstance(report, CancelReported)
-    assert only(await rig.broker.query(basket.sample, basket.n, [0])).cause == [Cause.EXPIRED]
 
 
 async def test_an_order_that_would_trade_with_our_own_ends_and_is_told(rig: BinanceRig) -> None:

@@ -214,25 +214,6 @@ async def test_open_orders_on_more_pages_than_are_read_are_an_error(monkeypatch:
         await rig.stop()
 
 
-async def test_a_list_of_trades_that_lags_behind_its_order_is_read_again_soon() -> None:
-    rig = CcxtRig(poll_s=60.0)
-    await rig.start()
-    basket = rig.basket(Row(0, 10))
-    await rig.broker.submit(basket)
-    news: list[BrokerNews] = []
-    listening = await heard(rig, news)
-    await rig.listened()
-    rig.venue.trades_lag = 1
-    for price in ("149.00", "150.00"):
-        rig.venue.fill(order_of(rig, basket), Decimal(5), Decimal(price))
-    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
-    assert not any(report.lots), "with one missing the other has no interval"
-    rig.venue.trades_lag = 0
-    await until(news, lambda report: isinstance(report, Reports) and sum(report.lots) == 10)
-    listening.cancel()
-    await rig.stop()
-
-
 async def test_an_end_before_its_executions_says_how_much_was_filled(rig: CcxtRig) -> None:
     basket = rig.basket(Row(0, 10))
     await rig.broker.submit(basket)
@@ -244,20 +225,6 @@ async def test_an_end_before_its_executions_says_how_much_was_filled(rig: CcxtRi
     rig.venue.trades_lag = 0
     report = only(await rig.broker.query(basket.sample, basket.n, [0]))
     assert (report.cause, report.cum, report.lots) == ([Cause.PART_FILL, Cause.CANCELLED], [4, 4], [4, 0])
-
-
-async def test_other_people_s_older_orders_do_not_hide_one_of_ours(rig: CcxtRig) -> None:
-    strangers = [await rig.foreign_order(0, 1, 100 * NANO) for _ in range(120)]
-    for txid in strangers:
-        rig.venue.orders[txid].at -= 3600 * NANO
-    basket = rig.basket(Row(0, 10))
-    await rig.broker.submit(basket)
-    await rig.end(basket, 0, "cancelled")
-    for txid in strangers:
-        rig.venue.close(rig.venue.orders[txid], "canceled", "User requested")
-    await rig.settle()
-    report = only(await rig.broker.query(basket.sample, basket.n, [0]))
-    assert report.cause == [Cause.CANCELLED]
 
 
 async def test_an_ended_order_behind_a_hundred_newer_ones_is_found(rig: CcxtRig) -> None:
@@ -285,19 +252,6 @@ async def test_an_order_decided_before_we_came_is_sent_once_nobody_else_s_can_be
         assert len(rig.has(basket, 0)) == 1
     finally:
         await second.close()
-
-
-async def test_a_replacement_of_an_order_that_filled_meanwhile_is_never_sent(rig: CcxtRig) -> None:
-    old = rig.basket(Row(0, 10))
-    await rig.broker.submit(old)
-    await rig.fill_on_cancel(old, 0, 4, 150 * NANO)
-    new = rig.basket(Row(0, 10, worst_nano=151 * NANO))
-    first, second = await rig.broker.replace(old.sample, old.n, 0, new)
-    assert isinstance(first, Reports)
-    assert isinstance(second, Reports)
-    assert first.cause == [Cause.PART_FILL, Cause.CANCELLED]
-    assert second.cause == [Cause.REJECTED]
-    assert rig.has(new, 0) == []
 
 
 async def test_without_a_stream_each_execution_is_found_once_by_looking(rig: CcxtRig) -> None:
@@ -333,18 +287,6 @@ async def test_who_stops_listening_while_the_stream_is_being_opened_can_listen_a
     await asyncio.wait_for(rig.listened(), 60.0)
     assert not second.done()
     second.cancel()
-
-
-async def test_a_key_that_may_no_longer_trade_is_a_venue_that_is_down(rig: CcxtRig) -> None:
-    news: list[BrokerNews] = []
-    listening = await heard(rig, news)
-    await rig.listened()
-    rig.venue.permissions.discard("modify")
-    report = only(await rig.broker.submit(rig.basket(Row(0, 7))))
-    assert report.cause == [Cause.REJECTED]
-    assert "Permission denied" in report.reason
-    await until(news, lambda report: isinstance(report, Condition) and not report.up)
-    listening.cancel()
 
 
 async def test_a_key_that_is_revoked_while_the_stream_is_down_is_named_once(rig: CcxtRig) -> None:
@@ -456,10 +398,6 @@ def test_a_fee_in_a_third_asset_is_named_once_with_a_way_out_and_its_fill_is_boo
         assert f"took a fee of {fee} for the execution T1; the fill is booked without it" in text
         assert "`quantd reconcile --adopt AGENT --reason REASON`" in text
     assert unreadable.count == 0
-
-
-def test_no_fee_needs_no_currency() -> None:
-    assert execution_of(trade(fee=None), NANO, "USD", "BTC").fee_micro == 0
 
 
 async def test_opening_names_every_mistake_at_once(rig: CcxtRig) -> None:

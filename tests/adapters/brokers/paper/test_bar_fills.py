@@ -119,13 +119,6 @@ def test_a_stop_whose_bar_opens_at_it_triggers_at_the_open_and_one_a_nano_away_w
         assert report.price_nano == [opened]
 
 
-def test_a_stop_order_that_was_triggered_before_is_a_limit_order():
-    resting = basket([ONE._replace(stop=105_000_000)], Kind.STOP)
-    resting.triggered.append(0)
-    assert filled(resting, BAR._replace(high=[0.101] * 3), Costs()) is not None
-    assert resting.triggered == [0]
-
-
 def test_volume_that_earlier_orders_have_left_is_what_a_later_one_gets_also_of_another_basket():
     fills = Fills(UNIVERSE, Costs(participation=0.25), ())
     fills.begin(slice_of(BAR))

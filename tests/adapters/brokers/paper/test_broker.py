@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.adapters.brokers.paper.broker import MOST_ENDED, Paper
-from quantd.trading.events import Action, CancelReported, NotFound, Unknown
+from quantd.trading.events import Action, CancelReported, Unknown
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Block, MarketSlice
@@ -24,7 +24,6 @@ from tests.support.examples import examples
 HOUR = 3_600_000_000_000
 NANO = 10**9
 UNIVERSE = Universe((Instrument("AAA"), Instrument("BBB"), Instrument("CCC", lot_nano=10**7)))
-FILLS = (Cause.PART_FILL, Cause.LAST_FILL)
 FREE = Costs()
 
 
@@ -107,37 +106,12 @@ def rows_of(news: Sequence[BrokerNews]) -> list[tuple[int, int, int, int, int, s
     ]
 
 
-@pytest.mark.requirement("R-167")
-def test_the_cap_is_shared_by_orders_of_a_symbol_in_order_of_arrival() -> None:
-    venue = Paper(UNIVERSE, Costs(participation=0.1))
-    venue.submit(basket(at_close(0), [(0, 70, 105.0)]))
-    venue.submit(basket(at_close(0), [(0, 50, 105.0)], n=1))
-    venue.submit(basket(at_close(0), [(0, 10, 105.0)], n=2))
-    first, second = reports(venue.on_slice(bar(1)))
-    assert (first.lots, first.cause) == ([70], [Cause.LAST_FILL])
-    assert (second.lots, second.cause) == ([30], [Cause.PART_FILL])
-    remainder, third = reports(venue.on_slice(bar(2)))
-    assert (remainder.cum, remainder.lots, remainder.cause) == ([50], [20], [Cause.LAST_FILL])
-    assert (third.n, third.cum, third.cause) == (2, [10], [Cause.LAST_FILL])
-
-
 @pytest.mark.requirement("R-131")
 def test_the_least_commission_is_of_an_order_not_of_a_fill() -> None:
     venue = Paper(UNIVERSE, Costs(participation=0.01, commission_bp=10.0, commission_min_micro=1_500_000))
     venue.submit(basket(at_close(0), [(0, 25, 105.0)]))
     fees = [report.fee_micro[0] for t in (1, 2, 3) for report in reports(venue.on_slice(bar(t)))]
     assert fees == [1_500_000, 500_000, 500_000]  # 1.00 raised to 1.50, then 2.00 and 2.50 in all
-
-
-def test_a_day_order_expires_at_its_end_after_the_fills_of_that_bar() -> None:
-    venue = Paper(UNIVERSE, Costs(participation=0.01))
-    venue.submit(basket(at_close(0), [(0, 15, 105.0), (1, 15, 20.0)], end=at_close(1)))
-    assert rows_of(venue.on_slice(bar(1))) == [
-        (at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL"),
-        (at_close(1), 0, 10, 0, 0, "EXPIRED"),
-        (at_close(1), 1, 0, 0, 0, "EXPIRED"),
-    ]
-    assert venue.on_slice(bar(2)) == ()
 
 
 def test_rows_without_lots_or_limit_are_rejected_and_the_others_work() -> None:
@@ -160,18 +134,6 @@ def test_a_basket_sent_twice_fills_once_and_tells_again() -> None:
     assert venue.on_slice(bar(2)) == ()
 
 
-def test_an_open_before_the_cancel_still_fills_and_the_rest_is_then_cancelled() -> None:
-    venue = Paper(UNIVERSE, Costs(participation=0.01))
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
-    noon = at_open(1) + 3 * HOUR
-    assert venue.cancel(at_close(0), 0, 0, noon) == ()
-    assert venue.cancel(at_close(0), 0, 0, noon + 1) == ()
-    assert rows_of(venue.on_slice(bar(1))) == [
-        (at_open(1), 0, 10, 10, 100 * NANO, "PART_FILL"),
-        (noon, 0, 10, 0, 0, "CANCELLED"),
-    ]
-
-
 def test_a_cancel_of_a_symbol_that_falls_silent_is_settled_within_a_day() -> None:
     venue = Paper(UNIVERSE, FREE)
     venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
@@ -180,16 +142,6 @@ def test_a_cancel_of_a_symbol_that_falls_silent_is_settled_within_a_day() -> Non
     assert not venue.on_slice(bar(1, fresh=(False, True, True)))
     assert not venue.on_time(noon + 24 * HOUR - 1)
     assert rows_of(venue.on_time(noon + 24 * HOUR)) == [(noon, 0, 0, 0, 0, "CANCELLED")]
-
-
-def test_a_cancel_of_what_ended_or_never_came_is_refused() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 15, 105.0)]))
-    venue.on_slice(bar(1))
-    for sample, n, row in ((at_close(0), 0, 0), (at_close(0), 0, 7), (at_close(0), 1, 0), (5, 0, 0)):
-        (answer,) = venue.cancel(sample, n, row, at_close(1))
-        assert isinstance(answer, CancelReported)
-        assert (answer.sample, answer.n, answer.row, answer.ts) == (sample, n, row, at_close(1))
 
 
 def split(t: int, column: int, up: int, down: int) -> Action:
@@ -254,25 +206,6 @@ def test_orders_begin_together_or_not_at_all() -> None:
     assert venue.starts() is None, "a row has filled in part"
 
 
-def test_baskets_that_the_fold_filled_end_in_their_order_whether_they_were_open_or_not() -> None:
-    def filled(sent: OrderBasket) -> Folded:
-        rows = list(range(len(sent.sym)))
-        prices, causes = [100 * NANO] * len(rows), [int(Cause.LAST_FILL)] * len(rows)
-        report = Reports(sent.sample, sent.n, at_open(1), rows, sent.lots, sent.lots, prices, [0] * len(rows), causes)
-        return Folded(sent, report, at_close(1))
-
-    venue, sent = Paper(UNIVERSE, FREE), [basket(at_close(0), [(0, 25, 105.0)], n=n) for n in range(3)]
-    for n in (1, 0):
-        venue.submit(sent[n])
-    venue.catch_up(bar(1), [filled(sent[n]) for n in (1, 0, 2)], None)
-    assert venue.starts() == {}
-    for n in range(3):
-        assert [row[-1] for row in rows_of(venue.query(at_close(0), n, [0]))] == ["ACCEPTED", "LAST_FILL"]
-    ended = Paper(UNIVERSE, FREE)
-    ended.thaw(venue.freeze())
-    assert list(ended._by_key) == [(at_close(0), n) for n in (1, 0, 2)]
-
-
 def test_rows_that_arrive_after_the_others_have_ended_work_and_fill() -> None:
     venue = Paper(UNIVERSE, FREE)
     both = basket(at_close(0), [(0, 25, 105.0), (1, 5, 60.0)])
@@ -320,23 +253,6 @@ def test_a_split_that_leaves_less_than_a_lot_cancels_the_row() -> None:
     assert (report.row, report.cause, report.cum) == ([0], [Cause.CANCELLED], [0])
     assert "1:10" in report.reason
     assert rows_of(venue.on_slice(bar(1, (1000.0, 50.0, 10.0)))) == [(at_open(1), 1, 3, 3, 1000 * NANO, "LAST_FILL")]
-
-
-def test_a_dividend_changes_no_order() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
-    before = venue.query(at_close(0), 0, [0])
-    assert venue.on_action(Action(ts=at_open(1), key=0, symbol=0, kind="dividend", cash_nano=NANO)) == ()
-    assert venue.query(at_close(0), 0, [0]) == before
-
-
-def test_a_query_for_rows_that_never_came_is_not_found() -> None:
-    venue = Paper(UNIVERSE, FREE)
-    venue.submit(basket(at_close(0), [(0, 3, 105.0)]))
-    assert venue.query(1, 0, [0, 1]) == [NotFound(1, 0, at_close(0), [0, 1])]
-    restatement, missing = venue.query(at_close(0), 0, [0, 4])
-    assert isinstance(restatement, Reports)
-    assert missing == NotFound(at_close(0), 0, at_close(0), [4])
 
 
 def test_memory_is_bounded_and_a_forgotten_order_is_unknown_not_absent() -> None:
@@ -457,78 +373,6 @@ def step(venue: Paper, name: str, args: tuple) -> Sequence[BrokerNews]:  # type:
 
 
 Key = tuple[int, int, int]
-
-
-@pytest.mark.long
-@settings(max_examples=examples(250), deadline=None)
-@given(scripts())
-def test_no_fill_is_beyond_its_limit_too_early_too_late_too_large_or_twice(script: Script) -> None:
-    venue, costs = Paper(UNIVERSE, script.costs), script.costs
-    orders: dict[Key, tuple[int, int, int, int, int]] = {}
-    cancels: dict[Key, int] = {}
-    cums: dict[Key, int] = defaultdict(int)
-    fees: dict[Key, int] = defaultdict(int)
-    value: dict[Key, Fraction] = defaultdict(Fraction)
-    ended: set[Key] = set()
-    for name, args in [*script.steps, ("time", (at_close(99),))]:
-        if name == "submit":
-            (b,) = args
-            for row, columns in enumerate(zip(b.sym, b.lots, b.worst_nano, b.end, strict=True)):
-                orders[b.sample, b.n, row] = (b.ts, *columns)
-        news = step(venue, name, args)
-        if name == "cancel":
-            key = args[:3]
-            assert any(isinstance(one, CancelReported) for one in news) == (key in ended)
-            cancels.setdefault(key, args[3] + costs.latency_ns)
-        taken: dict[int, int] = defaultdict(int)
-        stamps = [one.ts for one in news]
-        assert stamps == sorted(stamps)
-        for report in news:
-            if not isinstance(report, Reports):
-                continue
-            for row, cum, lots, price, fee, cause in zip(
-                report.row, report.cum, report.lots, report.price_nano, report.fee_micro, report.cause, strict=True
-            ):
-                key = (report.sample, report.n, row)
-                ts, column, signed, worst, end = orders[key]
-                assert key not in ended
-                assert cum - lots == cums[key]
-                assert cum <= abs(signed)
-                cums[key] = cum
-                if cause in FILLS:
-                    t, opens, low, high, volume, fresh = args
-                    assert name == "slice"
-                    assert report.ts == at_open(t) >= ts + costs.latency_ns
-                    assert not end or report.ts < end
-                    assert report.ts < cancels.get(key, report.ts + 1)
-                    assert fresh[column]
-                    assert lots > 0
-                    at = round(opens[column] * 100) * 10**7
-                    if signed > 0:
-                        assert min(at, worst) <= price <= worst
-                        assert at <= worst or low < worst / NANO
-                    else:
-                        assert max(at, worst) >= price >= worst
-                        assert at >= worst or high > worst / NANO
-                    assert (cause == Cause.LAST_FILL) == (cum == abs(signed))
-                    taken[column] += lots
-                    fees[key] += fee
-                    lot = Fraction(UNIVERSE.lot_nano[column], 10**9)
-                    value[key] += Fraction(price, 1000) * lots * lot
-                    if costs.participation:
-                        cap = Fraction(str(costs.participation)) * Fraction(volume[column]) / lot
-                        assert taken[column] <= cap
-                elif cause == Cause.EXPIRED:
-                    assert report.ts == end
-                elif cause == Cause.CANCELLED:
-                    assert report.ts == cancels[key]
-                if cause not in (Cause.ACCEPTED, Cause.PART_FILL):
-                    ended.add(key)
-    for key, (_, _, _, _, end) in orders.items():
-        assert key in ended or (not end and key not in cancels)
-        if cums[key]:
-            exact = value[key] * Fraction(str(costs.commission_bp)) / 10_000
-            assert abs(fees[key] - max(exact, costs.commission_min_micro)) <= len(script.steps)
 
 
 @pytest.mark.long

@@ -83,18 +83,3 @@ def test_costs_by_the_hour_are_those_of_the_clock_of_the_exchange() -> None:
         venue = Paper(ONE, Costs(table=table), days)
         venue.submit(order(OPEN - SECOND))
         assert fills(venue, 0) == [(OPEN, price * 10**9)]
-
-
-@pytest.mark.parametrize(
-    ("costs", "rate_is_fixed"),
-    [
-        (Costs(spread_bp=2.0, latency_ns=7), True),
-        (Costs(slippage_bp=2.0, slippage_noise=0.5), False),
-        (Costs(table=CostTable((FittedCost("", None, 1.0, 0.0),))), False),
-    ],
-)
-def test_a_batch_has_the_terms_of_fills_whose_rate_is_fixed(costs: Costs, rate_is_fixed: bool) -> None:
-    terms = Paper(ONE, costs).fill_terms()
-    assert (terms is not None) is rate_is_fixed
-    if terms is not None:
-        assert (terms.latency_ns, terms.terms.rate / terms.terms.one) == (7, pytest.approx(1e-4))
