@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from quantd.adapters import calendars
-from quantd.adapters.calendars import CalendarNotBuilt, UnknownCalendar, day_ns, instant_ns, sessions
+from quantd.adapters.calendars import UnknownCalendar, day_ns, instant_ns, sessions
 from quantd.trading.sessions import DAY_NS
 
 
@@ -121,10 +121,3 @@ def test_an_instant_keeps_nine_digits_and_a_text_without_an_offset_needs_a_zone(
     for wrong in ("yesterday", "2024-01-03 09:30:00"):
         with pytest.raises(ValueError, match=r"Invalid|no time zone"):
             instant_ns(wrong)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", ["XTAE", "ASEX", "TASE"])
-def test_a_calendar_that_the_library_cannot_build_is_refused_by_name(name):
-    with pytest.raises(CalendarNotBuilt, match=rf'"{name}" cannot be built with the installed exchange_calendars \d'):
-        sessions(name, date(2024, 1, 1), date(2024, 6, 30))

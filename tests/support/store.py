@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -184,6 +185,21 @@ def new_schema(cluster: str) -> str:
     finally:
         driver.close()
     return f"{cluster}&options=-csearch_path%3D{name}"
+
+
+def image(state: Path) -> dict[str, bytes]:
+    """The files of a state folder in SQLite, archives included."""
+    paths = [state / name for name in ("quantd.db", "quantd.db-wal", "journal.head")]
+    files = {path.name: path.read_bytes() for path in paths if path.exists()}
+    return files | {f"archives/{path.name}": path.read_bytes() for path in (state / "archives").glob("*")}
+
+
+def lay(state: Path, files: dict[str, bytes]) -> None:
+    """Make a state folder of these files alone."""
+    shutil.rmtree(state, ignore_errors=True)
+    for name, data in files.items():
+        (state / name).parent.mkdir(parents=True, exist_ok=True)
+        (state / name).write_bytes(data)
 
 
 def connect(desk: Desk) -> Driver:

@@ -16,12 +16,16 @@ def settings(port: int, **other: object) -> MqttSettings:
 
 
 @contextlib.asynccontextmanager
-async def running(port: int, outbox: Outbox, **other: object) -> AsyncIterator[MqttBus]:
-    bus = MqttBus(settings(port, **other), outbox, STATUS, b"offline")
+async def running(
+    where: int | MqttSettings, outbox: Outbox, stop_s: float = 3.0, **other: object
+) -> AsyncIterator[MqttBus]:
+    """A bus on a port, whose `other` settings are given, or with settings."""
+    place = settings(where, **other) if isinstance(where, int) else where
+    bus = MqttBus(place, outbox, STATUS, b"offline")
     bus.status(b"online")
     task = asyncio.create_task(bus.run())
     try:
         yield bus
     finally:
-        bus.stop(b"stopped", 3.0)
+        bus.stop(b"stopped", stop_s)
         await asyncio.wait_for(task, 60)

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 from quantd.adapters.bus.entry_messages import BASKETS, EntryComposer, SentEntry
 from quantd.adapters.bus.messages import Composer
 from quantd.trading.codec import encode
-from quantd.trading.effects import Ask, Crossed, Effect, Ended, Filled
+from quantd.trading.effects import Crossed, Effect, Ended, Filled
 from quantd.trading.events import Tick
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import OrderState, order_id
-from quantd.trading.view import EMPTY_MEMORY, View
 from tests.adapters.bus.journal_entries import (
     AGENTS,
-    EVERY_EFFECT,
     RUN,
     TS,
     UNIVERSE,
@@ -147,20 +145,6 @@ def test_a_decision_says_what_each_agent_wanted_and_what_cut_it() -> None:
     assert (payload["crossed"], payload["reasons"]) == ({"SPY": "6"}, {"BTC": "weight"})
 
 
-def test_a_reason_without_a_name_is_its_code() -> None:
-    (payload,) = by_topic(Entries(Composer(RUN, "paper", UNIVERSE, AGENTS)).messages(1, [plan()]), "decisions")
-    assert payload["reasons"] == {"BTC": "1"}
-
-
-def test_asks_are_not_published() -> None:
-    assert entry(Ask(1, 0, View.__new__(View), EMPTY_MEMORY)) == []
-
-
-def test_ids_name_the_journal_entry_and_the_place_of_the_effect_in_it() -> None:
-    ids = [m.id for m in Entries().messages(17, EVERY_EFFECT)]
-    assert ids == [f"{RUN}-17-{k}" for k in range(1, 6)]
-
-
 @given(st.integers(-(10**9), 10**9).filter(bool), st.integers(1, 10**14), st.integers(0, 10**12))
 def test_quantity_price_and_fee_lose_nothing(lots: int, price_nano: int, fee_micro: int) -> None:
     effect = Filled(TS, 1, TS, [1], [lots], [price_nano], [fee_micro], [[(0, lots)]])
@@ -169,19 +153,3 @@ def test_quantity_price_and_fee_lose_nothing(lots: int, price_nano: int, fee_mic
     assert Fraction(line["qty"]) * sign == Fraction(lots * UNIVERSE.lot_nano[1], NANO)
     assert Fraction(line["price"]) == Fraction(price_nano, NANO)
     assert Fraction(line["fee"]) == Fraction(fee_micro, 10**6)
-
-
-def test_the_same_entry_gives_the_same_messages_and_no_two_messages_share_an_id() -> None:
-    first, second = Entries(), Entries()
-    one = [m for k in range(20) for m in first.messages(k, EVERY_EFFECT)]
-    two = [m for k in range(20) for m in second.messages(k, EVERY_EFFECT)]
-    assert one == two
-    assert len({m.id for m in one}) == len(one)
-    assert all(m.id.startswith(f"{RUN}-") for m in one)
-
-
-def test_another_run_has_other_ids() -> None:
-    other = Entries(Composer("aaaaaaaa", "paper", UNIVERSE, AGENTS))
-    assert {m.id for m in other.messages(1, EVERY_EFFECT)} & {
-        m.id for m in Entries().messages(1, EVERY_EFFECT)
-    } == set()

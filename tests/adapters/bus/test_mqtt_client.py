@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from quantd.adapters.bus.publisher import MqttBus
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import read
 from quantd.server.cli.setup.rehearsal import alert
-from tests.adapters.bus.running_bus import ALERTS, STATUS, running, settings
+from tests.adapters.bus.running_bus import ALERTS, STATUS, running
 from tests.support.mqtt import MemoryOutbox, Mosquitto, until
 
 
@@ -55,55 +54,6 @@ async def door(inside: int, level: int = 5) -> AsyncIterator[Door]:
         yield broker_door
     finally:
         server.close()
-
-
-async def test_with_protocol_5_all_arrives_in_order_and_the_will_is_said(mosquitto: Mosquitto) -> None:
-    subscriber = mosquitto.subscribe("-q", "1", "-V", "mqttv5", "-t", "quantd/#")
-    outbox = MemoryOutbox()
-    async with door(mosquitto.port) as way:
-        async with running(way.port, outbox, protocol="5") as bus:
-            await until(lambda: (STATUS, "online") in subscriber.lines(), "status")
-            for k in range(200):
-                outbox.put(f"m{k}", ALERTS, f"{k}".encode())
-            bus.wake()
-            await until(lambda: outbox.depth() == 0, "drain")
-            assert bus.sent == 200
-            assert bus.drops == 0
-        await until(lambda: (STATUS, "stopped") in subscriber.lines(), "last status")
-        assert way.turned_away == 0
-    assert [p for t, p in subscriber.lines() if t == ALERTS] == [f"{k}" for k in range(200)]
-
-    fallen = MqttBus(settings(mosquitto.port, protocol="5"), MemoryOutbox(), STATUS, b"offline")
-    fallen.status(b"online again")
-    task = asyncio.create_task(fallen.run())
-    await until(lambda: (STATUS, "online again") in subscriber.lines(), "status")
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await until(lambda: (STATUS, "offline") in subscriber.lines(), "the last will")
-
-
-@pytest.mark.long
-async def test_restarts_of_the_broker_lose_and_double_nothing_over_mqtt_5(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    subscriber = mosquitto.subscribe("-q", "1", "-c", "-i", "durable", "-t", "quantd/paper/alerts/#")
-    await until(lambda: "durable" in (tmp_path / "mosquitto.log").read_text(), "the subscription")
-    outbox = MemoryOutbox()
-    async with running(mosquitto.port, outbox, protocol="5") as bus:
-        for k in range(60):
-            outbox.put(f"m{k}", ALERTS, f"{k}".encode())
-            bus.wake()
-            if k in (20, 40):
-                await asyncio.to_thread(mosquitto.stop)
-                await asyncio.to_thread(mosquitto.start)
-            await asyncio.sleep(0.01)
-        await until(lambda: outbox.depth() == 0, "drain")
-        assert bus.reconnects >= 2
-    payloads: set[str] = set()
-
-    def arrived() -> bool:
-        payloads.update(p for t, p in subscriber.lines() if t == ALERTS)
-        return len(payloads) == 60
-
-    await until(arrived, "all alerts")
 
 
 @pytest.mark.long

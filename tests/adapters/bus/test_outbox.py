@@ -5,40 +5,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct
 
 from quantd.adapters.bus.messages import Message
-from quantd.adapters.bus.outbox import Lanes, QueuedEntry, StoredAlerts
+from quantd.adapters.bus.outbox import Lanes, QueuedEntry
 from quantd.adapters.bus.publisher import Outgoing
-from tests.adapters.bus.journal_entries import EVERY_EFFECT, RUN, composer
+from tests.adapters.bus.journal_entries import RUN
 from tests.support.mqtt import MemoryOutbox
-
-
-class Kept(Struct):
-    key: tuple[str, int, int]
-    body: str
-    merged: int = 0
-
-
-class ListStore:
-    """The store's side of the outbox, in a list."""
-
-    def __init__(self, kept: list[Kept]) -> None:
-        self.kept = kept
-
-    def pending(self, limit: int) -> Sequence[Kept]:
-        return self.kept[:limit]
-
-    def acknowledge(self, keys: Sequence[tuple[str, int, int]]) -> int:
-        before = len(self.kept)
-        self.kept = [m for m in self.kept if m.key not in keys]
-        return before - len(self.kept)
-
-    def dropped(self) -> int:
-        return 0
-
-    def waiting(self) -> int:
-        return len(self.kept)
 
 
 def compose(seq: int, data: bytes) -> list[Message]:
@@ -52,16 +24,6 @@ def entry(seq: int, size: int = 10) -> QueuedEntry:
 
 def message(k: int) -> Message:
     return Message(f"{RUN}-1-{k}", "quantd/paper/fills", b"%d" % k, False)
-
-
-def test_alerts_of_the_store_are_sent_as_they_were_composed_and_acknowledged_by_key() -> None:
-    said = [composer().critical(k, EVERY_EFFECT)[0] for k in range(3)]
-    store = ListStore([Kept((RUN, k, 0), m.payload.decode()) for k, m in enumerate(said)])
-    alerts = StoredAlerts(store, composer())
-    assert list(alerts.pending(2)) == [(m.id, m.topic, m.payload, False) for m in said[:2]]
-    alerts.acknowledge([said[1].id])
-    assert [m.key[1] for m in store.kept] == [0, 2]
-    assert alerts.depth() == 2
 
 
 def test_durable_messages_go_first_and_each_lane_forgets_its_own() -> None:

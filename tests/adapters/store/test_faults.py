@@ -24,11 +24,10 @@ from quantd.adapters.store.journal.writer import SnapshotOf, Writer
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
-from tests.support.store import AGENTS, UNIVERSE, batch, entries
+from tests.support.store import AGENTS, UNIVERSE, batch, entries, image, lay
 
 RUN = "7f3k2m1a"
 SEED = int(os.environ.get("QUANTD_STORE_SEED", "1"))
-FILES = ("quantd.db", "quantd.db-wal", "journal.head")
 
 
 def coded(day: list) -> list[bytes]:
@@ -37,18 +36,6 @@ def coded(day: list) -> list[bytes]:
 
 def stored(folder: Path) -> list[bytes]:
     return [data for _, data in read_only(folder).entries(RUN)]
-
-
-def image(folder: Path) -> dict[str, bytes]:
-    return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
-
-
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return folder
 
 
 def in_child(work) -> int:

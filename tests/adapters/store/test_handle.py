@@ -1,6 +1,5 @@
 """The store from outside: what goes in comes out, in any batching, over restarts."""
 
-import asyncio
 import os
 
 import pytest
@@ -67,14 +66,6 @@ def test_nor_do_they_in_postgresql(cluster, tmp_path, twice):
     batched_alike(one, many, 11, [1, 17, 40, 2, 9, 33], twice)
 
 
-def test_entries_are_given_from_the_one_asked_for(desk):
-    day = entries(50)
-    with desk.open() as store:
-        fill(store, day, [20, 20, 10])
-        for start in (0, 1, 2, 20, 21, 35, 50, 51):
-            assert [seq for seq, _ in store.entries(RUN, start)] == list(range(max(start, 1), 51))
-
-
 def test_a_second_process_is_refused_by_name_of_the_first(desk):
     with desk.open(), pytest.raises(StoreLocked, match=r"process \d+ already uses"):
         desk.open()
@@ -95,14 +86,6 @@ def test_entries_that_do_not_follow_are_refused_and_the_right_ones_still_go_in(d
             store.commit(Batch(RUN, 1, good.entries[:5], START, {}))
 
 
-async def test_the_event_loop_goes_on_while_a_batch_is_written(desk):
-    with desk.open() as store:
-        fold = store.begin(RUN, UNIVERSE)
-        day = entries(200)
-        await asyncio.gather(*(store.write(batch(fold, k * 20 + 1, day[k * 20 : k * 20 + 20])) for k in range(10)))
-        assert store.last_seq(RUN) == 200
-
-
 def test_snapshots_come_back_by_version_and_only_the_newest_stay(desk):
     with desk.open() as store:
         fold = store.begin(RUN, UNIVERSE)
@@ -118,14 +101,6 @@ def test_snapshots_come_back_by_version_and_only_the_newest_stay(desk):
         put_snapshot(store, RUN, 60, "1.1", b"again")
         assert store.latest_snapshot(RUN) == (60, b"again")
     assert desk.sql("SELECT COUNT(*) FROM snapshots") == [(3,)]
-
-
-def test_a_snapshot_that_was_changed_is_refused(desk):
-    with desk.open() as store:
-        put_snapshot(store, RUN, 5, "1", b"true")
-        desk.sql("UPDATE snapshots SET data = ?", (b"fals",))
-        with pytest.raises(StoreDamaged, match="after entry 5 does not match its digest"):
-            store.latest_snapshot(RUN)
 
 
 def test_bad_bars_are_kept_with_their_reason_even_without_entries(desk):
@@ -233,3 +208,11 @@ def test_a_folder_that_cannot_be_written_is_refused_with_the_remedy(tmp_path):
             Store.open(folder / "state")
     finally:
         os.seteuid(user_id)
+
+
+def test_a_snapshot_that_was_changed_is_refused(desk):
+    with desk.open() as store:
+        put_snapshot(store, RUN, 5, "1", b"true")
+        desk.sql("UPDATE snapshots SET data = ?", (b"fals",))
+        with pytest.raises(StoreDamaged, match="after entry 5 does not match its digest"):
+            store.latest_snapshot(RUN)

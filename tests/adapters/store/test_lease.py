@@ -238,9 +238,3 @@ def test_a_lost_head_is_begun_anew_only_where_the_account_was_led_from_elsewhere
     with other.open(account=ACCOUNT):
         assert (other.state / "journal.head").exists()
     assert other.verify() == []
-
-
-def test_a_store_without_an_account_has_no_lease_to_lose(desk):
-    with desk.open() as store:
-        assert store.lease.valid()
-        assert desk.sql("SELECT COUNT(*) FROM lease") == [(0,)]

@@ -13,7 +13,7 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
 from quantd.trading.events import SliceRef, Tick
 from quantd.trading.orders import Cause, OrderState, Reports, order_id
-from tests.support.store import AGENTS, DAY, START, UNIVERSE, basket, batch, entries, plan, put_snapshot
+from tests.support.store import AGENTS, DAY, START, UNIVERSE, basket, batch, plan
 
 RUN = "7f3k2m1a"
 
@@ -126,17 +126,6 @@ def test_several_plans_of_one_step_have_numbers_of_their_own(desk):
         read.decision_at(9, 1)
 
 
-def test_the_newest_snapshot_before_an_entry_is_found(folder):
-    with folder.open() as store:
-        put_snapshot(store, RUN, 2, "v1", b"two")
-        put_snapshot(store, RUN, 4, "v1", b"four")
-        assert store.latest_snapshot(RUN, "v1") == (4, b"four")
-        assert store.latest_snapshot(RUN, "v1", 4) == (2, b"two")
-        assert store.latest_snapshot(RUN, "v1", 2) is None
-        assert store.latest_snapshot(RUN, before=5) == (4, b"four")
-        assert store.latest_snapshot(RUN, "v2", 5) is None
-
-
 def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder):
     with pytest.raises(StoreFailing, match="there is no run other; there are: 7f3k2m1a"):
         folder.reader("other")
@@ -146,19 +135,6 @@ def test_a_store_without_a_run_says_so(desk):
     desk.open().close()
     with pytest.raises(StoreFailing, match="no run yet"):
         desk.reader()
-
-
-def test_reading_does_not_hinder_the_writer(desk):
-    day = entries(40)
-    with desk.open() as store:
-        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
-        store.commit(batch(fold, 1, day[:20]))
-        read = desk.reader()
-        before = len(read.orders())
-        store.commit(batch(fold, 21, day[20:]))
-        assert len(read.orders()) > before
-        assert read.bookings() == desk.reader().bookings()
-        assert all(m.before == "RUN" and m.after == "REDUCE" and m.who == "house" for m in read.switches())
 
 
 @pytest.mark.long
@@ -174,12 +150,3 @@ def test_records_of_risk_are_what_was_planned_and_what_was_held(folder):
     assert (first.kind, first.ts, first.measures) == ("plan", START, plan(START).values)
     assert (last.kind, last.measures) == ("held", {"var": (0.02, 0.03), "correlation": (None, 0.6)})
     assert read.risk(last=1) == read.risk(since=START + 1) == [last]
-
-
-def test_a_list_of_the_newest_orders_reads_no_others(folder):
-    if folder.postgres:  # a planner that sorts a table this small
-        pytest.skip("the plan of SQLite")
-    newest = 'SELECT * FROM orders WHERE run = ? AND ts >= 0 ORDER BY ts DESC, sample DESC, n DESC, "row" DESC LIMIT 2'
-    plan = " ".join(str(line) for line in folder.sql(f"EXPLAIN QUERY PLAN {newest.replace('?', repr(RUN))}"))
-    assert "USING INDEX orders_by_time" in plan
-    assert "TEMP B-TREE" not in plan

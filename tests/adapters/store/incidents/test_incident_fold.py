@@ -92,12 +92,6 @@ def test_an_acknowledgement_has_who_when_and_why_and_reminders_end_with_it() -> 
     assert fold.add(Acknowledged(50, "run-1-0", "late", "bob")).incidents == []
 
 
-def test_an_unknown_incident_is_neither_acknowledged_nor_reminded() -> None:
-    fold = Fold()
-    assert fold.add(Acknowledged(1, "run-9-9", "x", "ann")).incidents == []
-    assert fold.add(Reminded(1, "run-9-9")).incidents == []
-
-
 def test_a_limit_is_cleared_below_its_warning_level_and_each_book_has_its_own() -> None:
     fold = Fold()
     fold.add(Tick(1), *limit(1, 0, 1))
@@ -184,15 +178,6 @@ def test_a_policy_that_answers_again_a_matching_account_and_a_person_clear_the_r
     assert [kind for kind, _ in fold.states()] == ["broker"]
     fold.add(Acknowledged(5, fold.incidents.active()[0].id, "booked by hand", "ann"))
     assert fold.states() == []
-
-
-def test_an_escalation_reaches_its_receiver_alone_and_the_end_reaches_it_too() -> None:
-    fold = Fold()
-    fold.add(*feed(1, False))
-    (notice,) = fold.add(Reminded(2, "run-1-0", "telegram")).notices
-    assert (notice.route.sinks, notice.route.only, notice.level) == (("telegram",), True, "CRITICAL")
-    cleared = fold.add(*feed(3, True)).routes[0]
-    assert (cleared.sinks, cleared.only) == (("telegram",), False)
 
 
 STEPS = st.sampled_from(["down", "up", "rise", "fall", "ack", "remind", "trip", "run"])

@@ -1,7 +1,6 @@
 """Old journal rows in archives: one chain over the cut, read as before, and no instant at which anything is lost."""
 
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -10,27 +9,19 @@ import subprocess
 import sys
 import time
 from hashlib import blake2b
-from pathlib import Path
 
-import polars
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal import compaction
-from quantd.adapters.store.journal.archives import archives_of, rows_of, write, wrong_with
-from quantd.adapters.store.journal.chain import GENESIS, Link, link_hash, pack
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import SnapshotOf
 from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.projection import COLUMNS
-from quantd.adapters.store.tables.retention import MODELS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
 from quantd.trading.sessions import DAY_NS
-from tests.support.examples import examples
-from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, put_snapshot
+from tests.support.store import AGENTS, START, UNIVERSE, Desk, batch, entries, image, lay, put_snapshot
 
 RUN = "7f3k2m1a"
 SEED = int(os.environ.get("QUANTD_STORE_SEED", "1"))
@@ -204,21 +195,6 @@ def test_a_flipped_bit_of_an_archive_is_always_found(tmp_path):
     assert verify(tmp_path) == []
 
 
-def image(folder: Path) -> dict[str, bytes]:
-    names = ("quantd.db", "quantd.db-wal", "journal.head")
-    files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
-    files.update({f"archives/{p.name}": p.read_bytes() for p in (folder / "archives").glob("*")})
-    return files
-
-
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "archives").mkdir(parents=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return folder
-
-
 @pytest.mark.long
 def test_a_loss_of_power_at_any_write_leaves_the_rows_or_their_archive(tmp_path, monkeypatch):
     """Images at each step of a compaction into several files: a file torn before its transaction, a log torn within it,
@@ -332,75 +308,3 @@ def test_kills_in_the_midst_of_compaction_lose_nothing(tmp_path):
             assert verify(desk.state) == []
         mill.stdin.close()
     assert len(kept) >= 2, "the kills came too early or too late to cut anything"
-
-
-@pytest.mark.long
-def test_read_models_go_only_where_that_is_asked_and_only_what_is_old_and_done(desk):
-    fill(desk)
-    counts = {table: desk.sql(f"SELECT COUNT(*) FROM {table}")[0][0] for table in COLUMNS}
-    with desk.open() as store:
-        assert store.compact(Keep(0)).forgotten == {}
-        assert {table: desk.sql(f"SELECT COUNT(*) FROM {table}")[0][0] for table in COLUMNS} == counts
-        newest = START + 19 * DAY_NS
-        open_baskets = desk.sql("SELECT sample, n FROM orders WHERE ended_ts = 0")
-        done = store.compact(Keep(0, alerts_days=3, equity_days=4, orders_days=5))
-        assert set(done.forgotten) == set(MODELS)
-        assert all(count > 0 for model, count in done.forgotten.items() if model != "alerts")
-        for table, days in (("alerts", 3), ("equity", 4), ("risk", 4), ("decisions", 5)):
-            (least,) = desk.sql(f"SELECT MIN(ts) FROM {table}")[0]
-            assert least is None or least >= newest - days * DAY_NS
-            assert desk.sql(f"SELECT COUNT(*) FROM {table}")[0][0] < counts[table] or table == "alerts"
-        assert set(desk.sql("SELECT sample, n FROM orders WHERE ended_ts = 0")) == set(open_baskets)
-        fills = desk.sql("SELECT sample, n FROM fills WHERE ts < ?", (newest - 5 * DAY_NS,))
-        assert set(fills) <= set(desk.sql("SELECT sample, n FROM orders"))
-        assert verify(store.where, store.folder) == []
-        fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
-        store.commit(batch(fold, 201, DAY[200:], durable=True))
-        assert verify(store.where, store.folder) == []
-        assert sum(store.compact(Keep(0, alerts_days=3, equity_days=4, orders_days=5)).forgotten.values()) == 0
-        assert verify(store.where, store.folder) == []
-
-
-blobs = st.lists(st.binary(max_size=60), min_size=1, max_size=8)
-
-
-@pytest.mark.long
-@settings(max_examples=examples(20), deadline=None)
-@given(
-    batches=st.lists(st.tuples(st.sampled_from(["a", "b"]), blobs), min_size=1, max_size=12), first=st.integers(1, 9)
-)
-def test_whatever_goes_into_a_file_comes_out_of_it(tmp_path_factory, batches, first):
-    folder = tmp_path_factory.mktemp("archive")
-    prev, seqs, links = GENESIS, {"a": 0, "b": 0}, []
-    for number, (run, data) in enumerate(batches, first):
-        packing, blob = pack(data)
-        fields = (number, run, seqs[run] + 1, seqs[run] + len(data), len(data), number, 1, packing)
-        seqs[run] += len(data)
-        links.append(Link(*fields, blob, prev, link_hash(prev, fields, blob)))
-        prev = links[-1].hash
-    archive = write(links, folder)
-    assert list(rows_of(archive, folder)) == links
-    assert wrong_with(archive, folder) == ""
-    for run in ("a", "b"):
-        for seq in range(seqs[run] + 2):
-            assert list(rows_of(archive, folder, run, seq)) == [x for x in links if x.run == run and x.last_seq >= seq]
-    assert polars.read_parquet(archive.path(folder)).height == len(links)
-
-
-def test_a_broken_chain_is_not_archived(tmp_path):
-    packing, blob = pack([b"x"])
-    fields = (1, "a", 1, 1, 1, 1, 1, packing)
-    link = Link(*fields, blob, GENESIS, bytes(32))
-    with pytest.raises(StoreDamaged, match=r"row 1 .* was changed, read right after it was written"):
-        write([link], tmp_path)
-
-
-def test_what_the_store_says_of_archives_is_what_they_hold(desk):
-    fill(desk)
-    with desk.open() as store:
-        store.compact(ALL)
-        with store.connection() as driver:
-            (archive,) = archives_of(driver)
-    assert (archive.first, archive.last, archive.prev) == (1, 10, GENESIS)
-    assert archive.runs == ((RUN, 1, 100),)
-    assert json.loads(desk.sql("SELECT runs FROM archives")[0][0]) == [[RUN, 1, 100]]

@@ -50,21 +50,6 @@ def test_a_full_outbox_keeps_every_critical_and_the_newest_of_the_rest(waiting, 
         assert kept_keys == [key for key in order if key in kept_keys]
 
 
-def test_the_oldest_info_goes_first_then_a_warning_and_criticals_of_a_kind_merge():
-    old = [message(1, "INFO", "a"), message(2, "WARNING", "b"), message(3, "INFO", "c")]
-    change = admit(old, [message(4, "WARNING", "d")], 3)
-    assert change.leave == [(RUN, 1, 0)]
-    change = admit(
-        [*old[1:], message(4, "WARNING", "d")], [message(5, "CRITICAL", "e"), message(6, "CRITICAL", "e")], 3
-    )
-    assert change.leave == [(RUN, 3, 0), (RUN, 2, 0)]
-    full = [message(k, "CRITICAL", "feed") for k in range(3)]
-    change = admit(full, [message(9, "CRITICAL", "feed"), message(10, "INFO", "x"), message(11, "CRITICAL", "new")], 3)
-    assert change.leave == [(RUN, 2, 0)]
-    assert [(m.key[1], m.merged) for m in change.enter] == [(9, 1), (11, 0)]
-    assert change.dropped == 1
-
-
 def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_of_a_merged_one_is_void(desk):
     with desk.open(capacity=3) as store:
         fold = store.begin(RUN, UNIVERSE)
@@ -81,19 +66,6 @@ def test_messages_wait_until_acknowledged_over_restarts_and_an_acknowledgement_o
         assert json.loads(survivor.body)["text"] == "3"
         assert store.acknowledge([survivor.key]) == 1
         assert store.pending() == []
-        assert verify(store.where, store.folder) == []
-
-
-def test_what_a_full_outbox_costs_is_counted_and_the_alerts_themselves_stay(desk):
-    with desk.open(capacity=5) as store:
-        fold = store.begin(RUN, UNIVERSE)
-        for first in range(1, 41, 10):
-            day = [(SliceRef(k), [Publish(START + k, "INFO", "note", f"{k}")]) for k in range(first, first + 10)]
-            store.commit(batch(fold, first, day))
-        assert [m.key[1] for m in store.pending()] == [36, 37, 38, 39, 40]
-        assert store.dropped() == 35
-        with store.connection() as db:
-            assert db.execute("SELECT COUNT(*) FROM alerts").fetchone() == (40,)
         assert verify(store.where, store.folder) == []
 
 

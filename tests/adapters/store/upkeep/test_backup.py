@@ -19,7 +19,7 @@ from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest,
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
-from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, new_schema, put_snapshot
+from tests.support.store import AGENTS, UNIVERSE, Desk, batch, entries, put_snapshot
 
 RUN = "7f3k2m1a"
 DAY = entries(160, 4)
@@ -78,24 +78,6 @@ def test_backup_wipe_restore_is_the_same_store_and_it_goes_on(kept, tmp_path_fac
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 121, DAY[120:], durable=True))
         assert verify(store.where, store.folder) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("into", ["sqlite", "postgresql"])
-def test_a_backup_of_one_database_goes_into_the_other(kept, tmp_path_factory, request, into):
-    folder = tmp_path_factory.mktemp("other")
-    other = (
-        Desk(new_schema(request.getfixturevalue("cluster")), folder) if into == "postgresql" else Desk(folder, folder)
-    )
-    target = folder.parent / f"{folder.name}.tar"
-    before = tables(kept)
-    backup(kept.where, kept.state, target)
-    restore(target, other.where, other.state)
-    assert tables(other) == before
-    assert other.verify() == []
-    shutil.rmtree(kept.state / "archives")  # the restored store has its own
-    with other.open() as store:
-        assert [data for _, data in store.entries(RUN)] == TRUTH[:120]
 
 
 @pytest.mark.long
