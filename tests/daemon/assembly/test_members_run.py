@@ -5,28 +5,13 @@ import pytest
 
 import quantd
 from tests.support.checkout import DATA
+from tests.support.command_line import one_agent
 
 SYMBOLS = ("AAPL", "BAC", "IWM", "QQQ", "SPY")
-TEXT = f"""
-[universe]
-symbols = ["AAPL", "BAC", "IWM", "QQQ", "SPY"]
-members = "members.csv"
-[feed]
-path = "{DATA}/us_daily.parquet"
-actions = "{DATA}/us_actions.csv"
-stamps = "session"
-start = 2019-01-02
-end = 2020-12-31
-[broker]
-cash = "100000.00"
-[risk]
-profile = "research"
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 1.0
-profile = "research"
-"""
+TEXT = one_agent(
+    SYMBOLS, feed=f'actions = "{DATA}/us_actions.csv"\nstart = 2019-01-02\nend = 2020-12-31',
+    path=f"{DATA}/us_daily.parquet",
+).replace("[feed]", 'members = "members.csv"\n[feed]')  # fmt: skip
 ALWAYS = [f"{symbol},1990-01-01," for symbol in SYMBOLS]
 DATED = [
     "SPY,1990-01-01,", "IWM,1990-01-01,2019-07-01", "AAPL,2019-04-01,", "BAC,2019-09-03,2020-03-02",
@@ -63,19 +48,6 @@ def test_members_are_bought_from_the_day_they_join_and_sold_when_they_leave(ran)
     assert holdings["BAC"][2] > 0.0
 
 
-@pytest.mark.long
-def test_no_decision_has_a_weight_outside_the_members(ran):
-    decisions = ran(DATED).decisions.filter(pl.col("agent") == "even")
-    days = decisions.with_columns(pl.col("ts").dt.date().cast(pl.String).alias("day")).filter(pl.col("weight") > 0)
-    spans = {"IWM": ("", "2019-07-01"), "AAPL": ("2019-04-01", "9"), "SPY": ("", "9")}
-    for symbol, (joined, end) in spans.items():
-        symbol_days = days.filter(pl.col("symbol") == symbol)["day"]
-        assert joined <= symbol_days.min()
-        assert symbol_days.max() < end
-    gap = days.filter(pl.col("symbol") == "BAC")["day"]
-    assert not any("2020-03-02" <= day < "2020-09-01" for day in gap)
-
-
 def test_equal_weight_beside_it_has_the_members_of_the_day_too(ran):
     result = ran(DATED)
     assert result.verdict.difference.sharpe == pytest.approx(0.0, abs=1e-12)
@@ -99,12 +71,6 @@ def test_members_that_join_later_change_nothing_before(ran):
     before = pl.col("ts") < pl.datetime(2020, 6, 1, time_zone="UTC", time_unit="ns")
     assert early.fills.filter(before).equals(late.fills.filter(before))
     assert not early.fills.equals(late.fills)
-
-
-@pytest.mark.long
-def test_rules_around_the_policy_keep_to_the_members(ran):
-    text = TEXT + "sizing = { regime = { bull = 1.0, bear = 0.5, volatile = 0.5, spread = 0.9 } }\n"
-    assert "QQQ" not in held(ran(DATED, text))
 
 
 def test_a_missing_file_and_a_missing_symbol_are_mistakes(ran, tmp_path):

@@ -93,13 +93,6 @@ def test_a_benchmark_without_bars_is_one_sentence_with_its_remedy(
     assert words in done.stderr
 
 
-def test_a_file_that_is_missing_is_a_mistake_with_its_line(tmp_path: Path) -> None:
-    write(tmp_path, OUTSIDE.replace('benchmark = "SPY"', 'benchmark = "SPY"\nbenchmark_path = "none.parquet"'))
-    done = quantd(tmp_path, "config", "check")
-    assert done.returncode == 78
-    assert '[universe] benchmark_path = "none.parquet"' in done.stderr
-
-
 def test_a_regime_by_the_volatility_of_the_benchmark_needs_it_among_the_symbols(tmp_path: Path) -> None:
     share = 'name = "calm"\nshares = [{ agent = "even", share = 1.0 }]'
     table = f'[capital]\nmethod = "regime"\n[[capital.regimes]]\n{share}\n'

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 import quantd
-from quantd.trading.instruments import MOST_LOTS, NANO, usual_lot_nano, usual_tick_nano
 from tests.support.command_line import quantd as command
 from tests.support.market_frames import random_frame
 
@@ -128,19 +127,3 @@ def test_bars_that_are_too_cheap_at_first_may_be_left_out() -> None:
     with pytest.raises(quantd.Error, match=r"leave out its bars up to 2023-01-03"):
         run(cheap, **{"feed.jumps": "real"})
     assert run(cheap.filter(~early)).fills.height
-
-
-def test_ticks_and_lots_follow_from_the_first_price_and_a_cent_stays_where_it_is_fine() -> None:
-    cent = NANO // 100
-    for price in (1.0, 99.0, 5_000.0):
-        assert usual_tick_nano("KO", "XNYS", round(price * NANO)) == cent
-    assert usual_tick_nano("BTC-USD", "24/7", 100 * NANO) == cent
-    for symbol, calendar in (("DOGE-USD", "24/7"), ("EURUSD=X", "24/5"), ("HG=F", "CMES"), ("BTC", "24/7")):
-        for price in (0.000_01, 0.08, 1.08, 99.9):
-            tick = usual_tick_nano(symbol, calendar, round(price * NANO))
-            assert tick == 1 or 1e-6 <= tick / NANO / price <= 1.001e-5
-    for price in (1, 10**5, 10**12):
-        units = round(4 * 100_000 / price * 1e9)
-        lots = units * NANO // usual_lot_nano("PEPE-USD", "24/7", units)
-        assert MOST_LOTS // 10 < lots <= MOST_LOTS or usual_lot_nano("PEPE-USD", "24/7", units) == 10
-    assert usual_lot_nano("KO", "XNYS", 10**20) == NANO

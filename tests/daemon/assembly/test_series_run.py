@@ -153,20 +153,6 @@ def test_a_run_from_snapshots_has_the_digest_of_one_that_went_on(tmp_path: Path)
 
 
 @pytest.mark.long
-def test_signals_trade_on_scores_and_the_run_is_replayed_to_its_digest(tmp_path: Path) -> None:
-    scores(tmp_path)
-    summary = backtest(tmp_path, ranked("{ series_esg = 1.0 }", ESG))
-    other = backtest(tmp_path, ranked("{ series_esg = -1.0 }", ESG))
-    assert summary["fills"] > 2
-    assert summary["digest"] != other["digest"]
-    write(tmp_path, ranked("{ series_esg = 1.0 }", ESG))
-    run = answer(quantd(tmp_path, "run", "--json", "--quiet"))
-    replay = answer(quantd(tmp_path, "replay", "--policies", "--json"))
-    assert run["digest"] == summary["digest"] == replay["digest"]
-    assert replay["policy_differences"] == 0
-
-
-@pytest.mark.long
 @pytest.mark.requirement("R-023")
 def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     scores(tmp_path)
@@ -189,23 +175,10 @@ def test_one_switch_takes_a_series_out_of_a_run(tmp_path: Path) -> None:
     assert "every feature is of a series that is switched off (series_esg); write use = true" in refused.stderr
 
 
-@pytest.mark.long
-def test_signals_hold_less_by_a_macro_feature(tmp_path: Path) -> None:
-    macro = f'macro = [{{ name = "vix", path = "{ROOT}/data/vix_daily.parquet" }}]\n'
-    agent = 'name = "even"\npolicy = "signals"\ncapital = 0.5\nparams = { features = { momentum_60 = 1.0 }, top = 2'
-    text = CONFIG.replace("[feed]\n", f"[feed]\n{macro}")
-    plain = text.replace('name = "even"\npolicy = "equal_weight"\ncapital = 0.5', agent + " }")
-    weighed = text.replace(
-        'name = "even"\npolicy = "equal_weight"\ncapital = 0.5', agent + ", exposure = { vix_change_5 = -2.0 } }"
-    )
-    write(tmp_path, plain)
-    one = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
-    write(tmp_path, weighed)
-    other = answer(quantd(tmp_path, "backtest", "--json", "--no-compare"))
-    assert one["digest"] != other["digest"]
-    assert other["fills"] > one["fills"]
-    write(tmp_path, weighed.replace(macro, ""))
-    refused = quantd(tmp_path, "backtest", "--no-compare")
+def test_a_macro_feature_without_its_series_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    params = "params = { features = { momentum_60 = 1.0 }, top = 2, exposure = { vix_change_5 = -2.0 } }"
+    write(tmp_path, CONFIG.replace(EVEN, EVEN.replace("equal_weight", "signals") + f"\n{params}"))
+    refused = quantd(tmp_path, "config", "check")
     assert refused.returncode != 0
     assert "reads the macro series 'vix', which the feed does not have; write [feed] macro = [{" in refused.stderr
 

@@ -68,17 +68,6 @@ def test_alerts_wait_in_the_store_while_the_webhook_is_away_and_arrive_after_the
     assert answer(quantd(folder, "doctor", "--store", "--json", env=ENVIRON))["ok"]
 
 
-def test_a_webhook_without_its_key_is_refused_with_the_line_and_found_by_the_doctor(tmp_path: Path) -> None:
-    write(tmp_path, with_webhook("https://example.org/"))
-    line = SMALL.count("\n") + 3
-    text = f"config.toml:{line}: [alerts] sinks.webhook needs the secret webhook_key, which is missing"
-    done = quantd(tmp_path, "run")
-    assert done.returncode == 78
-    assert text in done.stderr
-    checks = json.loads(quantd(tmp_path, "doctor", "--json").stdout)["checks"]
-    assert [(check["ok"], text in check["text"]) for check in checks if check["name"] == "sinks"] == [(False, True)]
-
-
 SECRETS = {"QUANTD_SMTP_PASSWORD": PASSWORD, "QUANTD_TELEGRAM_TOKEN": TOKEN, "QUANTD_NTFY_TOKEN": NTFY_TOKEN}
 
 

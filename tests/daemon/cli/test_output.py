@@ -1,16 +1,10 @@
 """Folders of files that a command writes, and the summary of a run."""
 
-from typing import get_args
-
 import pytest
 
 from quantd.daemon.cli import output
 from quantd.daemon.cli.output import closing
 from quantd.daemon.views.run_summary import Summary
-from quantd.research.cli.look import looks_ledger
-from quantd.research.cli.trade import signal_output
-from quantd.research.runs.trials import Reason
-from quantd.research.studies import signal_study
 from tests.support.command_line import quantd, write
 
 
@@ -43,16 +37,11 @@ def test_the_summary_of_a_run_names_a_few_positions_and_the_number_of_the_others
     assert text in closing(Summary("r", "paper", 0, 0, 0, 0, 0, 0, 0, "1", "1", positions, 0, 0.1, 0.0, "d")) + "\n"
 
 
-def test_the_horizons_of_a_signal_study_are_those_that_its_help_names_and_none_is_a_mistake(tmp_path):
-    assert ",".join(map(str, signal_study.HORIZONS)) == signal_output.HORIZONS
+def test_a_signal_study_without_a_horizon_is_a_mistake(tmp_path):
     write(tmp_path)
     done = quantd(tmp_path, "study", "signal", "momentum_21", "--horizons", "")
     assert done.returncode == 2
     assert "--horizons ''" in done.stderr
-
-
-def test_the_reasons_of_a_withdrawal_are_those_that_its_help_names():
-    assert get_args(Reason) == looks_ledger.REASONS
 
 
 def test_a_program_is_named_as_it_can_be_typed(tmp_path, monkeypatch):

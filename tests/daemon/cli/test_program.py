@@ -15,25 +15,10 @@ import pytest
 
 from quantd.adapters.calendars import sessions
 from quantd.daemon.cli import COLLECT_AFTER
-from quantd.daemon.cli.command import Command
 from quantd.daemon.cli.gone_commands import GONE, OPTIONS
-from quantd.daemon.cli.program import FIRST, Entry, commands, program
+from quantd.daemon.cli.program import FIRST, commands, program
 from scripts.site.reference.command_line import tree
 from tests.support.command_line import Done, environment, quantd, write
-
-
-def exit_code(command: Command) -> object:
-    with pytest.raises(SystemExit) as ended:
-        program({"status": Entry(command, "")})(["status"], prog_name="quantd")
-    return ended.value.code
-
-
-def test_a_module_without_a_record_is_no_command() -> None:
-    commands_by_name = commands()
-    halt = commands_by_name["halt"]
-    assert (halt.command.panel, halt.command.order) == ("Operate", 10)
-    assert halt.help.startswith("Stop all trading")
-    assert {"remote", "switch", "vendors", "doctor-live", "backtest-run"}.isdisjoint(commands_by_name)
 
 
 def installed_command(folder: Path, module: str, text: str) -> dict[str, str]:
@@ -97,11 +82,6 @@ def test_a_command_of_another_package_that_cannot_be_read_is_refused_by_name_and
     assert (listed.returncode, " answer " in listed.stdout) == (0, False)
 
 
-@pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (78, 78)])
-def test_the_return_value_of_an_action_is_the_exit_code(returned, code) -> None:
-    assert exit_code(Command("Look", 10, lambda: returned)) == code
-
-
 def test_a_misspelled_command_is_answered_with_the_near_one(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         program(commands(), listed=True)(["statuss"], prog_name="quantd")
@@ -134,7 +114,12 @@ def test_help_shows_the_first_commands_in_three_groups_and_names_the_list_of_all
 
 
 def test_help_prints_the_names_of_tables(tmp_path):
-    for words, table in (("agent add", "[portfolios]"), ("study costs", "[broker]"), ("store compact", "[store]")):
+    for words, table in (
+        ("agent add", "[portfolios]"),
+        ("study costs", "[broker]"),
+        ("order buy", "[manual]"),
+        ("bench", "[api]"),
+    ):
         shown = quantd(tmp_path, *words.split(), "--help").stdout
         assert table in shown
         assert "\\" not in shown
@@ -249,19 +234,6 @@ def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_serv
 def test_a_run_loads_no_library_of_models_vendors_or_certificates(tmp_path: Path) -> None:
     lines = [f"why QQQ: {RARE} {SERVER} structlog polars {ENGINE}", f"run --quiet: {RARE} alembic"]
     assert loaded(tmp_path, lines) == ["why QQQ 1", "run --quiet 0"]  # there is no store before the run
-
-
-@pytest.mark.parametrize(
-    ("words", "name"),
-    [
-        (("study", "costs"), "[broker]"), (("order", "buy"), "[manual]"), (("bench",), "[api]"),
-        (("store", "compact"), "[store]"),
-    ],
-)  # fmt: skip
-def test_the_name_of_a_table_of_the_configuration_is_shown_in_help(
-    tmp_path: Path, words: tuple[str, ...], name: str
-) -> None:
-    assert name in quantd(tmp_path, *words, "--help").stdout
 
 
 def path_arguments(value: str) -> Iterator[tuple[str, ...]]:

@@ -1,6 +1,5 @@
 """Descriptors 0 to 2: closed, full or without a reader, they undo no work, and the exit code names what was done."""
 
-import io
 import json
 import os
 import signal
@@ -23,19 +22,6 @@ QUANTD = [sys.executable, "-m", "quantd.daemon.cli"]
 
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full")
-
-
-def test_what_a_full_device_does_not_take_is_lost_and_named() -> None:
-    with FULL.open("wb") as device:
-        outlet = Outlet(device.fileno())
-        text = io.TextIOWrapper(io.BufferedWriter(outlet), "utf-8")
-        for _ in range(3):
-            text.write("line\n")
-            text.flush()
-        assert outlet.lost == "No space left on device"
-        outlet.strict = True
-        text.write("line\n")
-        text.flush()
 
 
 @pytest.mark.parametrize("gone", ["pipe", "terminal", "socket"])

@@ -15,14 +15,6 @@ def listed(capsys: pytest.CaptureFixture[str], of: str | None = None, name: str 
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_table_ends_with_the_counts_of_the_one_json_document(tmp_path) -> None:
-    last = quantd(tmp_path, "features", "list").stdout.splitlines()[-1]
-    document = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
-    assert len(document["features"]) >= 200
-    assert last.startswith(f"{len(document['features'])} features from 86 indicators.")
-    assert len(document["unavailable"]) == 1
-
-
 def test_every_feature_of_every_set_is_listed_once_with_what_it_needs(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # no configuration
     catalogue = listed(capsys)
@@ -67,25 +59,6 @@ def test_series_of_a_configuration_are_listed_and_those_without_use_are_switched
     (row,) = json.loads(quantd(tmp_path, "features", "list", "series_mood_z_9.rank", "--json").stdout)["features"]
     assert (row["available"], row["samples"], row["source"]) == (False, 9, "quantd.strategies.features.families")
     assert "series_mood: switched off" in quantd(tmp_path, "features", "list", "series_mood").stdout
-
-
-def test_macro_series_and_the_benchmark_of_a_configuration_are_available(tmp_path) -> None:
-    def with_(text: str) -> dict[str, list[str]]:
-        write(tmp_path, text)
-        catalogue = json.loads(quantd(tmp_path, "features", "list", "--json").stdout)
-        return {row["name"]: row["with"] for row in catalogue["features"]}
-
-    plain = with_(CONFIG)
-    assert (plain["vix"], plain["yield_10y"], plain["beta_60"]) == (["vix"], ["yield_10y"], ["benchmark"])
-    macro = '{ name = "vix", path = "vix.csv" }, { name = "yield_10y", path = "yields.csv" }'
-    for name in ("vix", "yields"):
-        (tmp_path / f"{name}.csv").write_text("ts,value\n2018-01-02,20\n")
-    text = CONFIG.replace("[feed]\n", f"[feed]\nmacro = [{macro}]\n").replace("[feed]", 'benchmark = "SPY"\n[feed]', 1)
-    given = with_(text)
-    assert (given["vix"], given["vix_z_252"], given["yield_10y"], given["beta_60"]) == ([], [], [], [])
-    shown = quantd(tmp_path, "features", "list", "vix").stdout
-    assert "yes" in shown
-    assert "with vix" not in shown
 
 
 def test_without_a_readable_configuration_the_features_are_listed_and_a_named_one_is_refused(tmp_path) -> None:

@@ -27,6 +27,7 @@ from tests.support.venues.kraken import Exchange
 
 PAGE = (ROOT / "docs/operate/emergency.md").read_text()
 ALL = ("emergency", "--venue", "alpaca", "--cancel-all")
+crypto = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
 
 @pytest.fixture
@@ -87,24 +88,6 @@ async def test_the_program_empties_the_account_and_writes_no_file(tmp_path: Path
     assert done.stdout.splitlines()[-1] == "Alpaca: no open orders and no positions"
     assert venue.book.positions == {}
     assert tree(tmp_path) == before
-
-
-@pytest.mark.long
-async def test_a_full_disk_and_a_folder_without_rights_do_not_matter(tmp_path: Path, venue: AlpacaServer) -> None:
-    """No file can grow: each write to one fails."""
-    code = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)); "
-    code += "sys.argv = ['quantd', *sys.argv[1:]]; runpy.run_module('quantd.daemon.cli', run_name='__main__')"
-    os.chmod(tmp_path, 0o500)
-    try:
-        done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-c", code, *ALL, "--close", "--yes", "--url", venue.url, "--json"],
-            cwd=tmp_path, env=environment() | keys(venue) | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
-            capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    finally:
-        os.chmod(tmp_path, 0o700)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["done"] is True
 
 
 @pytest.mark.long
@@ -196,6 +179,7 @@ async def test_keys_come_from_systemd_credentials_too(tmp_path: Path, venue: Alp
         (("--venue", "kraken", "--cancel-all", "--yes"), 78, "QUANTD_CCXT_KEY and QUANTD_CCXT_SECRET not set"),
         (("--venue", "paper", "--cancel-all", "--yes"), 78, "no venue with an emergency exit"),
         (("--venue", "ccxt", "--cancel-all", "--yes"), 78, "an exchange such as kraken"),
+        (("--venue", "ibkr", "--cancel-all", "--yes", "--url", "10.0.0.7:4001"), 78, "QUANTD_IBKR_ACCOUNT"),
         (("--venue", "alpaca", "--yes"), 2, "--cancel-all"),
         (("--venue", "alpaca", "--close", "--yes"), 2, "--close needs it too"),
         (("--cancel-all", "--yes"), 2, "--venue"),
@@ -224,77 +208,76 @@ async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: Alpac
     assert "could not be read" in done.stdout
 
 
-@pytest.mark.long
-@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
-async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer) -> None:
+@pytest.fixture
+async def kraken() -> AsyncIterator[Exchange]:
     exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     exchange.auto = True
-    exchange.add("SOL", Decimal(7))
     await exchange.start()
-    env = keys(venue) | {"QUANTD_CCXT_KEY": exchange.key, "QUANTD_CCXT_SECRET": exchange.secret}
-    commands = re.findall(r"^    quantd (emergency .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 5
-    try:
-        for command in commands:
-            words = command.split()
-            url = exchange.url if "kraken" in words else venue.url
-            asked = () if {"--yes", "--dry-run"} & set(words) else ("--yes",)
-            done = await asyncio.to_thread(quantd, tmp_path, *words, *asked, "--url", url, env=env)
-            assert (done.returncode, done.stderr) == (0, ""), command
-    finally:
-        await exchange.stop()
-    assert venue.book.positions == {}
-    assert exchange.balances["SOL"] == 0
+    yield exchange
+    await exchange.stop()
+
+
+async def closed(folder: Path, server: Any, name: str, key: str = "") -> Done:
+    """What the command prints that closes all at an exchange."""
+    env = {"QUANTD_CCXT_KEY": key or server.key, "QUANTD_CCXT_SECRET": server.secret}
+    arguments = ("--venue", name, "--cancel-all", "--close", "--yes", "--url", server.url)
+    return await asyncio.to_thread(quantd, folder, "emergency", *arguments, env=env)
 
 
 @pytest.mark.long
-@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+@crypto
+async def test_each_command_of_the_page_runs(tmp_path: Path, venue: AlpacaServer, kraken: Exchange) -> None:
+    kraken.add("SOL", Decimal(7))
+    env = keys(venue) | {"QUANTD_CCXT_KEY": kraken.key, "QUANTD_CCXT_SECRET": kraken.secret}
+    commands = re.findall(r"^    quantd (emergency .*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        words = command.split()
+        url = kraken.url if "kraken" in words else venue.url
+        asked = () if {"--yes", "--dry-run"} & set(words) else ("--yes",)
+        done = await asyncio.to_thread(quantd, tmp_path, *words, *asked, "--url", url, env=env)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert venue.book.positions == {}
+    assert kraken.balances["SOL"] == 0
+
+
+@pytest.mark.long
+@crypto
 @pytest.mark.parametrize("name", ["kraken", "binance"])
-async def test_an_account_without_any_asset_has_nothing_to_close(tmp_path: Path, name: str) -> None:
-    server: Any = binance.Exchange([], time.time_ns)
-    if name == "kraken":
-        server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
-    else:
+async def test_an_account_without_any_asset_has_nothing_to_close(tmp_path: Path, name: str, kraken: Exchange) -> None:
+    server: Any = kraken
+    if name == "binance":
+        server = binance.Exchange([], time.time_ns)
         server.markets = {"BTCUSDT": binance.Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")}
         server.rewrite = lambda request, text: (
             json.dumps(json.loads(text) | {"balances": []}) if request == "GET account" else text
         )
-    await server.start()
-    env = {"QUANTD_CCXT_KEY": server.key, "QUANTD_CCXT_SECRET": server.secret}
-    arguments = ("emergency", "--venue", name, "--cancel-all", "--close", "--yes", "--url", server.url)
-    try:
-        done = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env)
-    finally:
+        await server.start()
+    done = await closed(tmp_path, server, name)
+    if name == "binance":
         await server.stop()
     assert (done.returncode, done.stderr) == (0, "")
     assert "REMAINS" not in done.stdout
 
 
 @pytest.mark.long
-@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
-async def test_an_exchange_is_named_as_in_the_configuration(tmp_path: Path) -> None:
-    server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
-    server.prices, server.auto = {"SOL/USD": "150.00"}, True
-    server.add("SOL", Decimal(7))
-    server.add("XLTC", Decimal("0.01"))
-    await server.start()
-    env = {"QUANTD_CCXT_KEY": server.key, "QUANTD_CCXT_SECRET": server.secret}
-    arguments = ("emergency", "--venue", "kraken", "--cancel-all", "--close", "--yes", "--url", server.url)
-    try:
-        done = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env)
-        wrong = await asyncio.to_thread(quantd, tmp_path, *arguments, env=env | {"QUANTD_CCXT_KEY": "another-key"})
-    finally:
-        await server.stop()
+@crypto
+async def test_an_exchange_is_named_as_in_the_configuration(tmp_path: Path, kraken: Exchange) -> None:
+    kraken.prices = {"SOL/USD": "150.00"}
+    kraken.add("SOL", Decimal(7))
+    kraken.add("XLTC", Decimal("0.01"))
+    done = await closed(tmp_path, kraken, "kraken")
     assert (done.returncode, done.stderr) == (0, "")
     assert "closed: 7 SOL/USD" in done.stdout
     assert "left: 0.01 LTC/USD, less than the venue's least order of 0.04" in done.stdout
-    assert server.balances["SOL"] == 0
+    assert kraken.balances["SOL"] == 0
+    wrong = await closed(tmp_path, kraken, "kraken", "another-key")
     assert (wrong.returncode, wrong.stdout) == (78, "")
     assert "keys are refused" in wrong.stderr
     assert "another-key" not in wrong.stderr
 
 
-@pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
+@crypto
 @pytest.mark.parametrize(
     ("more", "text"), [(("krakenn",), "Did you mean kraken"), (("kraken", "--paper"), "kraken has no sandbox")]
 )
@@ -303,17 +286,6 @@ def test_an_exchange_that_does_not_exist_is_a_mistake(tmp_path: Path, more: tupl
     done = quantd(tmp_path, "emergency", "--cancel-all", "--yes", "--venue", *more, env=env)
     assert (done.returncode, done.stdout) == (78, "")
     assert text in done.stderr
-
-
-@pytest.mark.long
-async def test_it_works_while_a_daemon_holds_the_state_folder(live: Any, venue: AlpacaServer) -> None:
-    folder, daemon = live
-    assert daemon.poll() is None
-    env = keys(venue) | {"QUANTD_STATE": str(folder / "state"), "QUANTD_CONFIG": str(folder / "config.toml")}
-    done = await inside(folder, venue, "--close", "--yes", env=env)
-    assert done.returncode == 0, done.stderr
-    assert venue.book.positions == {}
-    assert daemon.poll() is None
 
 
 @pytest.mark.long
@@ -340,9 +312,3 @@ async def test_at_a_gateway_the_orders_of_every_client_end_and_each_position_is_
     assert "halted security" in done.stdout
     assert gateway.positions == {"SPY": 0, "TSLA": 0, "HALT": 3}
     assert sorted(order.status for order in gateway.orders) == ["Cancelled", "Cancelled", "Filled", "Filled"]
-
-
-def test_a_gateway_needs_the_number_of_its_account(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "emergency", "--venue", "ibkr", "--cancel-all", "--yes", "--url", "10.0.0.7:4001")
-    assert done.returncode != 0
-    assert "QUANTD_IBKR_ACCOUNT" in done.stderr

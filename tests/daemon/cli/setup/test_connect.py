@@ -29,6 +29,7 @@ from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.served import served
 
 KEY, SECRET = "PKTESTKEY0000000", "s3cret-of-the-test"
+KEYS = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
 
 
 @contextmanager
@@ -102,9 +103,8 @@ def test_the_next_command_runs_also_where_the_state_folder_has_a_run(
 
 
 def test_keys_of_the_environment_are_taken_without_a_question(tmp_path: Path) -> None:
-    env = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
     with serving(alpaca_app()) as url:
-        done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--folder", "keys", env=env)
+        done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--folder", "keys", env=KEYS)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "keys/alpaca_secret").read_text() == f"{SECRET}\n"
     assert "--into config.toml writes them there" in done.stdout
@@ -137,7 +137,7 @@ def test_a_live_account_leads_to_the_doctor(tmp_path: Path, monkeypatch: pytest.
 def test_refused_keys_a_strange_answer_and_a_missing_network_each_have_a_next_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": "wrong"}
+    env = KEYS | {"QUANTD_ALPACA_SECRET": "wrong"}
     with serving(alpaca_app()) as url:
         refused = quantd(tmp_path, "connect", "alpaca", "--url", url, env=env)
         strange = quantd(tmp_path, "connect", "alpaca", "--url", f"{url}/page", env=env)
@@ -180,17 +180,16 @@ def proxied(folder: Path, app: web.Application) -> Iterator[str]:
 
 @pytest.mark.long
 def test_a_proxys_certificate_is_named_and_its_remedy_works(tmp_path: Path) -> None:
-    env = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
     (tmp_path / "pem").mkdir()
     with proxied(tmp_path / "pem", alpaca_app()) as url:
-        done = quantd(tmp_path, "connect", "alpaca", "--url", url, env=env)
+        done = quantd(tmp_path, "connect", "alpaca", "--url", url, env=KEYS)
         assert done.returncode == 78
         assert "the certificate of 127.0.0.1:" in done.stderr
         assert "self-signed certificate" in done.stderr
         assert done.stderr.rstrip().endswith("SSL_CERT_FILE=proxy.pem quantd connect alpaca")
         (pem,) = (file for file in (tmp_path / "pem").iterdir() if "KEY" not in file.read_text())
         command = [sys.executable, "-m", "quantd.daemon.cli", "connect", "alpaca", "--url", url]
-        given = environment() | env | {"SSL_CERT_FILE": str(pem)}
+        given = environment() | KEYS | {"SSL_CERT_FILE": str(pem)}
         trusted = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
     assert trusted.returncode == 0, trusted.stderr
 
@@ -235,10 +234,9 @@ def test_for_a_unit_the_files_have_the_names_of_its_credentials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(credentials, "CREDSTORE", tmp_path / "credstore")
-    env = {"QUANTD_ALPACA_KEY": KEY, "QUANTD_ALPACA_SECRET": SECRET}
     with serving(alpaca_app()) as url:
-        done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--unit", "paper", env=env)
-        both = quantd(tmp_path, "connect", "alpaca", "--url", url, "--unit", "paper", "--folder", "x", env=env)
+        done = quantd(tmp_path, "connect", "alpaca", "--url", url, "--unit", "paper", env=KEYS)
+        both = quantd(tmp_path, "connect", "alpaca", "--url", url, "--unit", "paper", "--folder", "x", env=KEYS)
     assert done.returncode == 0, done.stderr
     unit = (Path(__file__).parents[4] / "systemd/quantd@.service").read_text()
     names = sorted(file.name for file in (tmp_path / "credstore").iterdir())

@@ -66,22 +66,20 @@ def merged(text: str) -> str:
 @pytest.mark.long
 @pytest.mark.requirement("R-012")
 @pytest.mark.parametrize(
-    ("symbols", "asked", "universe", "fills"),
+    ("symbols", "asked", "universe"),
     [
-        (["TSCO.L"], ["TSCO.L"], {"calendar": "XLON", "currency": "GBX"}, True),
-        (["SAP.DE"], ["SAP.DE"], {"calendar": "XETR", "currency": "EUR"}, True),
-        (["SAP.DE", "AIR.PA"], ["AIR.PA", "SAP.DE"], {"calendar": "XETR", "currency": "EUR"}, True),
-        (["7203.T"], ["7203.T"], {"calendar": "XTKS", "currency": "JPY"}, True),
-        (["BRK.B"], ["BRK-B"], {"calendar": "XNYS"}, True),
-        (["BTC-USD", "SPY"], ["BTC-USD", "SPY"], {"calendar": "XNYS"}, True),
-        (["CL=F"], ["CL=F"], {"calendar": "CMES"}, True),
-        (["EURUSD=X"], ["EURUSD=X"], {"calendar": "24/5"}, True),
-        (["SPY", "^GSPC"], ["SPY", "^GSPC"], {"calendar": "XNYS", "benchmark": "^GSPC"}, True),
-        (["SPY", "^FTSE"], ["SPY", "^FTSE"], {"calendar": "XNYS", "benchmark": "^FTSE"}, True),
+        (["TSCO.L"], ["TSCO.L"], {"calendar": "XLON", "currency": "GBX"}),
+        (["SAP.DE", "AIR.PA"], ["AIR.PA", "SAP.DE"], {"calendar": "XETR", "currency": "EUR"}),
+        (["7203.T"], ["7203.T"], {"calendar": "XTKS", "currency": "JPY"}),
+        (["BRK.B"], ["BRK-B"], {"calendar": "XNYS"}),
+        (["BTC-USD", "SPY"], ["BTC-USD", "SPY"], {"calendar": "XNYS"}),
+        (["CL=F"], ["CL=F"], {"calendar": "CMES"}),
+        (["EURUSD=X"], ["EURUSD=X"], {"calendar": "24/5"}),
+        (["SPY", "^FTSE"], ["SPY", "^FTSE"], {"calendar": "XNYS", "benchmark": "^FTSE"}),
     ],
 )
 def test_the_printed_lines_work_when_they_are_pasted(
-    tmp_path: Path, symbols: list[str], asked: list[str], universe: dict[str, Any], fills: bool
+    tmp_path: Path, symbols: list[str], asked: list[str], universe: dict[str, Any]
 ) -> None:
     before = len(VENUE.asked)
     done = fetch(tmp_path, *symbols)
@@ -97,8 +95,7 @@ def test_the_printed_lines_work_when_they_are_pasted(
     run = quantd(tmp_path, "backtest", "--json", "--no-compare", env=home())
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout)
-    assert (result["fills"] > 0) == fills
-    assert result["orders"] > 0
+    assert result["fills"] > 0
     if "benchmark" in universe:
         assert any(f"Benchmark {universe['benchmark']}, which is not traded: " in note for note in result["notes"])
 
@@ -134,15 +131,6 @@ def test_one_line_names_the_restriction_of_a_kind(tmp_path: Path, symbol: str, w
     done = fetch(tmp_path, symbol)
     assert done.stdout.count(words) == 1
     assert fetch(tmp_path, "SPY").stdout.count(words) == 0
-
-
-@pytest.mark.long
-def test_without_participation_of_zero_a_pair_without_volume_fills_nothing(tmp_path: Path) -> None:
-    """The printed line is what makes the difference."""
-    text = pasted(fetch(tmp_path, "EURUSD=X").stdout)
-    assert "[broker]\nparticipation = 0\n" in text
-    (tmp_path / "config.toml").write_text(text.replace("[broker]\nparticipation = 0\n", "") + REST)
-    assert json.loads(quantd(tmp_path, "backtest", "--json", "--no-compare").stdout)["fills"] == 0
 
 
 def test_a_calendar_that_is_given_is_that_of_all_symbols(tmp_path: Path) -> None:

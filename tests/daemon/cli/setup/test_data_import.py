@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,21 +19,19 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds, read_actions, read_bars
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.adapters.feeds.table_files.reader import NOTHING_ASKED, ReadOptions, Table, read_tables
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.daemon.cli.setup import bar_report
 from quantd.daemon.cli.setup.bar_report import Reading, fitting
 from quantd.daemon.cli.setup.data_import import written
-from quantd.trading.instruments import Instrument, Universe
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
-from tests.support.command_line import CONFIG, Done, answer, environment, quantd, write
+from tests.support.command_line import Done, answer, environment, quantd
 from tests.support.yahoo_files import days, three
 
 ENTRIES: Final = {entry.name: entry for entry in formats()}
 ENV: Final[dict[str, str]] = {}
-YAHOO: Final = FORMATS / "yahoo-page/AAPL.csv"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -117,52 +114,6 @@ def test_the_statement_the_evidence_and_the_lines_are_printed(tmp_path: Path) ->
 
 
 @pytest.mark.long
-def test_bars_of_a_yahoo_file_are_written_and_read_back(tmp_path: Path) -> None:
-    done = run(tmp_path, str(YAHOO))
-    assert done.returncode == 0, done.stderr
-    assert "Adj Close beside it" in done.stdout
-    assert 'calendar = "XNYS"' in done.stdout, "a line of nulls on a holiday shows no other calendar"
-    rows = read_bars((tmp_path / "AAPL.parquet",), Universe((Instrument("AAPL"),)))
-    assert len(rows) == 29
-    assert stored(tmp_path / "AAPL.parquet").columns[-1] == "source"
-    assert rows.close[0] == pytest.approx(183.259995)
-    assert (tmp_path / "AAPL.actions.csv").read_text().splitlines()[1:] == ["2024-03-07,AAPL,dividend,,0.24"]
-
-
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("name", ["wiki-prices", "alphavantage-adjusted", "tiingo-csv"])
-def test_columns_of_splits_and_dividends_become_a_file_of_actions(name: str, tmp_path: Path) -> None:
-    entry = ENTRIES[name]
-    done = run(tmp_path, str(FORMATS / entry.path), "--out", "b.parquet")
-    assert done.returncode == 0, done.stderr
-    assert 'actions = "b.actions.csv"' in done.stdout
-    lines = (tmp_path / "b.actions.csv").read_text().splitlines()
-    assert sorted(lines[1:]) == sorted(entry.actions)
-    universe = Universe((Instrument("AAPL"),))
-    read = read_actions(tmp_path / "b.actions.csv", universe)
-    assert [(a.kind, a.numerator) for a in read] == [
-        (kind, int(ratio.split(":")[0]) if ratio else 1)
-        for _, _, kind, ratio, _ in (e.split(",") for e in entry.actions)
-    ]
-    again = quantd(tmp_path, "data", "check", "b.parquet", env=ENV)
-    assert again.returncode == 0, again.stdout
-
-
-def test_check_and_import_use_the_splits_of_a_file_in_the_columns_of_quantd(tmp_path: Path) -> None:
-    lines = []
-    for row, day in enumerate(days("ACME", 60).splitlines()[1:]):
-        date_text, *prices = day.split(",")[:5]
-        close = float(prices[3]) / (4 if row >= 30 else 1)
-        lines.append(f"{date_text},ACME,{close},{close * 1.01},{close * 0.99},{close},1000000,{4 if row == 30 else 0}")
-    (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume,split", *lines, ""]))
-    checked = quantd(tmp_path, "data", "check", "bars.csv", env=ENV)
-    assert checked.returncode == 0, checked.stdout
-    assert "splits: column split, 1" in checked.stdout
-    assert run(tmp_path, "bars.csv", "--out", "b.parquet").returncode == 0
-    assert ",ACME,split,4:1," in (tmp_path / "b.actions.csv").read_text()
-
-
-@pytest.mark.long
 def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "ACME.csv").write_text(days("ACME"))
     (tmp_path / "VOD.L.csv").write_text(days("VOD.L", calendar="XLON"))
@@ -175,16 +126,6 @@ def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) ->
     assert calendars == {"ACME": "XNYS", "BTC-USD": "24/7", "VOD.L": "XLON"}
     assert document["universe"]["calendar"] == "XNYS"
     assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
-
-
-def test_a_share_beside_a_coin_is_scheduled_by_the_share_s_calendar_as_in_python(tmp_path: Path) -> None:
-    """The coin is the first by name; a sample of a share at midnight has no bar that orders may use."""
-    (tmp_path / "SPY.csv").write_text(days("SPY"))
-    (tmp_path / "BTC-USD.csv").write_text(days("BTC-USD", calendar="24/7"))
-    run(tmp_path, "SPY.csv", "BTC-USD.csv", "--into", "config.toml")
-    universe = tomllib.loads((tmp_path / "config.toml").read_text())["universe"]
-    assert universe["calendar"] == "XNYS"
-    assert universe["instruments"] == [{"symbol": "BTC-USD", "calendar": "24/7"}]
 
 
 def test_a_pair_of_currencies_trades_from_monday_to_friday(tmp_path: Path) -> None:
@@ -204,14 +145,6 @@ def test_json_has_the_files_the_statement_the_report_and_the_lines(tmp_path: Pat
 
 
 @pytest.mark.long
-def test_the_printed_lines_work_as_pasted_in_place_of_two_tables(tmp_path: Path) -> None:
-    printed = run(tmp_path, *three(tmp_path)).stdout.split("writes them there:\n")[1]
-    write(tmp_path, "[quantd]\nstate = 'state'\n" + printed + CONFIG[CONFIG.index("[broker]") :])
-    document = answer(quantd(tmp_path, "backtest", "--json", env=ENV))
-    assert document["fills"] > 0
-
-
-@pytest.mark.long
 def test_lines_are_written_into_a_configuration_and_its_comments_stay(tmp_path: Path) -> None:
     quantd(tmp_path, "init", env=ENV)
     before = (tmp_path / "config.toml").read_text()
@@ -224,18 +157,6 @@ def test_lines_are_written_into_a_configuration_and_its_comments_stay(tmp_path: 
     keys = sorted(line.split(" = ")[0] for line in gone)
     assert keys == ["actions", "benchmark", "exceptions", "path", "start", "symbols"]
     assert "# beside this file, else bundled; columns: data/README.md" in after
-
-
-@pytest.mark.long
-def test_a_new_configuration_is_that_of_init_and_finds_bars_of_another_folder(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    done = run(tmp_path, *three(tmp_path), "--out", "bars.parquet", "--into", "other/config.toml")
-    assert done.returncode == 0, done.stderr
-    assert "what `quantd init` writes" in done.stdout
-    assert "Next: quantd backtest -c other/config.toml" in done.stdout
-    document = tomllib.loads((tmp_path / "other/config.toml").read_text())
-    assert document["feed"]["path"] == str(tmp_path / "bars.parquet")
-    assert answer(quantd(tmp_path, "backtest", "-c", "other/config.toml", "--json", env=ENV))["fills"] > 0
 
 
 @pytest.mark.long
@@ -332,70 +253,6 @@ def test_bars_of_new_york_on_any_clock_keep_its_calendar_and_their_instants(seed
 
 
 # refusals
-
-
-def thousands(folder: Path) -> Path:
-    """Prices with three digits behind one comma, which are thousands or thousandths."""
-    path = folder / "ACME.csv"
-    lines = ["Date;Open;High;Low;Close"]
-    for row in days("ACME", 40).splitlines()[1:]:
-        day, *prices = row.split(",")[:5]
-        lines.append(";".join([day, *(f"{float(price):.3f}".replace(".", ",") for price in prices)]))
-    path.write_text("\n".join([*lines, ""]))
-    return path
-
-
-def named_otherwise(folder: Path) -> Path:
-    path = folder / "ACME.csv"
-    path.write_text(days("ACME", 40).replace("Date,Open,High,Low,Close,Adj Close,Volume", "Day,P1,P2,P3,P4,P5,V"))
-    return path
-
-
-def early(folder: Path) -> Path:
-    """Days of 1975 in seconds since 1970, which could be milliseconds of 1970 too."""
-    path = folder / "ACME.csv"
-    head, *rows = days("ACME", 40, date(1975, 1, 2)).splitlines()
-    seconds = [f"{(date.fromisoformat(row[:10]) - date(1970, 1, 1)).days * 86_400}{row[10:]}" for row in rows]
-    path.write_text("\n".join([head, *seconds, ""]))
-    return path
-
-
-def corpus(name: str) -> Any:
-    def made(folder: Path) -> Path:
-        source = FORMATS / ENTRIES[name].path
-        return Path(shutil.copy(source, folder / source.name))
-
-    return made
-
-
-COLUMNS: Final = ("--column", "time=Day", "--column", "open=P1", "--column", "high=P2", "--column", "low=P3")
-REFUSALS: Final = {
-    "day or month": (corpus("kibot-minutes"), "two readings", ("--dates", "month-first")),
-    "unit": (early, "several readings: 1975", ("--unit", "s")),
-    "scale": (corpus("lean-daily"), "several readings", ("--scale", "1e-4")),
-    "decimal": (thousands, "--decimal point for the first", ("--decimal", "comma")),
-    "symbol": (corpus("okx-json"), "no column of symbols", ("--symbol", "BTCUSDT")),
-    "symbol of two": (corpus("histdata-metatrader"), "could be MT or EURUSD", ("--symbol", "EURUSD")),
-    "column": (named_otherwise, "no column is named as the prices of bars", (*COLUMNS, "--column", "close=P4")),
-}
-"""What is asked -> a file, what the refusal says, and the options that its remedy names."""
-
-
-@pytest.mark.quick_cases(2)
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_the_remedy_of_a_refusal_works_when_typed_and_nothing_was_written(kind: str, tmp_path: Path) -> None:
-    make, words, answers = REFUSALS[kind]
-    file = make(tmp_path)
-    before = sorted(tmp_path.iterdir())
-    refused = run(tmp_path, file.name, "--out", "b.parquet", "--into", "config.toml")
-    assert refused.returncode != 0
-    assert words in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert sorted(path for path in tmp_path.iterdir() if path.name != ".cache") == before
-    assert answers[0] in refused.stderr, "the remedy names the option"
-    done = run(tmp_path, file.name, "--out", "b.parquet", *answers)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(stored(tmp_path / "b.parquet")) > 20
 
 
 def test_a_second_import_of_a_file_updates_and_another_origin_is_refused(tmp_path: Path) -> None:
@@ -553,9 +410,8 @@ def test_a_watched_folder_does_not_write_into_bars_of_a_vendor(tmp_path: Path) -
     assert "another origin" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_a_table_judged_by_groups_of_symbols_has_the_report_of_one_judged_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each kind of finding is in another symbol: a jump, a hole, a bad bar, a duplicate, a calendar, a missing day."""
     names = ["ACME", "BOLT", "CRUX", "DUNE", "VOD.L", "ECHO", "FLUX"]
@@ -568,11 +424,9 @@ def test_a_table_judged_by_groups_of_symbols_has_the_report_of_one_judged_at_onc
     path = tmp_path / "bars.csv"
     path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume,Ticker", *rows, ""]))
     table = read_tables(path)
-    if kind == "parquet":
-        written(table, tmp_path / "own.parquet", "bars.csv", Reading(None, None, None, None, None, "", NOTHING_ASKED))
-    source = tmp_path / "own.parquet" if kind == "parquet" else BarFrame(table.frame, "bars", lines=table.lines)
-    file = tmp_path / ("own.parquet" if kind == "parquet" else "bars.csv")
     reading = Reading(None, None, None, None, None, "", NOTHING_ASKED)
+    file = source = tmp_path / "own.parquet"
+    written(table, file, "bars.csv", reading)
     whole = fitting(file, source, reading)[0]
     monkeypatch.setattr(bar_report, "MOST_AT_ONCE", 300)
     parts = fitting(file, source, reading)[0]

@@ -141,18 +141,6 @@ def test_a_foreign_answer_of_any_vendor_is_one_sentence(
     assert done.stderr.endswith("Nothing was written.\n")
 
 
-def test_the_currency_of_a_universe_is_that_of_its_first_symbol_that_trades() -> None:
-    for symbols, currency in ((["^GSPC", "TSCO.L"], "GBX"), (["^N225"], "JPY"), (["SPY", "SAP.DE"], "USD")):
-        universe = universe_of(symbols, None, "")
-        assert universe.currency == currency
-        assert {instrument.currency for instrument in universe.instruments} == {currency}
-    assert universe_of(["TSCO.L"], None, "GBP").currency == "GBP"
-    assert [entry.calendar for entry in universe_of(["TSCO.L", "^GSPC", "EURUSD=X", "CL=F"], None, "").instruments] == [
-        "XLON", "XNYS", "24/5", "CMES",
-    ]  # fmt: skip
-    assert {instrument.calendar for instrument in universe_of(["TSCO.L", "SPY"], "XNYS", "").instruments} == {"XNYS"}
-
-
 def test_a_name_that_is_no_source_leads_to_the_source_that_has_its_bars() -> None:
     request = Request(universe_of(["BTC/USD"], None, ""), "1d")
     texts = {}

@@ -1,9 +1,7 @@
 """Ctrl-C: a real SIGINT to a command that runs."""
 
-import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,9 +12,6 @@ import pytest
 from quantd.engine_build.state import short
 from quantd.trading.exit_codes import INTERRUPTED
 from tests.support.command_line import answer, environment, quantd, write
-
-LONG = ("--set", "feed.start=2016-01-04", "--set", "feed.end=2020-12-31", "--set", 'feed.holes="known"')
-"""Five years."""
 
 
 def interrupted(folder, ready, *words):
@@ -34,29 +29,6 @@ def interrupted(folder, ready, *words):
     os.killpg(started.pid, signal.SIGINT)
     out, err = started.communicate(timeout=30)
     return started.returncode, out, err
-
-
-@pytest.mark.long
-def test_ctrl_c_ends_a_backtest_with_one_line_on_what_is_stored(tmp_path):
-    write(tmp_path)
-    store = tmp_path / "state" / "backtests" / "quantd.db"
-
-    def stored(_):
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as reader:
-                return reader.execute("SELECT count(*) FROM journal").fetchone()[0] > 0
-        except sqlite3.OperationalError:  # not there yet, or without tables
-            return False
-
-    code, out, err = interrupted(tmp_path, stored, "backtest", "--journal", *LONG)
-    assert (code, out) == (INTERRUPTED, "")
-    line = err.splitlines()[-1]
-    assert line.startswith("interrupted; the journal of run ")
-    run, until = line.split()[5], line.split()[-1]
-    replayed = answer(quantd(tmp_path, "replay", run, "--state", "state/backtests", "--json", *LONG))
-    assert replayed["same"]
-    assert replayed["compared"] > 0
-    assert "2016" <= until[:4] < "2021"
 
 
 @pytest.mark.skipif(not short().startswith("compiled"), reason="without a compiled engine, replay starts no process")
