@@ -70,14 +70,6 @@ def test_a_symbol_that_is_no_text_is_a_mistake(value):
     assert mistakes(table)[0].startswith("config.toml:14: [universe] instruments[0].symbol")
 
 
-def test_values_cannot_be_changed_after_parsing():
-    config = read(SMALL + "params = { lookback = 3 }\n", KNOWN)
-    with pytest.raises(ValueError, match="frozen"):
-        config.risk.max_drawdown = 1.0
-    with pytest.raises(TypeError):
-        config.agents[0].params["lookback"] = 4
-
-
 def test_all_mistakes_are_told_at_once_with_their_lines():
     text = TEXT
     for old, new in (
@@ -105,8 +97,6 @@ CASES = [
     ("max_drawdown = 0.25", "max_drawdown = 0", "8: [risk] max_drawdown = 0 is too small"),
     ("max_drawdown = 0.25", 'max_drawdown = "0.25"',
     "8: [risk] max_drawdown = \"0.25\" is not a number; write 0.25 without"),
-    ("max_drawdown = 0.25", 'max_drawdown = "25 %"', "is not a number; write 0.25 without quotes"),
-    ("max_drawdown = 0.25", "max_gross_exposure = 10", "8: [risk] max_gross_exposure = 10 is a percentage; write 0.1"),
     ("max_drawdown = 0.25", "max_gross_exposure = 1e9", "8: [risk] max_gross_exposure = 1000000000.0 is too large"),
     ("max_drawdown = 0.25", "follow_ups = 2.5", "8: [risk] follow_ups = 2.5 is not a whole number"),
     ("max_drawdown = 0.25", 'max_price_age = "30"', '8: [risk] max_price_age = "30" is not a duration'),
@@ -140,7 +130,6 @@ CASES = [
     '9: [universe] instruments[0].lot = "0.00000001": a lot of 0.00000001 is so small that the ledger cannot count the '
     'lots; write [[universe.instruments]] lot = "0.0000001" or more'),
     ('cash = "1000.00"', "", "5: [broker] cash is missing; write cash"),
-    ('cash = "1000.00"', 'cash = "1"\nlatency = "-1s"', '7: [broker] latency = "-1s" is not a duration'),
     ('policy = "momentum"', 'policy = "momentm"',
     '"one" policy = "momentm" is not a known policy. Did you mean momentum?'),
     ('policy = "momentum"', 'policy = "my.py:"', "names no function"),
@@ -149,12 +138,9 @@ CASES = [
     ('policy = "momentum"', 'policy = "a.py:act"\nparams = { api_key = "x" }', "looks like a secret"),
     ("capital = 0.5", "capital = 1.4", '"one" capital = 1.4 is too large; write a value above 0 and at most 1'),
     ('path = "bars.parquet"', 'path = "bars.parquet"\nat_end = "loop"', 'at_end = "loop" is not a valid value'),
-    ("capital = 0.5", "capital = 0.5\nlimits = { max_drawdown = 20 }",
-    '"one" limits.max_drawdown = 20 is a percentage'),
     ("capital = 0.5", "capital = 0.5\nlimits = { follow_ups = 1 }",
     "limits.follow_ups is not a key of this table; move it to [risk]"),
     ('name = "one"', 'name = "house"', '"house" is reserved for a book of the house'),
-    ('name = "one"', 'name = "One"', 'name = "One" is not valid'),
     ('path = "bars.parquet"', 'kind = "replya"', '4: [feed] kind = "replya" is not a known feed. Did you mean replay?'),
     ('path = "bars.parquet"', 'path = "b"\nstart = 2020-01-02\nend = 2019-01-02',
     "6: [feed] end = 2019-01-02 is before start"),
@@ -165,7 +151,6 @@ CASES = [
     ('path = "bars.parquet"', 'path = "b"\nactions = "a.csv"\nadjusted = true',
     "adjusted = true with actions, but adjusted prices hold their splits and dividends already"),
     ('path = "bars.parquet"', 'kind = "alpaca"\nadjusted = true', "adjusted = true is for recorded bars only"),
-    ('path = "bars.parquet"', 'path = "b"\njumps = "reel"', 'jumps = "reel" is not a valid value'),
     ('["SPY", "QQQ"]', '["SPY", "SPY"]', "names SPY twice"),
     ('["SPY", "QQQ"]', "[]", "is empty"),
     ('["SPY", "QQQ"]', '["SPY", "QQQ"]\ncalendar = "XNYC"',
@@ -184,7 +169,6 @@ CASES = [
     ("[risk]", '[alerts.sinks.webhok]\nurl = "https://a/"\n[risk]',
     "7: [alerts] sinks.webhok is not a known sink. Did you mean webhook?"),
     ("[risk]", "[alerts]\nsinks = 5\n[risk]", "8: [alerts] sinks = 5 is not a table"),
-    ("[risk]", "[alerts.sinks]\nwebhook = 5\n[risk]", "8: [alerts] sinks.webhook = 5 is not a table"),
     ("[risk]", "[alerts.sinks.webhook]\n[risk]", "7: [alerts] sinks.webhook has no url; write url = ..."),
     ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\ntimeot_s = 3\n[risk]',
     "9: [alerts] sinks.webhook.timeot_s is not a key of webhook. Did you mean timeout_s?"),
@@ -194,11 +178,6 @@ CASES = [
     "9: [alerts] sinks.webhook.levels = [\"INFO\"] has no CRITICAL, which is always sent"),
     ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nlevels = ["LOUD"]\n[risk]',
     "sinks.webhook.levels = [\"LOUD\"] is refused: invalid enum value 'LOUD'"),
-    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nkinds = "switch"\n[risk]',
-    "sinks.webhook.kinds = \"switch\" is refused: expected array, got str"),
-    ("[risk]", '[alerts.sinks.webhook]\nurl = "https://a/"\nlevel = []\n[risk]',
-    "sinks.webhook.level is not a key of webhook. Did you mean levels?"),
-    ("[risk]", "[alerts.sinks.webhook]\nurl = 3\n[risk]", "sinks.webhook.url = 3 is refused: expected str, got int"),
     ("[risk]", '[alerts.sinks.webhook]\n\nurl = "http://example.org/"\n[risk]',
     '9: [alerts] sinks.webhook.url = "http://example.org/" is not encrypted; write https://.'),
     ("[risk]", '[alerts.sinks.webhook]\nurl = "https://me:hunter2@a/"\n[risk]', 'url = "https://me:…@a/" has a login'),
@@ -227,9 +206,7 @@ CASES = [
         '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\ntimezone = "America/NewYork"\n[risk]',
         "Did you mean America/New_York?",
     ),
-    ("[broker]\n", "[broker\n", "5: is not TOML: expected ']'"),
     ('"1000.00"', '"1000.00', "6: is not TOML"),
-    ("capital = 0.5", "capital = 0.5\ncapital = 0.6", "13: is not TOML"),
 ]  # fmt: skip
 
 
@@ -303,13 +280,6 @@ def test_monstrous_numbers_and_nesting_are_mistakes_too(text):
     assert mistakes(text)[-1].endswith("nothing was started.")
 
 
-def test_the_digest_is_of_what_trades():
-    one = digest(read(SMALL, KNOWN))
-    assert one == digest(read("# a comment\n" + SMALL.replace("0.25", "0.250"), KNOWN))
-    assert one == digest(read(SMALL + '[log]\nlevel = "debug"\n', KNOWN))
-    assert one != digest(read(changed("0.25", "0.24"), KNOWN))
-
-
 @pytest.mark.requirement("R-266")
 def test_a_reload_may_tighten_a_limit_and_not_loosen_it():
     old = read(SMALL, KNOWN)
@@ -373,12 +343,9 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
         ("QQQ", "", 10**9),
         ("BRK-B", "", 10**9),
         ("BTC-USD", "", 10),
-        ("BTC/USD", "", 10),
         ("ETH-EUR", 'calendar = "XLON"', 10),
         ("BTCUSD", 'calendar = "24/7"', 10),
         ("BTC-USD", 'lot = "0.0001"', 100_000),
-        ("BTC-USD", 'lot = "1"', 10**9),
-        ("QQQ", 'lot = "0.001"', 10**6),
     ],
 )
 def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano):

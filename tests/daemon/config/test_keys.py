@@ -438,20 +438,6 @@ def test_every_key_has_its_row():
     assert leaves == {pattern_of(path_of(key)) for key in ROWS}
 
 
-HOUSE_ONLY = {
-    "shocks", "volume_lookback", "profile", "follow_ups", "rearm", "flatten_on", "history", "monitor_interval",
-    "max_failures", "regime",
-    "max_loop_lag", "max_clock_jump", "max_missed_bars",
-}  # fmt: skip
-
-
-def test_house_and_agents_share_their_limits():
-    house = {p[1:] for p in all_keys(DOCUMENT) if p[0] == "risk" and len(p) > 1 and p[1] not in HOUSE_ONLY}
-    assert house == {p[3:] for p in all_keys(DOCUMENT) if p[:3] == ("agents", "*", "limits") and len(p) > 3}
-    assert house == {p[2:] for p in all_keys(DOCUMENT) if p[:2] == ("manual", "limits") and len(p) > 2}
-    assert house == {p[2:] for p in all_keys(DOCUMENT) if p[:2] == ("portfolios", "limits") and len(p) > 2}
-
-
 def test_the_names_that_the_checks_list_are_those_of_the_gate():
     assert Limits().min_history == MIN_HISTORY
     assert set(catalogue.PROFILES) == set(PROFILES)

@@ -6,34 +6,26 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from msgspec import structs
 
 import quantd as api
 from quantd.adapters.calendars import sessions
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.parts import Assembly, assemble
-from quantd.daemon.engine.state.snapshot import Frozen, freeze, thaw
 from quantd.daemon.policies.loading import answer
-from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import Log
-from quantd.daemon.runtime.timeline import instants
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.return_features import LOOKBACK, measure
 from quantd.models.observation.table import sight
 from quantd.strategies.policies.feature_rank import Signals
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
-from quantd.trading.execution import Costs
 from quantd.trading.instruments import LAST_PRICES
-from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import RISK_FREE_ANNUAL
-from quantd.trading.view import HOLD, Memory, View
-from quantd.training.market.walk import walk
+from quantd.trading.view import View
+from tests.daemon.assembly.snapshot_runs import straight_and_restored
 from tests.support.command_line import ROOT, quantd
 from tests.support.command_line import answer as document
 from tests.support.market_frames import random_frame
@@ -147,29 +139,10 @@ def test_beta_and_correlation_to_the_benchmark_are_of_the_same_dates(tmp_path: P
 
 @pytest.mark.long
 def test_a_mixed_run_taken_up_from_snapshots_has_the_digest_of_one_that_went_on(mixed: Assembly) -> None:
-    straight, shell = mixed.shell(), mixed.shell()
-    for number, instant in enumerate(instants(mixed.items())):
-        for item in instant:
-            straight.take(item)
-            shell.take(item)
-        if number % 25 == 24:
-            kept, shell = shell.keep(), mixed.shell()
-            shell.restore(mixed.rules, kept)
+    straight, shell = straight_and_restored(mixed)
     assert shell.digest.hexdigest() == straight.digest.hexdigest()
     rows = straight.state.history.by_date.returns(252)
     np.testing.assert_array_equal(shell.state.history.by_date.returns(252), rows)
-
-
-@pytest.mark.long
-def test_a_snapshot_from_before_rows_by_date_were_kept_has_those_of_the_gate(mixed: Assembly) -> None:
-    shell = mixed.shell()
-    for item in mixed.items():
-        shell.take(item)
-    frozen = msgspec.msgpack.decode(freeze(shell.state), type=Frozen)
-    older = structs.replace(frozen, rings=frozen.rings[:4], counts=(*frozen.counts[:2], 0, 0))
-    again = thaw(mixed.rules, msgspec.msgpack.encode(older))
-    np.testing.assert_array_equal(again.history.by_date.returns(60), again.history.synchronous.returns(60))
-    np.testing.assert_allclose(again.history.by_date.returns(60), shell.state.history.by_date.returns(60), rtol=1e-12)
 
 
 @pytest.mark.long
@@ -191,39 +164,6 @@ def test_training_shows_the_rows_that_trading_has(mixed: Assembly) -> None:
     assert panel.late == {"BTC-USD"}
     watched(mixed, look)
     assert count == 514
-
-
-@pytest.mark.long
-def test_a_walk_over_a_panel_shows_the_views_of_the_daemon(mixed: Assembly) -> None:
-    first, last = (np.datetime64(day, "D").item() for day in ("2020-01-02", "2023-03-31"))
-    panel = read_panel(ROOT / "data" / "seed4_daily.parquet", ROOT / "data" / "seed4_actions.csv", SYMBOLS, first, last)
-    walked: dict[int, tuple[Floats, Floats, Floats]] = {}
-    run: dict[int, tuple[Floats, Floats, Floats]] = {}
-
-    class Looking:
-        lookback = 60
-
-        def act(self, view: View, memory: Memory):
-            walked[view.sample_time // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
-            return HOLD, memory
-
-    def look(view: View) -> None:
-        run[view.sample_time // DAY_NS] = view.returns(60), view.synchronous(60), view.prices
-
-    walk(Looking(), panel, range(700, len(panel.day_ns)), costs=Costs(), lot=None)
-    watched(mixed, look)
-    days = sorted(walked.keys() & run.keys())
-    assert len(days) > 50
-    for day in days:
-        for mine, its in zip(walked[day], run[day], strict=True):
-            np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
-
-
-def drive(assembly: Assembly, log: Log) -> Shell:
-    shell = assembly.shell(log)
-    for item in assembly.items():
-        shell.take(item)
-    return shell
 
 
 @pytest.mark.parametrize(
@@ -320,27 +260,6 @@ def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> 
     assert run.attribution.total == pytest.approx(of["total_return"][house])
     books = run.books.group_by("ts", maintain_order=True).agg(pl.col("equity").sum())
     np.testing.assert_allclose(books["equity"].to_numpy(), run.equity["equity"].to_numpy(), rtol=1e-9)
-
-
-@pytest.mark.long
-def test_a_coin_bought_at_midnight_is_held_at_the_next_decision(tmp_path: Path) -> None:
-    """Each day the policy buys the coin or sells it: one decision later the book holds it or nothing."""
-    (tmp_path / "daily.py").write_text(
-        "LOOKBACK = 1\ndef act(view, memory):\n    held = bool(memory.get('held', [0])[0])\n"
-        "    return ([0.0] * 4 if held else [0.0, 0.0, 0.0, 0.5]), {'held': [not held]}\n"
-    )
-    text = CONFIG.replace('"min_variance"', '"daily.py:act"').replace("start = 2022-12-14", "start = 2024-01-02")
-    assembly = assembled(tmp_path, text)
-    seen: list[tuple[int, float]] = []
-    watched(assembly, lambda view: seen.append((view.sample_time, float(view.weights[3]))))
-    midweek = [
-        k for k, (ts, _) in enumerate(seen) if 1 <= (ts // DAY_NS + 3) % 7 <= 3 and seen[k - 1][0] > ts - 2 * DAY_NS
-    ]
-    held = [seen[k][1] > 0.4 for k in midweek if k]
-    assert len(held) > 100
-    # a decision at a close is in the book at the next one
-    bought = [k % 2 == 1 for k in midweek if k]
-    assert np.mean(np.array(held) == np.array(bought)) > 0.95
 
 
 def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:

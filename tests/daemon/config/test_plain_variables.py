@@ -10,7 +10,7 @@ import structlog
 from quantd.bundled import find, placed
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import ConfigError, Known, load, of_keys, read
-from quantd.daemon.monitoring.metrics import KIND_LINES, configure, log_file_fault
+from quantd.daemon.monitoring.metrics import configure
 from quantd.server.api.client_side.api_error import ApiError
 from quantd.server.api.client_side.python_client import Client
 from quantd.server.api.client_side.transport import usual_address
@@ -138,28 +138,6 @@ def test_the_client_takes_an_address_of_this_machine_from_the_environment_and_se
     with pytest.raises(ApiError, match=r"API_URL = 'https://api.example.com' is another machine"):
         Client(token="secret")
     Client("https://api.example.com", token="secret")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_log_file_that_takes_no_lines_is_a_fault_until_it_takes_them_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "paper.log").symlink_to("/dev/full")
-    monkeypatch.setenv("LOGS_DIR", str(tmp_path))
-    stream = io.StringIO()
-    try:
-        configure(format="console", stream=stream, instance="paper")
-        assert log_file_fault() == ""
-        for _ in range(100):
-            structlog.get_logger("quantd.loop").info("one", text="x" * 200)
-        assert log_file_fault() == "no space left on device"
-        assert stream.getvalue().count("one") == KIND_LINES
-        configure(format="console", stream=stream)
-        assert log_file_fault() == "", "without a file there is no fault"
-    finally:
-        monkeypatch.delenv("LOGS_DIR")
-        configure(instance="paper")
-    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.requirement("R-026")
