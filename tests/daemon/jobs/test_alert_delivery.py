@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from structlog.testing import capture_logs
 
 from quantd.adapters.bus.messages import GROUPS
 from quantd.adapters.bus.outbox import Lanes, StoredAlerts
@@ -17,23 +16,15 @@ from quantd.adapters.bus.payloads import Alert
 from quantd.adapters.bus.publisher import MqttBus
 from quantd.adapters.bus.settings import MqttSettings
 from quantd.adapters.sinks.sink import Counts
-from quantd.adapters.store.store_errors import StoreFailing
-from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic, merged
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
-from tests.daemon.jobs.alert_desk import Desk, desk
+from tests.daemon.jobs.alert_desk import desk, webhook_of
 from tests.support.mqtt import Mosquitto, Subscriber, free_port
 from tests.support.service_kit import Kit, until, world
 from tests.support.sink_servers import Receiver
 
 STATUS = "quantd/paper/status"
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_delivery, "FIRST_S", 0.02)
-    monkeypatch.setattr(alert_delivery, "LONGEST_S", 0.05)
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 async def test_each_alert_is_delivered_once_in_order_and_leaves_the_queue(tmp_path: Path, receiver: Receiver) -> None:
-    async with desk(tmp_path, receiver) as d:
+    async with desk(tmp_path, webhook_of(receiver)) as d:
         await d.raised("one", "two", "three")
         await until(lambda: len(receiver.taken) == 3 and not d.kit.store.waiting("webhook"))
         assert [alert.text for alert in receiver.taken] == d.texts() == ["one", "two", "three"]
@@ -54,64 +45,10 @@ async def test_each_alert_is_delivered_once_in_order_and_leaves_the_queue(tmp_pa
         assert (d.counts.sent, d.counts.failures, d.counts.error) == (3, 0, "")
 
 
-async def test_an_outage_and_errors_lose_nothing_and_are_counted_and_logged_once(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    async with desk(tmp_path, receiver) as d:
-        with capture_logs() as lines:
-            await receiver.stop()
-            await d.raised("one", "two")
-            await until(lambda: d.counts.failures >= 3)
-            assert d.counts.depth == 2
-            assert d.counts.error == "the receiver cannot be reached (ClientConnectorError)"
-            receiver.answers = [500, 500, 429, 200, 503]
-            await receiver.start()
-            await until(lambda: len(receiver.taken) == 2 and not d.counts.error)
-        assert receiver.ids == d.ids()
-        assert (d.counts.sent, d.counts.depth) == (2, 0)
-        warned = [line["error"].rpartition(" ")[2] for line in lines if line["event"] == "alerts.undelivered"]
-        assert warned == ["(ClientConnectorError)", "500", "429", "503"]
-
-
-async def test_what_an_outage_left_over_is_delivered_after_a_restart_with_the_same_ids(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    await receiver.stop()
-    async with desk(tmp_path, receiver) as d:
-        await d.raised("one", "two")
-        await until(lambda: d.counts.failures)
-        ids = d.ids()
-    assert receiver.taken == []
-    await receiver.start()
-    async with desk(tmp_path, receiver) as d:
-        await until(lambda: len(receiver.taken) == 2)
-        await d.raised("three")
-        await until(lambda: len(receiver.taken) == 3)
-        assert receiver.ids[:2] == ids
-        assert receiver.ids == d.ids()
-
-
-async def test_an_alert_that_was_not_acknowledged_before_a_crash_comes_again_with_its_id(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    async with desk(tmp_path, receiver) as d:
-
-        def crash(*_: object) -> int:
-            raise StoreFailing("the process was killed here")
-
-        d.kit.store.acknowledge = crash  # type: ignore[method-assign]
-        await d.raised("one")
-        await until(lambda: len(receiver.taken) >= 2)
-    async with desk(tmp_path, receiver) as d:
-        await until(lambda: not d.kit.store.waiting("webhook"))
-        assert set(receiver.ids) == set(d.ids())
-        assert len(receiver.ids) > 1
-
-
 @pytest.mark.long
 async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path: Path, receiver: Receiver) -> None:
     receiver.silent = True
-    async with desk(tmp_path, receiver) as d:
+    async with desk(tmp_path, webhook_of(receiver)) as d:
         await d.raised("one")
         await until(lambda: receiver.requests)
         assert (d.counts.depth, d.counts.sent) == (1, 0)
@@ -127,7 +64,7 @@ async def test_a_receiver_that_never_answers_does_not_hold_up_commands(tmp_path:
 async def test_an_urgent_alert_is_delivered_before_the_store_has_it_and_not_again_after(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    async with desk(tmp_path, receiver) as d:
+    async with desk(tmp_path, webhook_of(receiver)) as d:
         await d.raised("one")
         await until(lambda: len(receiver.taken) == 1)
         first = receiver.taken[0]
@@ -141,28 +78,10 @@ async def test_an_urgent_alert_is_delivered_before_the_store_has_it_and_not_agai
         assert receiver.ids == d.ids()
 
 
-async def test_a_queue_that_is_full_loses_the_oldest_and_counts_them(tmp_path: Path, receiver: Receiver) -> None:
-    await receiver.stop()
-    kit = Kit(tmp_path, world())
-    kit.store._writer._capacity = 5
-    desk = Desk(kit, receiver)
-    stepping = asyncio.create_task(desk.service.step_forever())
-    await desk.raised(*(f"alert {k}" for k in range(12)))
-    await receiver.start()
-    delivering = asyncio.create_task(desk.delivery.run())
-    await until(lambda: len(receiver.taken) == 5)
-    assert [alert.text for alert in receiver.taken] == [f"alert {k}" for k in range(7, 12)]
-    assert desk.kit.store.dropped("webhook") == 7
-    desk.service.inbox.command(Stopping(desk.service.shell.state.now, False, "test"))
-    await asyncio.gather(stepping, delivering)
-    await desk.delivery.close()
-    kit.store.close()
-
-
 async def test_a_group_is_one_message_and_a_critical_alert_does_not_wait_for_it(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    async with desk(tmp_path, receiver, group_s=30.0) as d:
+    async with desk(tmp_path, webhook_of(receiver), group_s=30.0) as d:
         await d.raised("one", "two", "three")
         await asyncio.sleep(0.2)
         assert receiver.taken == [], "the group is still collected"
@@ -258,12 +177,3 @@ async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start
     finally:
         Subscriber.close_all()
         broker.stop()
-
-
-async def test_a_group_of_an_ended_collection_is_delivered_without_a_critical_alert(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    async with desk(tmp_path, receiver, group_s=0.3) as d:
-        await d.raised("one", "two")
-        await until(lambda: receiver.taken)
-        assert [alert.count for alert in receiver.taken] == [2]

@@ -10,15 +10,9 @@ from structlog.testing import capture_logs
 from quantd.adapters.sinks.sink import SinkError
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_refusals import ALERTS, TRIES, Refusals, is_refusal
-from tests.daemon.jobs.alert_desk import Desk, desk
+from tests.daemon.jobs.alert_desk import Desk, desk, webhook_of
 from tests.support.service_kit import until
 from tests.support.sink_servers import Receiver
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_delivery, "FIRST_S", 0.02)
-    monkeypatch.setattr(alert_delivery, "LONGEST_S", 0.05)
 
 
 def raised(d: Desk, *words: str) -> None:
@@ -41,7 +35,7 @@ async def test_a_refused_alert_is_set_aside_with_one_alert_and_the_others_are_de
     receiver = Receiver()
     receiver.rejects = {"poison": status}
     await receiver.start()
-    async with desk(tmp_path, receiver, group_s) as d:
+    async with desk(tmp_path, webhook_of(receiver), group_s=group_s) as d:
         with capture_logs() as lines:
             raised(d, "first", "poison", "second", "third")
             await until(lambda: len(d.texts()) == 5 and not d.kit.store.waiting("webhook"))
@@ -64,7 +58,7 @@ async def test_a_new_alert_does_not_wait_for_the_pause_of_a_refused_one(
     receiver = Receiver()
     receiver.rejects = {"poison": 413}
     await receiver.start()
-    async with desk(tmp_path, receiver) as d:
+    async with desk(tmp_path, webhook_of(receiver)) as d:
         raised(d, "poison")
         await until(lambda: d.counts.failures > TRIES)
         monkeypatch.setattr(alert_delivery, "FIRST_S", 3_600.0)
@@ -82,27 +76,12 @@ async def test_a_receiver_that_refuses_everything_for_a_while_loses_nothing(tmp_
     receiver = Receiver()
     receiver.rejects = {"": status}
     await receiver.start()
-    async with desk(tmp_path, receiver) as d:
+    async with desk(tmp_path, webhook_of(receiver)) as d:
         raised(d, "one", "two", "three")
         await until(lambda: d.counts.failures > 3 * TRIES)
         receiver.rejects = {}
         await until(lambda: len(receiver.taken) == 3 and not d.kit.store.waiting("webhook"))
         assert sorted(texts(receiver)) == sorted(d.texts()) == ["one", "three", "two"]
-    await receiver.stop()
-
-
-@pytest.mark.long
-async def test_refused_alerts_at_the_head_of_the_queue_hold_up_nothing_behind_them(tmp_path: Path) -> None:
-    receiver = Receiver()
-    receiver.rejects = {"poison": 413}
-    await receiver.start()
-    async with desk(tmp_path, receiver) as d:
-        raised(d, *(f"poison {n}" for n in range(5)), "good")
-        await until(lambda: len(d.texts()) == 11 and not d.kit.store.waiting("webhook"))
-        taken = texts(receiver)
-        assert taken[0] == "good"
-        assert len([text for text in taken if "set aside" in text]) == 5
-        assert len(taken) == 6
     await receiver.stop()
 
 

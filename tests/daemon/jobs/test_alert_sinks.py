@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from quantd.adapters.sinks.email import Email, EmailOptions
 from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
 from quantd.adapters.sinks.sink import OpenSink, Selection, SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
-from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
-from quantd.trading.events import Operator, Stopping
-from tests.support.service_kit import Kit, until, world
+from quantd.trading.events import Operator
+from tests.daemon.jobs.alert_desk import desk, webhook_of
+from tests.support.service_kit import until
 from tests.support.sink_servers import (
     ALERT,
-    KEY,
     NTFY_TOKEN,
     PASSWORD,
     TOKEN,
@@ -38,9 +36,7 @@ SECRETS = (PASSWORD, TOKEN, NTFY_TOKEN)
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_delivery, "FIRST_S", 0.02)
-    monkeypatch.setattr(alert_delivery, "LONGEST_S", 0.05)
+def _short_login(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(email_sink, "LOGIN_WAIT_S", 0.05)
 
 
@@ -90,46 +86,12 @@ async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     await sink_case.server.stop()
 
 
-class Desk:
-    """A stepping service whose alerts go to a sink."""
-
-    def __init__(self, folder: Path, sink: OpenSink, selection: Selection) -> None:
-        self.kit = Kit(folder, world())
-        self.service = self.kit.service
-        self.delivery = Delivery(self.service, self.kit.composer, "sink", sink, selection)
-        self.counts = self.service.sinks["sink"]
-
-    async def raised(self, *texts: str) -> None:
-        before = len(self.ids())
-        for text in texts:
-            self.service.alert(text)
-        await until(lambda: len(self.ids()) == before + len(texts))
-
-    def ids(self, where: str = "1 = 1") -> list[str]:
-        with self.kit.store.connection() as driver:
-            rows = driver.execute(f"SELECT run, seq, k FROM alerts WHERE {where} ORDER BY seq, k").fetchall()
-        return ["-".join(map(str, row)) for row in rows]
-
-
-@asynccontextmanager
-async def desk(folder: Path, case: Case, selection: Selection = alert_delivery.EVERY) -> AsyncIterator[Desk]:
-    alert_desk = Desk(folder, case.opened(), selection)
-    tasks = [asyncio.create_task(alert_desk.service.step_forever()), asyncio.create_task(alert_desk.delivery.run())]
-    try:
-        yield alert_desk
-    finally:
-        alert_desk.service.inbox.command(Stopping(alert_desk.service.shell.state.now, False, "test"))
-        await asyncio.gather(*tasks)
-        await alert_desk.delivery.close()
-        alert_desk.kit.store.close()
-
-
 @pytest.mark.long
 @pytest.mark.requirement("R-185")
 async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_once_in_order(
     tmp_path: Path, case: Case
 ) -> None:
-    async with desk(tmp_path, case) as d:
+    async with desk(tmp_path, case.opened(), "sink") as d:
         with capture_logs() as lines:
             await case.server.stop()
             await d.raised("one", "two")
@@ -157,7 +119,7 @@ async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_
 ) -> None:
     right = getattr(case.server, case.secret)
     setattr(case.server, case.secret, "another")
-    async with desk(tmp_path, case) as d:
+    async with desk(tmp_path, case.opened(), "sink") as d:
         with capture_logs() as lines:
             await d.raised("one", "two")
             await until(lambda: d.counts.failures >= 2)
@@ -165,7 +127,7 @@ async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_
         assert not [secret for secret in SECRETS if secret in repr(lines) or secret in d.counts.error]
     assert case.server.taken == []
     setattr(case.server, case.secret, right)
-    async with desk(tmp_path, case) as d:
+    async with desk(tmp_path, case.opened(), "sink") as d:
         await until(lambda: len(case.server.taken) == 2 and not d.kit.store.waiting("sink"))
     assert case.server.ids == ids
 
@@ -183,9 +145,8 @@ async def test_a_sink_that_takes_nothing_is_reported_once_by_the_others_and_agai
     def reports() -> list[Alert]:
         return [taken for taken in other.taken if taken.kind == "job_sink_sink"]
 
-    async with desk(tmp_path, case) as d:
-        sink = Webhook(WebhookOptions(other.url, 1.0), {"webhook_key": KEY})
-        webhook = Delivery(d.service, d.kit.composer, "webhook", sink)
+    async with desk(tmp_path, case.opened(), "sink") as d:
+        webhook = Delivery(d.service, d.kit.composer, "webhook", webhook_of(other))
         delivering = asyncio.create_task(webhook.run())
         match fault:
             case "away":
@@ -216,7 +177,7 @@ async def test_a_sink_that_takes_nothing_is_reported_once_by_the_others_and_agai
 
 
 async def test_only_selected_kinds_and_levels_are_queued(tmp_path: Path, case: Case) -> None:
-    async with desk(tmp_path, case, Selection(levels=frozenset({"CRITICAL"}))) as d:
+    async with desk(tmp_path, case.opened(), "sink", Selection(levels=frozenset({"CRITICAL"}))) as d:
         await d.raised("a warning")
         await d.service.inbox.command(Operator(d.service.shell.state.now, "halt", "test", "me"))
         await until(lambda: len(case.server.taken) == 1)
@@ -231,7 +192,7 @@ async def test_the_delay_of_429_is_kept_and_a_stop_does_not_wait_for_it(tmp_path
     case = bot(tmp_path)
     await case.server.start()
     case.server.answers, case.server.retry_after = [429], 1
-    async with desk(tmp_path, case) as d:
+    async with desk(tmp_path, case.opened(), "sink") as d:
         await d.raised("one", "two")
         await until(lambda: d.counts.failures == 1)
         began = asyncio.get_running_loop().time()
@@ -246,20 +207,16 @@ async def test_the_delay_of_429_is_kept_and_a_stop_does_not_wait_for_it(tmp_path
         await until(lambda: d.counts.depth == 3)
         ids = d.ids()
     assert case.server.requests == 4
-    async with desk(tmp_path, case):
+    async with desk(tmp_path, case.opened(), "sink"):
         await until(lambda: len(case.server.taken) == 5)
     assert case.server.ids[:5] == ids
     await case.server.stop()
 
 
-def test_a_selection_has_critical_and_an_empty_one_of_kinds_has_every_kind() -> None:
-    with pytest.raises(ValueError, match='levels has no CRITICAL, which is always sent; add "CRITICAL"'):
-        Selection(levels=frozenset({"INFO"}))
+def test_a_selection_of_kinds_has_these_and_an_empty_one_has_every_kind() -> None:
     assert Selection().has("INFO", "anything")
-    assert not Selection(levels=frozenset({"WARNING", "CRITICAL"})).has("INFO", "switch")
     some = Selection(kinds=frozenset({"switch"}))
     assert (some.has("INFO", "switch"), some.has("CRITICAL", "limit_var")) == (True, False)
-    assert SinkError("x").retry_after_s == 0.0
 
 
 @pytest.mark.parametrize(("status", "refused"), [(552, True), (500, True), (421, False), (401, False)])

@@ -2,26 +2,20 @@
 nothing."""
 
 import asyncio
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from quantd.adapters.store.upkeep.backup import read_manifest
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.config import Known, read
-from quantd.daemon.jobs.job_table import BY_NAME
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.runner import Jobs
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.views.run_summary import summary
-from quantd.risk.switch import RUN
-from quantd.trading.codec import decode
-from quantd.trading.effects import Publish
 from quantd.trading.events import Stopping
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
@@ -86,45 +80,6 @@ async def test_only_so_many_backups_stay_and_nobody_elses_go(tmp_path: Path) -> 
     assert len(names) == 4
     assert read_manifest(tmp_path / "there" / names[3]).files
     kit.store.close()
-
-
-@pytest.mark.requirement("R-177")
-async def test_a_job_that_fails_is_an_alert_and_trading_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of = world()
-    kit = Kit(tmp_path, of)
-    (tmp_path / "file").touch()
-    kept = upkeep_of(kit, tmp_path, f"store.backups={tmp_path / 'file' / 'below'}")
-    stepping = asyncio.create_task(kit.service.step_forever())
-    monkeypatch.setitem(BY_NAME, "backup", replace(BY_NAME["backup"], attempts=1))
-    keeping = asyncio.create_task(kept.run())
-    await kit.service.inbox.put(list(instants(of.items(), kit.shell.ts))[:5])
-    kept.due["backup"] = 1
-    await until(lambda: any(said.kind == "job_backup" for said in kit.service.recent))
-    await kit.service.inbox.put([[Stopping(0, False, "test")]])
-    await asyncio.wait_for(stepping, 20)
-    await asyncio.wait_for(keeping, 20)
-    assert kit.shell.state.switch.state == RUN
-    alerts = [e for _, data in kit.store.entries("run00001") for e in decode(data).effects if isinstance(e, Publish)]
-    (alert,) = [e for e in alerts if e.kind == "job_backup"]
-    assert alert.level == "CRITICAL"
-    assert "backup failed" in alert.text
-    kit.store.close()
-
-
-@pytest.mark.long
-@pytest.mark.requirement("R-228")
-def test_a_schedule_makes_a_backup_that_restores_to_the_same_run(tmp_path: Path) -> None:
-    jobs = "".join(f'[[schedules]]\nname = "{do}"\ndo = "{do}"\nat = "close"\n' for do in ("backup", "compact"))
-    path = write(tmp_path, CONFIG + jobs)
-    done = answer(quantd(tmp_path, "run", "--json"))
-    backups = sorted((tmp_path / "state" / "backups").glob("scheduled-*.tar"))
-    assert backups
-    assert "job_" not in json.dumps(done)
-    back = quantd(tmp_path, "restore", str(backups[-1]), "--state", "back", "--config", str(path))
-    assert back.returncode == 0, back.stderr
-    assert quantd(tmp_path, "doctor", "--store", "--state", "back").returncode == 0
 
 
 LEARNED = 'name = "even"\npolicy = "models/shipped/scorer"\n'

@@ -28,12 +28,8 @@ from tests.support.command_line import write
 from tests.support.service_kit import Kit, until, world
 
 RAISED = [
-    TypeError("a text where a number is"),
-    ValueError("no"),
-    OSError(28, "No space left on device"),
     StoreFailing("the store"),
     MemoryError(),
-    ZeroDivisionError(),
     SystemExit(3),
     pl.exceptions.PanicException("a panic"),
 ]
@@ -122,23 +118,24 @@ async def test_the_pauses_grow_then_one_alert_until_the_next_due_instant_succeed
         raise TypeError(run.due_ts)
 
     log = JobLog(kit.service)
-    runner = Jobs(kit.service, {"compact": fails}, log, clock=clock)
+    runner = Jobs(kit.service, {"backup": fails}, log, clock=clock)
     for due in (7, 8):
-        runner.due = {"compact": due}
+        runner.due = {"backup": due}
         for _ in range(1_000):
             await runner.once()
             clock.now += 1.0
     pauses = [b - a for a, b in pairwise(at[:5])]
     assert pauses == [30.0, 60.0, 120.0, 240.0]
-    assert len(at) == 2 * BY_NAME["compact"].attempts
-    runner.due = {"compact": 9}
+    assert len(at) == 2 * BY_NAME["backup"].attempts
+    runner.due = {"backup": 9}
     await runner.once()
     kit.service.inbox.command(Stopping(0, False, "test"))
     await kit.service.step_forever()
     first, second, better = told(kit)
-    assert "compact failed: TypeError: 7; given up after 5 attempts" in first
-    assert "compact failed: TypeError: 8; given up after 5 attempts" in second
-    assert "compact succeeded again" in better
+    assert [alert.level for alert in kit.service.recent if alert.kind == "job_backup"] == ["CRITICAL"] * 2 + ["INFO"]
+    assert "backup failed: TypeError: 7; given up after 5 attempts" in first
+    assert "backup failed: TypeError: 8; given up after 5 attempts" in second
+    assert "backup succeeded again" in better
     assert [job_run.state for job_run in kit.store.job_runs("run00001")] == ["failed", "failed", "succeeded"]
     kit.store.close()
 
@@ -228,23 +225,6 @@ async def test_the_log_of_runs_is_bounded_in_memory_and_in_the_store(tmp_path: P
     with sqlite3.connect(tmp_path / "quantd.db") as db:
         db.execute("UPDATE jobs SET result = 'fine' WHERE job = 'backup'")
     assert any("jobs: the row run00001, 152, backup does not match" in finding for finding in verify(tmp_path))
-
-
-@pytest.mark.long
-async def test_a_row_that_is_no_number_makes_a_report_fail_and_the_daemon_stays(tmp_path: Path) -> None:
-    kit = Kit(tmp_path, world())
-    await kit.run()
-    kit.store.close()
-    with sqlite3.connect(tmp_path / "quantd.db") as db:
-        db.execute("UPDATE equity SET equity_micro = 'abc' WHERE seq = (SELECT MAX(seq) FROM equity)")
-    again = Kit(tmp_path, world())
-    again.shell.stopped = ""
-    reporter = Reporter(again.service, tmp_path, tmp_path, "").work
-    work: dict[str, Work] = {"daily_report": reporter, "risk_report": reporter}
-    await beside(again, work, Clock(), lambda: len(again.service.measured.tasks) >= 2)
-    assert {job_run.job: job_run.state for job_run in again.store.job_runs("run00001")} == dict.fromkeys(
-        work, "retrying"
-    )
 
 
 async def test_a_report_before_the_first_sample_is_no_failure(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from quantd.adapters.store.handle import Store
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.live.deposits import Deposits
-from quantd.daemon.live.reconciliation import Reconciler
 from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.schedule import Schedule, due
@@ -26,7 +25,6 @@ from tests.support.live_runs import NOW, _quick, slices, stretch, venue_of
 from tests.support.live_runs import RUN as NAME
 from tests.support.live_runs import parts as live_parts
 from tests.support.remote_venue import Remote, Script
-from tests.support.venues.statement_day import AtAlpaca, account
 
 __all__ = ["_quick"]
 
@@ -174,38 +172,6 @@ def test_cash_of_another_amount_is_named_once_and_stays_a_difference() -> None:
     assert not list(books.deposits.seen(books.shell.state, [1, 0], 500 * MICRO, books.due[0]))
     books.take(books.deposits.seen(books.shell.state, [0, 0], 500 * MICRO, books.due[0]))
     assert books.flows() == [300, 150, 50]
-
-
-async def test_the_agents_have_it_at_a_wire_level_alpaca_and_the_statement_agrees(tmp_path: Path) -> None:
-    async with account(tmp_path, AtAlpaca()) as of:
-        today = Schedule(
-            "savings",
-            "deposit",
-            at="close",
-            calendar="X",
-            amount_micro=500 * MICRO,
-            within_ns=5 * DAY_NS,
-            agents=("a0",),
-        )
-        deposits = Deposits([today], {"X": of.world.sessions}, START)
-        service = of.kit.service
-        of._books = Reconciler(service, of.broker, None, START, of.venue.now, deposits)  # type: ignore[arg-type]
-        for _ in range(3):
-            await of.trade()
-            of.venue.pay("CSD", Decimal("500.00"))
-            await of.book()
-            await of.book()
-        of.venue.pay("CSD", Decimal("11.00"))
-        await of.book()
-        books = of.kit.shell.state.ledger.books
-        assert [book.flows_micro for book in books] == [of.world.rules.cash_micro + 1_500 * MICRO, 11 * MICRO]
-        await of.trade()
-        result, statement = await of.statement()
-        assert not of.active(), result
-        assert {line.amount_micro for day in [*of.record().days] for line in day.lines if line.kind == "flow"} == {
-            500 * MICRO, 11 * MICRO,
-        }  # fmt: skip
-        assert statement.differences == []
 
 
 async def test_a_simulated_account_on_live_bars_is_paid_once_a_day_over_crashes(tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import web
 
 from quantd.adapters.brokers.alpaca.broker import Alpaca
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings
@@ -28,7 +27,6 @@ from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.app import Options, read_config, serve
 from quantd.daemon.assembly.parts import Parts
-from quantd.daemon.config import ConfigError
 from quantd.daemon.recovery.stored_run import CannotStart
 from quantd.daemon.views.run_summary import Summary
 from quantd.risk.limits.catalogue import Reason
@@ -257,54 +255,3 @@ async def test_after_paper_days_and_a_green_doctor_a_live_start_sends_what_ramp_
         plans = [effect for step in steps for effect in step.effects if isinstance(effect, Planned)]
         cut = {code for plan in plans for code in np.frombuffer(plan.reason, dtype=np.int8).tolist()}
         assert int(Reason.ACCOUNT_NOTIONAL) in cut, "the journal says what cut it"
-
-
-GUEST = '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.1\nprofile = "balanced"\nlive = true\n'
-
-
-@pytest.mark.long
-async def test_the_book_of_a_program_with_live_true_trades_money_after_the_same_four_permissions(
-    tmp_path: Path,
-) -> None:
-    async with town(tmp_path) as of:
-        options = of.config()
-        options.config.write_text(options.config.read_text().replace("[live]", f"{GUEST}[live]"))
-        without = options.config.read_text().replace("live = true\n[live]", "[live]")
-        (tmp_path / "without.toml").write_text(without)
-        with pytest.raises(ConfigError, match="no shadow: in mode live it trades after a promotion, or by permission"):
-            read_config(Options(config=tmp_path / "without.toml", quiet=True, live=True))
-        with pytest.raises(CannotStart, match="there is no result in"):
-            await serve(read_config(options), options)
-        shadow = of.config("quantd.mode=shadow", "broker.kind=paper")
-        await of.live(Past(PAPER_DAYS + 1.0), shadow, of.has_paper_days, within_s=120.0)
-        of.venue.clock = time.time_ns
-        green = await asyncio.to_thread(quantd, tmp_path, "doctor", "--live", "--json", env=KEYS)
-        assert green.returncode == 0, [check for check in json.loads(green.stdout)["checks"] if check["ok"] is False]
-        answers: list[dict[str, Any]] = []
-
-        def placed() -> dict[str, Any]:
-            return {order.client_id: order for order in of.venue.book.orders.values()}
-
-        def sent() -> bool:
-            """Proposes once the market has a price, and waits for the order at the venue."""
-            place, body = tmp_path / "state/api.json", {"weights": {"ETH/USD": 0.01}, "id": "1", "reason": "a program"}
-            if answers:
-                return answers[0]["trades"]["orders"][0]["order"] in placed()
-            if of.venue.book.orders and place.exists() and not asking:
-                asking.append(asyncio.create_task(propose(json.loads(place.read_text())["port"], body)))
-            return False
-
-        async def propose(port: int, body: dict[str, Any]) -> None:
-            headers = {"Authorization": f"Bearer {(tmp_path / 'state/token').read_text().strip()}"}
-            url = f"http://127.0.0.1:{port}/api/v1/agents/guest/propose"
-            async with ClientSession() as session, session.post(url, json=body, headers=headers) as response:
-                assert response.status == 200, await response.text()
-                answers.append(await response.json())
-
-        asking: list[asyncio.Task[None]] = []
-        fresh = Options(config=options.config, quiet=True, live=True, fresh=True)
-        summary = await of.live(Past(0.0), fresh, sent, within_s=60.0)
-        assert (summary.mode, answers[0]["verdict"]["mode"]) == ("live", "trading")
-        (order,) = answers[0]["trades"]["orders"]
-        at_venue = placed()[order["order"]]
-        assert (at_venue.symbol, at_venue.qty) == ("ETH/USD", Decimal(order["qty"]))

@@ -43,12 +43,6 @@ def config(mode: str = "live", broker: str = "alpaca", more: str = "", *sets: st
     return read(TEXT.format(mode=mode, broker=broker, more=more), KNOWN, sets=sets)
 
 
-def test_with_all_four_a_live_start_is_permitted(tmp_path: Path) -> None:
-    keep(tmp_path, config(), (), lambda: NOW)
-    assert refusal(config(), tmp_path, True, lambda: NOW + 60) == ""
-    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-
-
 @pytest.mark.requirement("R-006")
 def test_each_missing_thing_is_named_with_its_remedy(tmp_path: Path) -> None:
     keep(tmp_path, config(), (), lambda: NOW)
@@ -88,14 +82,6 @@ def test_a_finding_that_somebody_edited_permits_nothing(tmp_path: Path) -> None:
     assert "was changed" in doubt(tmp_path, config(), lambda: NOW)
     (tmp_path / FILE).write_text("{")
     assert "cannot be read" in doubt(tmp_path, config(), lambda: NOW)
-
-
-def test_another_limit_asks_for_the_doctor_again(tmp_path: Path) -> None:
-    keep(tmp_path, config(), (), lambda: NOW)
-    other = config("live", "alpaca", "", "live.max_account_notional=5000.00")
-    assert "another configuration" in doubt(tmp_path, other, lambda: NOW)
-    longer = config("live", "alpaca", "", "live.paper_days=40")
-    assert doubt(tmp_path, longer, lambda: NOW) == ""
 
 
 @pytest.mark.requirement("R-006")

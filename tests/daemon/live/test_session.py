@@ -12,12 +12,10 @@ import pytest
 
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
-from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender
 from quantd.daemon.live.session import withheld
-from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
@@ -33,7 +31,6 @@ from quantd.trading.sessions import DAY_NS
 from tests.support.live_runs import (
     NOW,
     QUIET_S,
-    RUN,
     Left,
     _quick,
     heard,
@@ -48,19 +45,7 @@ from tests.support.remote_venue import Faults, Remote, Script, Venue
 
 __all__ = ["_quick"]
 
-MINUTE = 60_000_000_000
 VALUES = ("ts_open", "ts_event", "key", "open", "high", "low", "close", "volume")
-
-
-@pytest.mark.long
-async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
-    of = parts()
-    venue = venue_of(of)
-    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
-    require_equal(run, venue)
-    assert any(venue.has.lots)
-    assert run.service.shell.state.switch.state == 0
-    assert run.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
 
 
 class Fills(Remote):
@@ -244,18 +229,6 @@ async def test_the_two_commands_of_a_suspicious_price_settle_it(
     details = [event.detail for event in events if isinstance(event, Halted)]
     assert len(details) == (2 if jump else 3)
     assert any("seen on the tape" in detail for detail in details)
-
-
-async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
-    of = parts("paper")
-    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
-    digest = run.service.shell.digest.hexdigest()
-    with Store.open(tmp_path) as store:
-        shell, journal = recover(of, store, RUN, tmp_path)
-    assert journal.seq == run.service.journal.seq
-    assert shell.digest.hexdigest() == digest
-    assert shell.state.ledger.house.lots == run.service.shell.state.ledger.house.lots
-    assert any(shell.state.ledger.house.lots)
 
 
 @pytest.mark.requirement("R-170")

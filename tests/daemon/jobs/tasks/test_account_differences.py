@@ -90,9 +90,6 @@ ROWS = {
     "amount, a cent more": Row(
         lambda v: v.amend(0, CENT), lambda v, _: v.amend(0, -CENT), {"amount", "cash"}, "12.34 of", "0.01"
     ),
-    "amount, a cent less": Row(
-        lambda v: v.amend(2, -CENT), lambda v, _: v.amend(2, CENT), {"amount", "cash"}, "amount of", "-0.01"
-    ),
     "amount, the cash unchanged": Row(
         lambda v: (v.amend(0, CENT), v.cash(-CENT)), lambda v, _: (v.amend(0, -CENT), v.cash(CENT)), {"amount"},
         "12.35 of",
@@ -102,9 +99,6 @@ ROWS = {
         "1.85",
     ),
     "another symbol or kind": Row(lambda v: v.rename(0), lambda v, _: v.rename(0), {"booking"}, "booking of dividend"),
-    "cash, a cent more": Row(
-        lambda v: v.cash(CENT), lambda v, _: v.cash(-CENT), {"cash"}, "cash at the close, by no line", "0.01"
-    ),
     "cash, a cent less": Row(
         lambda v: v.cash(-CENT), lambda v, _: v.cash(CENT), {"cash"}, "cash at the close, by no line", "-0.01"
     ),

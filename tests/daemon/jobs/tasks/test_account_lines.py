@@ -1,17 +1,11 @@
 """Statements add up over trades, fees, dividends, splits, busts, flows, corrections and restarts."""
 
-import csv
-from collections import defaultdict
-from decimal import Decimal
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.jobs.tasks.account_differences import Difference, execution_differences
-from quantd.daemon.jobs.tasks.account_lines import AccountRecord, Execution, account_record
-from quantd.daemon.jobs.tasks.account_statement import COLUMNS, csv_text, statement_of
+from quantd.daemon.jobs.tasks.account_lines import AccountRecord, account_record
 from quantd.daemon.runtime.journal import Journal
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Filled
@@ -96,38 +90,3 @@ def test_the_lines_of_each_day_add_up_to_the_ledgers_cash_without_a_rest(seed: i
     if meddle:
         assert {"flow", "correction", "bust"} <= kinds
     assert record.days[0].opening_micro == of.rules.cash_micro
-
-
-@settings(max_examples=examples(8), deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_the_csv_adds_up_as_decimals_and_has_the_documented_columns(seed: int) -> None:
-    of, record = recorded(seed, True)
-    text = csv_text(statement_of(record, RUN, of.universe, None, None), of.universe)
-    rows = list(csv.DictReader(text.splitlines()))
-    assert tuple(rows[0]) == tuple(COLUMNS)
-    sums: dict[str, Decimal] = defaultdict(Decimal)
-    for row in rows:
-        sign = {"opening": 1, "closing": -1}.get(row["kind"], 1)
-        sums[row["date"]] += sign * Decimal(row["amount"])
-        assert row["currency"] == "USD"
-        assert "e" not in row["amount"].lower()
-    assert sums
-    assert set(sums.values()) == {Decimal(0)}
-
-
-def differing(ours: list[Execution], theirs: list[Execution], of: World) -> list[Difference]:
-    return [entry.difference for entry in execution_differences([ours], [theirs], of.universe)]
-
-
-def test_the_simulated_venues_own_reports_agree_and_a_missing_execution_is_named_with_both_sides() -> None:
-    of, record = recorded(7, False)
-    days = [day.day for day in record.days if record.booked[day.day]]
-    assert days
-    for day in days:
-        assert differing(record.booked[day], record.reported[day], of) == []
-    ours, theirs = record.booked[days[0]], record.reported[days[0]]
-    (missing,) = differing(ours[1:], theirs, of)[:1]
-    assert (missing.what, missing.ours) == ("execution", "")
-    assert missing.venues.split()[1] == ours[0].symbol
-    more = [type(theirs[0])(e.symbol, e.lots, e.price_nano, (e.fee_micro or 0) + 20_000) for e in theirs]
-    assert {difference.what.split()[0] for difference in differing(ours, more, of)} == {"fee"}

@@ -15,7 +15,7 @@ from quantd.daemon.cli.setup import vendors
 from quantd.daemon.config import load
 from quantd.daemon.jobs.tasks import command_process, data_refresh
 from quantd.daemon.jobs.tasks.command_process import reason_of
-from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, described, options_of
+from quantd.daemon.jobs.tasks.data_refresh import KEPT, DataRefresh, NotRefreshed, options_of
 from tests.support.command_line import CONFIG, ROOT, quantd, write
 from tests.support.service_kit import Kit, world
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
@@ -85,11 +85,6 @@ async def test_new_bars_go_into_a_new_file_and_the_present_one_stays(
     assert (tmp_path / "bars.parquet").read_bytes() == before
     assert len([file for file in beside(tmp_path) if file.suffix == ".parquet"]) == KEPT
     kit.store.close()
-
-
-def test_a_file_of_unknown_origin_is_refused_with_the_reason() -> None:
-    with pytest.raises(NotRefreshed, match="`quantd data fetch` did not write it"):
-        described(ROOT / "data" / "us_daily.parquet")
 
 
 def test_the_source_of_a_file_names_the_options_of_its_download(tmp_path: Path) -> None:

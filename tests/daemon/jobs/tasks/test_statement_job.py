@@ -48,28 +48,6 @@ async def test_a_day_at_the_simulated_venue_agrees_with_its_reports(ended: Kit, 
     assert await alerts(ended) == []
 
 
-async def test_what_a_venue_on_the_wire_lacks_is_named_with_both_sides_in_one_alert_for_each_kind(
-    ended: Kit, tmp_path: Path
-) -> None:
-    rig = AlpacaRig()
-    await rig.start()
-    job = StatementJob(ended.service, tmp_path, rig.broker)
-    record = job._record()
-    traded = next(day for day in reversed(record.days) if record.booked[day.day])
-    by_day, unknown = await job.compared(record, [traded])
-    executions = record.booked[traded.day]
-    assert unknown == ""
-    differences = by_day[traded.day].differences
-    assert [difference.kind for difference in differences] == ["execution"] * len(executions) + ["cash"]
-    assert {difference.venues for difference in differences[:-1]} == {""}
-    done = await job.work(RUN)
-    statement_alerts = await alerts(ended)
-    assert [alert.kind for alert in statement_alerts] == ["statement_execution", "statement_cash"]
-    assert {alert.level for alert in statement_alerts} == {"WARNING"}
-    assert done == "; ".join(alert.text for alert in statement_alerts)
-    await rig.stop()
-
-
 @pytest.mark.long
 async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_invented(ended: Kit, tmp_path: Path) -> None:
     rig = AlpacaRig()
