@@ -1,6 +1,5 @@
 """Edges are found by their records, and a run opens, begins, stops and closes them in their order."""
 
-import ast
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge, Until, edges
+from quantd.daemon.edges.edge_records import Edge, EdgeContext, EdgeTask, OpenEdge, edges
 from quantd.trading.exit_codes import CONFIG as WRONG_CONFIG
 from quantd.trading.exit_codes import ExplainedError
-from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
 
 Log = list[tuple[str, str]]
@@ -121,16 +119,3 @@ def test_an_edge_that_does_not_open_ends_the_start_and_closes_the_others(
     closed = names(log, "close")
     assert closed[:4] == ["bus", "jobs", "api", "deliveries"]
     assert not [stage for stage, _ in log if stage.startswith("task")], "nothing was stepped"
-
-
-def test_the_daemon_imports_neither_its_server_nor_the_commands_over_mqtt() -> None:
-    tree = ast.parse((ROOT / "daemon/app.py").read_text())
-    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not modules & {"quantd.server.api.server", "quantd.server.requests.mqtt"}
-
-
-def test_the_order_of_the_edges_is_that_of_what_they_need() -> None:
-    order = list(edges())
-    for first, then in (("jobs", "api"), ("api", "terminal"), ("halt file", "market"), ("deliveries", "market")):
-        assert order.index(first) < order.index(then), f"{first} before {then}"
-    assert {until.name for until in Until} == {"STOP", "DELIVERED", "OVER"}

@@ -52,17 +52,3 @@ def test_the_ring_is_bounded_in_lines_and_in_the_length_of_a_line() -> None:
         ring.handle(logging.makeLogRecord({"name": "n", "levelname": "INFO", "msg": "x" * 5_000}))
     page, total, _ = ring.page("", 0, 1)
     assert (total, len(page[0].text), page[0].number) == (KEPT, log_ring.LONGEST, KEPT + 5)
-
-
-def test_a_line_that_cannot_be_written_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    ring = LogRing()
-    ring.handle(logging.makeLogRecord({"name": "n", "levelname": "INFO", "msg": "%d", "args": ("x",)}))
-    assert ring.page("", 0, 10) == ([], 0, False)
-
-
-def test_a_second_configuration_keeps_one_line_a_message(logs: None) -> None:
-    configure(stream=io.StringIO())
-    before = RING.page("", 0, 1)[1]
-    logging.getLogger("n").error("once")
-    assert RING.page("", 0, 1)[1] == min(before + 1, KEPT)

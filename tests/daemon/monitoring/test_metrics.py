@@ -61,17 +61,6 @@ def test_json_lines_of_a_run_and_of_its_libraries_name_the_instance() -> None:
     assert (daemon_line["instance"], daemon_line["agent"], foreign["instance"]) == ("second", "trend", "second")
 
 
-def test_lines_of_libraries_take_the_same_way() -> None:
-    (line,) = lines("json", lambda: logging.getLogger("some.library").warning("disk %s", "full", extra={"left": 3}))
-    spoken = json.loads(line)
-    assert (spoken["event"], spoken["logger"], spoken["level"], spoken["left"]) == (
-        "disk full",
-        "some.library",
-        "warning",
-        3,
-    )
-
-
 def test_the_level_holds_for_us_and_for_libraries() -> None:
     def speak() -> None:
         get_logger("quantd.x").info("no")
@@ -91,13 +80,6 @@ def test_noise_of_the_mqtt_libraries_is_down_and_ours_is_not() -> None:
     assert [json.loads(line)["event"] for line in lines("json", speak)] == ["broker away"]
 
 
-def test_a_logger_made_before_the_configuration_follows_it() -> None:
-    early = get_logger("quantd.early")
-    early.debug("before")
-    (line,) = lines("json", lambda: early.info("after"))
-    assert json.loads(line)["event"] == "after"
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @example("a\nb", "\x1b[2J\x85\u2028\r\ud800")
 @given(NASTY, NASTY)
@@ -106,18 +88,6 @@ def test_no_input_makes_a_second_line_or_stops_a_line(event: str, value: str) ->
         output_lines = lines(format, lambda: get_logger("quantd.x").info(event, value=value))  # type: ignore[arg-type]
         assert len(output_lines) == 1
         assert "\x1b" not in output_lines[0]
-
-
-def test_an_exception_is_told_with_its_traceback() -> None:
-    def speak() -> None:
-        try:
-            raise ValueError("lost")
-        except ValueError:
-            get_logger("quantd.x").exception("failed")
-
-    (line,) = lines("json", speak)
-    assert "ValueError: lost" in json.loads(line)["exception"]
-    assert "ValueError: lost" in "\n".join(lines("console", speak))
 
 
 def test_an_exception_of_somebody_elses_code_cannot_steer_the_terminal() -> None:
@@ -192,49 +162,11 @@ def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_every_metric_is_scraped_with_the_value_it_was_given() -> None:
-    metrics = Metrics("paper", ["learned"])
-    gauges: list[tuple[str, float | None, list[str]]] = [
-        ("bar_lag_seconds", 0.5, []), ("loop_lag_seconds", 0.25, []), ("open_orders", 4, []), ("bus_online", True, []),
-        ("bus_queue_depth", 14, []), ("equity", 118_402.17, []), ("drawdown_ratio", 0.091, []),
-        ("gross_exposure_ratio", 0.98, []), ("sink_queue_depth", 2, ["webhook"]), ("switch_state", 1, ["house"]),
-        ("model_on", True, ["learned", "risk"]), ("model_on", False, ["learned", "allocation"]),
-        ("model_training_seconds", 7.5, ["learned", "risk"]), ("model_r2", 0.6, ["learned", "risk", "model"]),
-        ("model_r2", 0.5, ["learned", "risk", "plain"]), ("model_mse", 0.2, ["learned", "allocation", "plain"]),
-        ("model_training_seconds", None, ["learned", "allocation"]),
-        ("model_running_mse", None, ["learned", "risk", "model"]),
-    ]  # fmt: skip
-    totals: list[tuple[str, float, list[str]]] = [
-        ("slices", 7, []), ("gate_verdicts", 3, ["weight"]), ("gate_verdicts", 1, ["passed"]),
-        ("orders", 2, ["filled"]), ("alerts", 1, ["CRITICAL"]), ("bus_drops", 2, []), ("bus_reconnects", 1, []),
-        ("sink_deliveries", 10, ["webhook"]), ("sink_failures", 4, ["webhook"]), ("sink_drops", 1, ["webhook"]),
-    ]  # fmt: skip
-    metrics.total("gate_verdicts", 2, "weight")
-    for name, value, labels in gauges:
-        metrics.set(name, value, *labels)
-    for name, total, labels in totals:
-        metrics.total(name, total, *labels)
-    metrics.observe("prediction_duration_seconds", 0.002, "learned", "decision")
-    metrics.observe("job_seconds", 2.0, "daily")
-    scrape = {(name, frozenset(labels)): value for (name, *labels), value in samples(metrics).items()}
-    given = [*gauges, *((f"{name}_total", total, labels) for name, total, labels in totals)]
-    given += [("prediction_duration_seconds_count", 1, ["learned", "decision"]), ("job_seconds_sum", 2.0, ["daily"])]
-    given += [("prediction_duration_seconds_sum", 0.002, ["learned", "decision"])]
-    assert [scrape.get((f"quantd_{name}", frozenset(labels))) for name, _, labels in given] == [row[1] for row in given]
-    assert 'quantd_equity{name="paper"}' in metrics.render()[0].decode()
-
-
 def test_counters_of_the_bus_only_grow() -> None:
     metrics = Metrics("paper")
     for drops in (2, 5, 0, 3):  # a new bus starts at 0
         metrics.total("bus_drops", drops)
     assert samples(metrics)[("quantd_bus_drops_total",)] == 8
-
-
-def test_two_instances_in_one_process_do_not_share_metrics() -> None:
-    one, two = Metrics("one"), Metrics("two")
-    one.total("slices", 3)
-    assert samples(two)[("quantd_slices_total",)] == 0
 
 
 def test_labels_are_bounded_and_what_is_too_many_is_still_counted() -> None:

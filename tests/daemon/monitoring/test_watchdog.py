@@ -21,7 +21,6 @@ from quantd.adapters.calendars import sessions as calendar
 from quantd.daemon.monitoring import watchdog as watch_module
 from quantd.daemon.monitoring.watchdog import Watch, apart, bars_due, ending, jump, lateness, silence, watch
 from quantd.daemon.runtime.feeder import feed_recorded
-from quantd.daemon.runtime.inbox import COMMANDS, InboxFull
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
@@ -92,22 +91,12 @@ def test_bars_due_are_those_that_counting_one_by_one_finds(
     [
         # daily bars: Friday's is the last one, Monday's and Tuesday's were due
         (DAY_NS, "2024-05-03 20:00", "2024-05-07 19:59:59", "2024-05-07 20:00"),
-        # over Memorial Day, a Monday without a session
-        (DAY_NS, "2024-05-24 20:00", "2024-05-29 19:59:59", "2024-05-29 20:00"),
-        # Thanksgiving: Thursday is none, Friday closes at 13:00
-        (DAY_NS, "2024-11-27 21:00", "2024-12-02 20:59:59", "2024-12-02 21:00"),
         # the clocks change on Sunday the 10th of March
         (DAY_NS, "2024-03-07 21:00", "2024-03-11 19:59:59", "2024-03-11 20:00"),
-        # minutes, within a session
-        (MINUTE, "2024-05-03 15:00", "2024-05-03 15:01:59", "2024-05-03 15:02"),
         # the last bar of Friday; Monday opens at 13:30
         (MINUTE, "2024-05-03 20:00", "2024-05-06 13:31:59", "2024-05-06 13:32"),
         # half an hour before an early close
         (30 * MINUTE, "2024-07-03 16:30", "2024-07-05 13:59:59", "2024-07-05 14:00"),
-        # hours: 9:30 to 16:00 has six whole ones and a half, which is a bar too
-        (60 * MINUTE, "2024-05-03 18:30", "2024-05-03 19:59:59", "2024-05-03 20:00"),
-        # across the clock change: the session opens an hour earlier in UTC
-        (5 * MINUTE, "2024-03-08 21:00", "2024-03-11 13:39:59", "2024-03-11 13:40"),
     ],
 )
 def test_a_feed_is_dead_when_two_bars_were_due_and_none_came(
@@ -115,15 +104,6 @@ def test_a_feed_is_dead_when_two_bars_were_due_and_none_came(
 ) -> None:
     assert silence(utc(alive), utc(last), xnys, interval, 2) == ""
     assert "2 bars of XNYS are overdue" in silence(utc(dead), utc(last), xnys, interval, 2)
-
-
-def test_a_market_that_never_closes_is_watched_over_the_weekend() -> None:
-    days = tuple(utc("2024-05-01 00:00") + k * DAY_NS for k in range(20))
-    crypto = Sessions("24/7", "UTC", days, days, tuple(d + DAY_NS for d in days))
-    assert silence(utc("2024-05-05 00:09"), utc("2024-05-05 00:00"), crypto, 5 * MINUTE, 2) == ""
-    assert silence(utc("2024-05-05 00:10"), utc("2024-05-05 00:00"), crypto, 5 * MINUTE, 2)
-    assert silence(utc("2024-05-06 23:59"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2) == ""
-    assert silence(utc("2024-05-07 00:00"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2)
 
 
 def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_and_the_remedy(xnys: Sessions) -> None:
@@ -268,17 +248,6 @@ async def test_a_lock_that_is_removed_or_replaced_is_reported_once(
         assert world.service.shell.state.switch.state == RUN
 
 
-@pytest.mark.long
-async def test_a_small_correction_of_the_clock_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
-    wall = Clock()
-    async with watched(tmp_path, PACED, wall=wall) as world:
-        for _ in range(5):
-            wall.ahead_ns += int(1.5 * S)
-            await asyncio.sleep(0.1)
-        assert world.service.shell.state.switch.state == RUN
-
-
 LAG = PACED.replace("max_drawdown", 'max_loop_lag = "200ms"\nmax_drawdown')
 
 
@@ -399,17 +368,6 @@ async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pyt
         assert await recorded(world) == []
 
 
-async def test_the_room_of_the_inbox_is_kept_for_what_stops_trading(tmp_path: Path) -> None:
-    async with watched(tmp_path, CONFIG) as world:  # nothing is stepped until somebody waits
-        for _ in range(COMMANDS):
-            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
-        with pytest.raises(InboxFull):
-            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
-        world.service.inbox.command(Operator(0, "halt", "the kill switch", "me"))
-        world.service.inbox.command(Condition(0, "clock", False, "it jumped"))
-        await until(world, HALT)
-
-
 # who ends the daemon when its interpreter's lock is held
 
 LOCKED = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"
@@ -431,14 +389,6 @@ def beating(folder: Path, then: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-c", BEATING.format(then=then), str(folder / "HALT")],
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
     )  # fmt: skip
-
-
-@pytest.mark.long
-def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_halted(tmp_path: Path) -> None:
-    done = beating(tmp_path, LOCKED)
-    assert done.returncode == -signal.SIGKILL
-    assert "event loop blocked for 0.6 s" in done.stderr
-    assert (tmp_path / "HALT").exists()
 
 
 @pytest.mark.long

@@ -1,6 +1,10 @@
 """Users' policies that go wrong, each in its own way, beside healthy ones: each holds, is suspended after the set
 number of failures, and everybody else trades on."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from quantd.daemon.app import Options
@@ -131,10 +135,6 @@ def test_the_others_trade_on(run):
 
 
 def test_what_init_writes_has_a_test_that_passes_and_lines_that_can_be_read(world):
-    import os
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_healthy.py"],
         cwd=world, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True,

@@ -19,7 +19,6 @@ from quantd.daemon.policies.deadline import Deadline, isolated
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import load
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.isolation.confinement import missing
 from quantd.models.isolation.graph_process import FarGraph, GraphProcess
 from quantd.models.isolation.session import PolicyFailed, Session
 from quantd.risk.limits.catalogue import PROFILES
@@ -120,16 +119,6 @@ def test_a_graph_takes_no_more_memory_than_its_process_has(process: GraphProcess
     assert opened(process, DOUBLE).run(None, QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
 
 
-def test_a_process_that_was_killed_is_started_for_the_next_question(process: GraphProcess) -> None:
-    double = opened(process, DOUBLE)
-    child = process._child
-    assert child is not None
-    os.kill(pid(process), signal.SIGKILL)
-    while child.alive:
-        time.sleep(0.01)
-    assert double.run(["y"], QUICK)[0].tolist() == [[2.0, 2.0, 2.0]]
-
-
 def test_a_graph_that_is_opened_after_a_kill_is_not_taken_for_an_earlier_one(process: GraphProcess) -> None:
     opened(process, products(2, 1))
     child = process._child
@@ -220,11 +209,6 @@ def test_a_kernel_without_landlock_is_named_for_the_graphs_of_each_trained_polic
     pairs = json.loads(printed.stdout)
     assert [name for name, _ in pairs] == [f"the graphs of {name.rpartition('/')[2]}" for name in trained]
     assert all("Landlock" in rights for _, rights in pairs)
-
-
-def test_a_process_of_graphs_that_gave_up_everything_lacks_nothing(process: GraphProcess) -> None:
-    opened(process, DOUBLE)
-    assert process.missing == missing()
 
 
 def endless_scorer() -> bytes:

@@ -216,16 +216,9 @@ LATE = f"within {LIMIT_S:g} s"
     [
         ("mine.py:act", "{}"),
         ("ensemble", '{ members = [{ policy = "mine.py:act" }, { policy = "inverse_volatility" }] }'),
-        pytest.param(
-            "min_variance",
-            "{ lookback = 30, constraints = { max_turnover = 0.2 } }",
-            marks=pytest.mark.slow,
-            id="solver",
-        ),
     ],
 )
 def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, params: str) -> None:
-    """`pytest -m slow` adds a solver, which takes seconds to load; test_worker.py compares its answers."""
     write(tmp_path, SEEING, policy, params)
     run = digest_of(printed(tmp_path, "run"))
     if LATE in printed(tmp_path, "alerts"):
@@ -234,13 +227,8 @@ def test_a_run_has_the_digest_of_its_backtest(tmp_path: Path, policy: str, param
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "params", ["{}", pytest.param("{ constraints = { max_turnover = 0.2 } }", marks=pytest.mark.slow, id="solver")]
-)
-def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path, params: str) -> None:
-    """`pytest -m slow` adds a solver, which takes seconds to load and whose process begins in the same way."""
-    policy = "mine.py:act" if params == "{}" else "min_variance"
-    write(tmp_path, SEEING, policy, params)
+def test_a_module_of_the_working_folder_is_not_run(tmp_path: Path) -> None:
+    write(tmp_path, SEEING)
     for name in ("pickle", "struct", "numpy"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w').close()\n")
     command(tmp_path, "run", "--quiet", "--set", "feed.end=2019-01-08")

@@ -1,6 +1,5 @@
 """Policies at the daemon's edge: found by name, and harmless whatever they do."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from quantd.daemon.policies.loading import MAX_LEVERAGE, PolicyError, answer, load, probe
-from quantd.daemon.policies.user_file import ELSEWHERE, UserView
 from quantd.trading.codec import memory_of
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
@@ -83,8 +81,6 @@ def test_hold_is_an_answer_without_weights(tmp_path: Path) -> None:
 HOSTILE = [
     ("raise ValueError('no prices today')", "ValueError: no prices today at value.py:2"),
     ("return [float('nan'), 0, 0]", "ValueError: the weight of SPY is nan (value.py)"),
-    ("return [0, float('-inf'), 0]", "ValueError: the weight of TLT is -inf (value.py)"),
-    ("return [1e200, 1e200, 0]", "ValueError: weights add up to 2e+200 times the book"),
     ("return [100, 0, 0]", "ValueError: weights add up to 100 times the book; 10 is the most"),
     ("return [6, -6, 0]", "ValueError: weights add up to 12 times the book"),
     ("return [0.5, 0.5]", "ValueError: weights have shape (2,); one number for each of the 3 symbols"),
@@ -92,9 +88,7 @@ HOSTILE = [
     ("return 0.5", "ValueError: weights have shape ()"),
     ("return (w for w in [1, 0, 0])", "ValueError: weights are object, not numbers"),
     ("return ['a', 'b', 'c']", "ValueError: weights are <U1, not numbers"),
-    ("return [1j, 0, 0]", "ValueError: weights are complex128, not numbers"),
     ("return [True, False, False]", "ValueError: weights are bool, not numbers"),
-    ("return [0.1, None, 0.2]", "ValueError: weights are object, not numbers"),
     ("pass", "ValueError: act returned nothing; return the weights, or 'hold'"),
     ("return {'SPX': 1.0}", "ValueError: weights name 'SPX', which is not traded; did you mean 'SPY'?"),
     ("return {'SPY': 'much'}", "ValueError: could not convert string to float"),
@@ -112,7 +106,6 @@ HOSTILE = [
     ("return [0, 0, 0], {'m': [0.0] * 9000}", "ValueError: memory is larger than 64 KiB with 'm'"),
     ("return [0, 0, 0], {'m%05d' % k: 1.0 for k in range(9000)}", "ValueError: memory is larger than 64 KiB with 'm"),
     ("return [0, 0, 0], {'m': 'text'}", "TypeError: memory 'm' is str; store integers, floats or arrays of"),
-    ("return [0, 0, 0], {'m': None}", "TypeError: memory 'm' is NoneType; store integers, floats or arrays of"),
     ("return [0, 0, 0], {'m': [1, [2, 3]]}", "TypeError: memory 'm' is list; store integers, floats or arrays of"),
     ("return [0, 0, 0], {'m': 2**53 + 1}", "ValueError: memory 'm' is an integer beyond 2**53"),
     ("return [0, 0, 0], {1: 1.0}", "ValueError: memory has the name 1; write another text"),
@@ -164,12 +157,6 @@ def test_what_a_user_writes_into_a_view_stays_in_that_view(tmp_path: Path, body:
     np.testing.assert_array_equal(seen.covariance(5), covariance)
     assert (seen.universe.index, seen.cash) == (before[3], 0.4)
     assert seen.universe.lot_nano[0] > 0
-
-
-def test_names_of_other_programs_lead_to_attributes_that_exist() -> None:
-    for name, remedy in ELSEWHERE.items():
-        assert name not in UserView.__slots__
-        assert set(re.findall(r"view\.([a-z_]+)", remedy)) <= set(UserView.__slots__)
 
 
 def test_ctrl_c_is_not_a_policys_failure(tmp_path: Path) -> None:
@@ -252,27 +239,6 @@ def test_a_pair_of_numbers_is_two_weights_and_no_memory(tmp_path: Path) -> None:
     )  # fmt: skip
     decided = answer(load("value.py:act", {}, tmp_path), ask(seen=two))
     assert (decided.failed, np.frombuffer(decided.weights or b"").tolist()) == ("", [0.5, 0.25])
-
-
-def test_the_sample_of_a_view_is_a_number_and_its_time_an_instant(tmp_path: Path) -> None:
-    (tmp_path / "value.py").write_text("def act(view):\n    return [view.sample / 1e3, view.time / 1e3, 0]\n")
-    seen = view()
-    decided = answer(load("value.py:act", {}, tmp_path), ask(seen=seen))
-    assert np.frombuffer(decided.weights or b"").tolist() == [25 / 1e3, 7 / 1e3, 0.0]
-
-
-def test_a_user_counts_in_memory(tmp_path: Path) -> None:
-    (tmp_path / "count.py").write_text(
-        "import numpy as np\n"
-        "def act(view, memory):\n"
-        "    n = memory.get('n', np.zeros(1))\n"
-        "    n += 1\n"
-        "    return [0, 0, 0], {'n': n}\n"
-    )
-    policy = load("count.py", {}, tmp_path)
-    first = answer(policy, ask())
-    second = answer(policy, ask(memory_of(first)))
-    assert (memory_of(first)["n"].tolist(), memory_of(second)["n"].tolist()) == ([1.0], [2.0])
 
 
 def test_a_class_takes_its_parameters_and_says_its_lookback(tmp_path: Path) -> None:

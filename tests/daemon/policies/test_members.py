@@ -11,12 +11,10 @@ from quantd.daemon.monitoring.terminal import trained_until
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart
 from quantd.daemon.policies.loading import Inner, load
-from quantd.daemon.policies.user_file import UserPolicy
 from quantd.daemon.recovery.start import artifacts_in
 from quantd.daemon.views.agent_rows import helper_models
 from quantd.models.forests.allocation import LearnedAllocation
 from quantd.strategies.policies import COMPOSITES
-from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.members import leaves_asked, leaves_with_memory
 from quantd.strategies.policies.membership import MembersOfDay
 from quantd.strategies.policies.rebalancing import Rebalanced, RebalanceRules
@@ -35,13 +33,6 @@ def nested(folder: Path, isolation: Apart | None = None):
     members = [{"policy": "momentum_tilted", "params": {"base": MEMBERS[0]}}, MEMBERS[1]]
     policy = load("ensemble", {"members": members}, folder, isolation)
     return Rebalanced(Inner(Sized(Inner(policy), SizingRules())), RebalanceRules())
-
-
-def test_the_leaves_of_a_policy_are_what_it_is_made_of(tmp_path):
-    (tmp_path / "slow.py").write_text("def act(view):\n    return 'hold'\n")
-    assert [type(leaf) for leaf in leaves(nested(tmp_path))] == [UserPolicy, EqualWeight]
-    alone = load("equal_weight", {}, tmp_path)
-    assert list(leaves(alone)) == [alone]
 
 
 def test_a_users_policy_has_its_deadline_wherever_it_is(tmp_path):
@@ -73,38 +64,6 @@ class Named:
     def act(self, view, memory):
         before = memory.get(self.name, np.zeros(1))
         return np.full(len(view.prices), 0.1), {self.name: before + 1.0}
-
-
-def test_each_leaf_is_found_with_what_it_remembered_itself_through_every_composite():
-    names = iter("abcdefgh")
-
-    def find(name, params):
-        if name == "named":
-            return Inner(Named(next(names)))
-        return Inner(COMPOSITES[name](params, find))
-
-    one = {"policy": "named"}
-    branch = {"policy": "momentum_tilted", "params": {"base": one}}
-    policy = COMPOSITES["ensemble"](
-        {
-            "members": [
-                one,
-                {"policy": "dynamic", "params": {"base": one}},
-                {"policy": "regime_switched", "params": {"bull": one, "bear": branch, "volatile": one}},
-            ]
-        },
-        find,
-    )
-    policy = Rebalanced(Inner(Sized(Inner(policy), SizingRules())), RebalanceRules())
-    *_, (_, said, _) = walk(policy, market(1, 3, 90))
-    memory = {name: np.frombuffer(data) for name, (_, data) in said.memory.items()}
-    leaves_by_path = {path: (leaf, leaf_memory) for path, leaf, leaf_memory in leaves_with_memory(policy, memory)}
-    assert list(leaves_by_path) == ["0", "1/base", "2/bull", "2/bear/base", "2/volatile"]
-    assert [leaf for leaf, _ in leaves_by_path.values()] == list(leaves(policy))
-    asked = {path: leaf_memory[leaf.name].item() for path, (leaf, leaf_memory) in leaves_by_path.items() if leaf_memory}
-    assert all(set(leaf_memory) <= {leaf.name} for leaf, leaf_memory in leaves_by_path.values())
-    assert asked["0"] == asked["1/base"] == 89.0
-    assert sum(count for path, count in asked.items() if path.startswith("2/")) == 89.0
 
 
 class Recording(Named):

@@ -7,7 +7,6 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -15,10 +14,8 @@ import pytest
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.policies.isolation.worker import Apart, Worker
 from quantd.daemon.policies.isolation.worker_messages import CALLS, VALUES
-from quantd.daemon.policies.isolation.worker_process import Caller, FarView
 from quantd.daemon.policies.loading import PolicyError, answer, load
 from quantd.models.isolation.child import MESSAGE_BYTES
-from quantd.research.cli.setup.init import POLICY
 from quantd.risk.limits.catalogue import PROFILES
 from quantd.strategies.policies import COMPOSITES, POLICIES
 from quantd.trading.bars import FIELDS, BarRing
@@ -28,7 +25,6 @@ from quantd.trading.history import Ring
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.macro import MacroHistory, series_columns
 from quantd.trading.ports import Policy, leaves
-from quantd.trading.statistics import deviations, means
 from quantd.trading.view import View
 from tests.support.checkout import ROOT
 from tests.support.engine import World, block, walk
@@ -141,18 +137,6 @@ def test_all_that_a_view_shows_is_seen_to_the_bit(tmp_path: Path, closing: list[
     assert len(here.memory["seen"][1]) > 8 * 1_000
 
 
-def test_a_shared_statistic_is_the_same_to_the_bit_in_the_process() -> None:
-    seen = rich_view()
-
-    class Called:
-        def __call__(self, name: str, *arguments: int) -> object:
-            return getattr(seen, name)(*arguments)
-
-    far = FarView({}, cast(Caller, Called()))
-    np.testing.assert_array_equal(far.shared(deviations, 30, 4), seen.shared(deviations, 30, 4), strict=True)
-    np.testing.assert_array_equal(far.shared_by_date(means, 30), seen.shared_by_date(means, 30), strict=True)
-
-
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "wrong",
@@ -182,16 +166,6 @@ def test_a_view_that_is_over_shows_nothing_more(tmp_path: Path, closing: list[Wo
     assert answer(worker, Ask(2, 0, view, {})).failed.startswith("RuntimeError: this view is of an earlier sample")
 
 
-def test_a_view_of_other_holdings_is_as_in_line() -> None:
-    here, weights = rich_view(), np.array([0.1, 0.2, 0.3, 0.1, 0.0])
-    values = {name: getattr(here, name) for name in (*VALUES, "universe")}
-    there = FarView(values, cast(Caller, lambda name, *arguments: getattr(here, name)(*arguments))).held_by(weights)
-    expected = here.held_by(weights)
-    for name in VALUES:
-        np.testing.assert_array_equal(getattr(there, name), getattr(expected, name))
-    np.testing.assert_array_equal(there.returns(9), expected.returns(9))
-
-
 PARAMS: Mapping[str, dict[str, object]] = {
     "fixed_mix": {"weights": {"SPY": 0.5, "QQQ": 0.2}},
     "linear_ranker": {"features": ("momentum_20", "volatility_20"), "history": 60},
@@ -203,24 +177,6 @@ PARAMS: Mapping[str, dict[str, object]] = {
 @pytest.fixture(scope="module")
 def one_view() -> View:
     return rich_view()
-
-
-@pytest.mark.quick_cases(4)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in PARAMS else pytest.mark.slow) for name in sorted(POLICIES)]
-)
-def test_a_registered_policy_answers_in_a_worker_as_in_line(
-    name: str, one_view: View, closing: list[Worker | Deadline]
-) -> None:
-    """Those with parameters have a process of their own; `pytest -m slow` gives one to each of the others, which are
-    asked in one process by test_all_policies_answer_in_one_worker_as_in_line."""
-    policy = POLICIES[name](PARAMS.get(name, {}))
-    assert getattr(policy, "worker", False) == ("constraints" in PARAMS.get(name, {}))
-    worker = Apart().registered(name, PARAMS.get(name, {}), policy)
-    closing.append(worker)
-    question = Ask(1, 2, one_view, {"left": np.array([1.0, 2.0])})
-    same(answer(policy, question), answer(worker, question))
-    assert worker.lookback == policy.lookback
 
 
 ALL_IN_ONE = """
@@ -311,13 +267,6 @@ def test_each_file_of_the_examples_answers_in_a_worker_as_in_line(
     same(answer(load(name, params, ROOT), question), answer(worker, question))
 
 
-def test_what_init_writes_answers_in_a_worker_as_in_line(
-    tmp_path: Path, one_view: View, closing: list[Worker | Deadline]
-) -> None:
-    worker, question = file(tmp_path, POLICY.format(name="value", title="Mine"), closing), Ask(1, 2, one_view, {})
-    same(answer(load("value.py:act", {}, tmp_path), question), answer(worker, question))
-
-
 @pytest.mark.long
 def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: list[Worker | Deadline]) -> None:
     view = rich_view()
@@ -333,15 +282,10 @@ def test_one_that_hangs_is_killed_at_its_deadline_and_answers_again(closing: lis
     assert not answer(worker, Ask(1, 2, other, {})).failed
 
 
-@pytest.mark.long
-def test_one_whose_process_ends_is_started_anew(closing: list[Worker | Deadline]) -> None:
-    view = rich_view()
-    worker = worker_of(closing, "Dying", at=view.time)
-    assert (
-        answer(worker, Ask(1, 2, view, {})).failed == "its process ended (exit status 3); its process is started anew"
-    )
-    view.time += 1
-    assert not answer(worker, Ask(1, 2, view, {})).failed
+def test_a_policy_file_is_never_asked_in_the_daemons_own_process() -> None:
+    inside = load("ensemble", {"members": [MINE, {"policy": "equal_weight"}]}, HERE)
+    with pytest.raises(TypeError, match="without a separate process"):
+        Deadline([inside])
 
 
 def test_a_process_ends_with_its_worker() -> None:
@@ -395,10 +339,8 @@ def test_between_questions_its_threads_do_not_run(tmp_path: Path, closing: list[
 LOADING = [
     ("def act(view)\n", r"value\.py:1: expected ':'; correct that line"),
     ("x = 1\nraise ValueError('\\x1b]0;no\\x07')\n", r"value\.py:2: ValueError:  \]0;no ; correct that line"),
-    ("def other(view): pass\n", "has no 'act'"),
     ("import os\nos._exit(9)\n", r"value\.py: its process ended \(exit status 9\) while it was loaded"),
     ("import numpy as np\nnp.ones(400_000_000)\n", "MemoryError"),
-    ("LOOKBACK = -1\ndef act(view): pass\n", "lookback = -1"),
     (
         "LOOKBACK = 10**9\ndef act(view): pass\n",
         "lookback = 1000000000 is not valid; write a whole number of samples, 1 to 100000",
@@ -544,7 +486,7 @@ def test_a_process_that_ends_again_and_again_fails_until_its_agent_is_suspended(
     tmp_path: Path, closing: list[Worker | Deadline], ends: str, every: int
 ) -> None:
     """Each end comes at one of two calls, the two in turn; `pytest -m slow` adds the other call of each, and a process
-    that does not end, which is waited for; test_deadline.py has one."""
+    that does not end, which is waited for; test_bad_policies.py has one."""
     source = f"import os, time\nn = 0\ndef act(view):\n    global n\n    n += 1\n    if n == {every}:\n        {ends}\n"
     source += "    return [0.0] * len(view.prices)\n"
     worker = file(tmp_path, source, closing)
