@@ -1,38 +1,12 @@
-"""While the daemon trades, no collection of garbage looks through what its start has made: a full one takes 0.1 s and
-more."""
+"""A start over the journal of another version."""
 
-import gc
 import sqlite3
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from quantd.strategies.policies import POLICIES
 from quantd.trading.codec import encode
-from quantd.trading.market import Floats
-from quantd.trading.view import Memory, View
 from tests.support.command_line import CONFIG, answer, quantd, write
-
-
-class Frozen:
-    """Holds something while what was made at the start is left alone; it is asked in the daemon's process."""
-
-    lookback = 1
-
-    def act(self, view: View, memory: Memory) -> tuple[Floats, Memory]:
-        return np.full(3, 0.2 if gc.get_freeze_count() > 100_000 else 0.0), memory
-
-
-@pytest.mark.long
-def test_what_the_start_made_is_left_alone_while_it_trades_and_given_back_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(POLICIES, "frozen", lambda params: Frozen())
-    write(tmp_path, CONFIG.replace('"equal_weight"', '"frozen"').replace("capital = 0.4", "capital = 0.0001"))
-    days = ("--set", "feed.end=2019-01-11")  # each question counts a million objects
-    assert answer(quantd(tmp_path, "run", "--json", *days))["positions"]
-    assert gc.get_freeze_count() == 0
 
 
 def test_a_journal_of_another_version_that_was_not_stopped_in_order_is_refused_with_the_way_out(

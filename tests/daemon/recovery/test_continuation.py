@@ -27,13 +27,11 @@ from quantd.daemon.engine.state.stop_records import Own
 from quantd.daemon.recovery.continuation import INTO
 from quantd.daemon.recovery.replay import saved_config
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
-from quantd.risk.switch import REDUCE, observe
-from quantd.risk.switch_state import Switch
+from quantd.risk.switch import REDUCE
 from quantd.trading.codec import decode
 from quantd.trading.effects import Publish
 from quantd.trading.events import Carried, Operator, Started
 from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.sessions import DAY_NS
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 from tests.support.engine import CASH, World, block, sessions, walk
 from tests.support.venues.served import served
@@ -98,20 +96,6 @@ def test_bars_and_actions_before_the_new_start_are_history_and_change_no_positio
         assert [order for order in reader.orders() if order.ts < start] == []
     finally:
         store.close()
-
-
-@pytest.mark.long
-def test_the_new_symbol_is_traded_and_another_agent_takes_part(tmp_path: Path) -> None:
-    more = WIDER.replace(
-        "[[schedules]]",
-        '[[agents]]\nname = "third"\npolicy = "equal_weight"\ncapital = 0.1\n[[schedules]]',
-    )
-    first, second = begun(tmp_path, more, "--carry")
-    assert "AAPL" in second["positions"]
-    assert float(second["equity"]) > 0.9 * float(first["equity"])
-    assert quantd(tmp_path, "doctor", "--store").returncode == 0
-    alerts = answer(quantd(tmp_path, "alerts", "--json"))["alerts"]
-    assert any("new AAPL" in alert["text"] and first["run"] in alert["text"] for alert in alerts)
 
 
 @pytest.mark.long
@@ -217,13 +201,6 @@ def test_a_new_agent_is_paid_by_the_agents_above_their_shares_in_proportion_and_
         ratio = new.agents[k].switch.high_water / marks[k]
         assert ratio == pytest.approx(new.books_micro[k] / old.books_micro[k], rel=1e-9)
     assert freeze(thaw(new.rules, freeze(new))) == freeze(new)
-
-
-def test_an_empty_book_has_lost_nothing() -> None:
-    switch = Switch()
-    for day in range(3):
-        assert observe(switch, 0, day * DAY_NS, Limits(max_drawdown=0.1)) == ""
-    assert observe(switch, -1, 4 * DAY_NS, Limits(max_drawdown=0.1)) == "max_drawdown"
 
 
 @pytest.mark.long

@@ -6,12 +6,7 @@ That version itself ended it with an equity of 253572.894098; EQUITY is that of 
 """
 
 import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,7 +26,7 @@ from quantd.daemon.recovery.price_acceptance import (
 from quantd.daemon.recovery.stored_run import CannotStart, this_run, with_record
 from tests.recorded_runs import processor
 from tests.recorded_runs.archive import place, unpack
-from tests.support.command_line import environment, quantd
+from tests.support.command_line import quantd
 
 STORE = Path(__file__).parent / "earlier_stores" / "unsound.tar.xz"
 RUN = "4e8rrdve"
@@ -143,53 +138,3 @@ def levels(folder: Path) -> list[str]:
     """The levels of the alerts about prices."""
     done = quantd(folder, "alerts", "--json", "--last", "1000")
     return [alert["level"] for alert in json.loads(done.stdout)["alerts"] if alert["kind"] == "job_prices"]
-
-
-@pytest.mark.long
-def test_a_run_over_levels_that_it_accepts_ends_and_is_read(run_folder: Path) -> None:
-    if why := processor.unsuited():
-        pytest.skip(why)
-    config = run_folder / "config.toml"
-    config.write_text(config.read_text().replace("[feed]\n", '[feed]\njumps = "real"\n', 1))
-    ports = ("--set", "bus.port=0", "--set", "api.port=0")
-    done = quantd(run_folder, "run", "--json", "--quiet", "--set", "feed.pace=fast", *ports)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
-    assert (summary["run"], summary["equity"]) == (RUN, EQUITY)
-    for words in (("status", "--json"), ("why", "SPLIT")):
-        done = quantd(run_folder, *words)
-        assert done.returncode == 0, (words, done.stderr)
-
-
-@pytest.mark.long
-def test_an_acceptance_ends_the_alert_of_a_running_daemon(run_folder: Path) -> None:
-    if why := processor.unsuited():
-        pytest.skip(why)
-    command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=0.5/s"]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=run_folder, env=environment() | processor.SETTING, **pipes)
-    try:
-        wait_for(lambda: (run_folder / "state" / "api.json").exists() and incidents(run_folder) == ["job_prices"])
-        assert quantd(run_folder, "data", "check", "--accept", "known").returncode == 0
-        wait_for(lambda: incidents(run_folder) == [])
-    finally:
-        process.terminate()
-        said = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, said
-
-
-def incidents(folder: Path) -> list[str]:
-    """The kinds of the incidents that have not ended."""
-    done = quantd(folder, "alerts", "--active", "--json")
-    return (
-        [incident["kind"] for incident in json.loads(done.stdout)["incidents"]]
-        if done.returncode == 0
-        else ["no answer"]
-    )
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 90
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.2)

@@ -48,15 +48,6 @@ def test_a_configuration_that_is_gone_is_named(killed: Path) -> None:
 
 
 @pytest.mark.long
-def test_another_market_is_refused_by_name(killed: Path) -> None:
-    done = quantd(killed, "run", "--quiet", "--set", "feed.end=2019-03-28")
-    assert done.returncode == 78
-    assert "another feed file or selection" in done.stderr
-    done = quantd(killed, "run", "--quiet", "--set", "agents.trend.name=drift")
-    assert done.returncode == 78
-
-
-@pytest.mark.long
 def test_a_run_whose_lots_had_another_size_is_refused_and_the_line_that_keeps_them_named(killed: Path) -> None:
     sized = ("--set", 'universe.instruments=[{ symbol = "IWM", lot = "0.01" }]')
     done = quantd(killed, "run", "--quiet", *sized)

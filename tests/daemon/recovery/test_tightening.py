@@ -12,15 +12,13 @@ from quantd.daemon.engine.safety.pending_limits import digest_of
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.live_caps import LOOSEN_AFTER_NS, Allowance
 from quantd.daemon.engine.state.settings import Rules
-from quantd.daemon.engine.state.snapshot import InForce, freeze, in_force, limits_from, thaw
+from quantd.daemon.engine.state.snapshot import InForce, in_force, limits_from
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened, tightened
 from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.effects import Publish, Refused
 from quantd.trading.events import Approved, Reloaded, Tick
 from tests.support.command_line import CONFIG, Done, quantd, write
 from tests.support.engine import World, block, walk
-
-DAY_NS = 86_400 * 10**9
 
 OLD = Limits(collar=0.05, max_position_weight=0.3, max_drawdown=0.2, var=Tail(limit=0.03), cash_reserve=0.05)
 """Limits of the house before."""
@@ -74,21 +72,6 @@ def test_a_looser_limit_waits_and_a_tighter_one_applies_at_once(name: str) -> No
     assert state.loosening is None
 
 
-def test_a_removed_limit_waits_and_an_added_one_applies_at_once() -> None:
-    state = live(OLD)
-    step(state, changed(state, given(state, max_drawdown=None, max_turnover=0.5)))
-    assert state.loosening is not None
-    assert state.loosening.looser == ("risk.max_drawdown",)
-    assert (state.rules.house.max_drawdown, state.rules.house.max_turnover) == (0.2, 0.5)
-
-
-def test_another_estimator_may_be_looser_so_it_waits() -> None:
-    state = live(OLD)
-    other = Tail(limit=0.02, lookback=OLD.var.lookback + 50)
-    event = changed(state, given(state, var=other))
-    assert event.looser == ("risk.var",)
-
-
 def test_caps_of_live_and_limits_of_agents_wait_too() -> None:
     state = live(OLD, Allowance(account_micro=10, order_micro=5, ramp_days=20, ramp_from=0.1), Limits(max_drawdown=0.1))
     caps = Allowance(account_micro=20, order_micro=None, ramp_days=10, ramp_from=0.5, loosen_after_ns=3600 * 10**9)
@@ -136,20 +119,6 @@ def test_an_approval_of_limits_that_have_changed_meanwhile_is_refused() -> None:
     assert state.rules.house.max_drawdown == 0.2
     step(state, Approved(state.now, "x", "api:second:abcd", digest_of(state.loosening)))
     assert state.rules.house.max_drawdown == 0.9
-
-
-def test_a_restart_and_another_change_neither_end_nor_prolong_the_delay() -> None:
-    state = live(OLD)
-    rules = given(state, max_drawdown=0.5)
-    first = changed(state, rules)
-    step(state, first)
-    state = thaw(state.rules, freeze(state))
-    state.now += DAY_NS // 2
-    again = changed(state, rules)
-    assert (again.limits, again.later, again.due) == (in_force(state.rules), first.later, first.due)
-    assert alerts(step(state, again)) == [("INFO", "config")]
-    assert state.loosening is not None
-    assert state.loosening.due == first.due
 
 
 def line_of(text: str, key: str) -> int:
@@ -216,16 +185,6 @@ def test_a_looser_cap_of_live_is_named_and_one_that_waits_already_is_accepted() 
     step(state, changed(state, rules))
     assert state.loosening is not None
     assert loosened(limits_of(state), rules, config, state.loosening.limits) == []
-
-
-def test_outside_mode_live_a_looser_limit_that_a_start_accepts_applies_at_once() -> None:
-    run = World(block(walk(10, 3, 8)), [lambda view: [0.1, 0.1, 0.1]], house=OLD)
-    run.run()
-    state = run.shell.state
-    event = changed(state, given(state, max_drawdown=0.5))
-    assert event.later == b""
-    step(state, event)
-    assert state.rules.house.max_drawdown == 0.5
 
 
 def test_a_fresh_run_is_compared_with_the_run_before_it_by_the_names_of_its_agents() -> None:

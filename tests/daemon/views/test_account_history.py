@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from quantd.daemon.views.account_history import CROSSED, AccountHistory
 from quantd.daemon.views.account_profit import AccountProfit, Present
-from quantd.server.api.routes import profit_routes
 from quantd.trading.codec import decode
 from quantd.trading.effects import Crossed
 from quantd.trading.execution import with_remainder
@@ -19,7 +18,6 @@ from quantd.trading.instruments import Instrument, Universe
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.examples import examples
-from tests.support.mqtt import until
 
 SPLIT = (
     CONFIG.replace('["SPY", "QQQ", "IWM"]', '["AAPL", "SPY", "BAC"]')
@@ -118,20 +116,6 @@ def test_what_agents_pay_for_a_cross_is_rounded_as_any_value(lots: list[int], pr
     history.add(1, None, [Crossed(0, 1, 0, price, list(enumerate(lots)))])
     parts = [-history.movements.value(0, quantity, price) for quantity in lots[:-1]]
     assert history.amounts[CROSSED].tolist() == [*with_remainder(0, parts), 0]
-
-
-@in_module_loop
-async def test_the_fold_goes_on_without_a_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profit_routes, "FOLLOW_S", 0.01)
-    account = profit_routes.AccountReader(world.api.context.run)
-    account.follow()
-    try:
-        await until(lambda: account.folded == world.service.journal.seq, "the fold of the newest entry")
-    finally:
-        account.close()
-    profit = await account.profit()
-    fresh = await profit_routes.AccountReader(world.api.context.run).profit()
-    assert profit.account(0, 2**62) == fresh.account(0, 2**62)
 
 
 @in_module_loop

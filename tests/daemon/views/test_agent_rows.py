@@ -91,27 +91,6 @@ def ran(tmp_path_factory):
 
 
 @pytest.mark.long
-def test_a_run_names_its_books_and_its_shadows_apart(ran):
-    _, done = ran
-    assert set(done["books"]) == {"even", "trend", "unallocated"}
-    assert set(done["shadows"]) == {"rival"}
-    assert sum(float(equity) for equity in done["books"].values()) == pytest.approx(float(done["equity"]))
-
-
-@pytest.mark.long
-def test_a_backtest_without_the_shadow_is_the_same_account_while_nobody_is_promoted(tmp_path):
-    quiet = TEXT.replace('do = "promote"', 'do = "snapshot"')
-    begin, end = quiet.index('[[agents]]\nname = "rival"'), quiet.index("[capital]")
-    summaries = []
-    for text in (quiet, quiet[:begin] + quiet[end:]):
-        config_file(tmp_path, text)
-        summaries.append(answer(quantd(tmp_path, "backtest", "--json", "--no-compare")))
-    assert [set(summary["shadows"]) for summary in summaries] == [{"rival"}, set()]
-    for same in ("digest", "equity", "orders", "fills", "books"):
-        assert summaries[0][same] == summaries[1][same]
-
-
-@pytest.mark.long
 def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran):
     folder, _ = ran
     (look,) = Reader.open(folder / "state").promotions()
@@ -128,15 +107,6 @@ def test_a_promotion_is_in_the_store_and_decisions_say_whose_policy_decided(ran)
     why = answer(quantd(folder, "why", order["id"], "--json"))
     assert {part["agent"]: part["policy"] for part in why["agents"]}["trend"] == "rival"
     assert "(policy of rival)" in quantd(folder, "why", order["id"]).stdout
-
-
-@pytest.mark.long
-def test_the_store_is_whole_and_the_journal_folds_again(ran):
-    folder, _ = ran
-    assert answer(quantd(folder, "doctor", "--store", "--json"))["ok"]
-    again = answer(quantd(folder, "replay", "--policies", "--json"))
-    assert again["same"]
-    assert again["policy_differences"] == 0
 
 
 @pytest.mark.requirement("R-165")

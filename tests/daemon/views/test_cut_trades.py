@@ -91,12 +91,3 @@ def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(fo
     assert trades.totals(reader, TradeQuery())["all"] == len(kept) < len(all_lines)
     changed(folder, "delete from decisions")
     assert trades.totals(reader, TradeQuery()) == {"all": 0, "cut": 0, "refused": 0}
-
-
-def test_a_key_of_a_plan_that_was_deleted_ends_the_list(folder: Path) -> None:
-    reader, trades = Reader.open(folder), CutTrades()
-    ordered = sorted({line.ts for line in listed(reader)})
-    page = trades.page(reader, "all", TradeQuery(), ALL)
-    old = page.keys[-1]
-    changed(folder, f"delete from decisions where ts < {ordered[3]}")
-    assert trades.page(reader, "all", TradeQuery(), 5, old).rows == []

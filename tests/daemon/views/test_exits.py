@@ -3,7 +3,6 @@
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.daemon.views.explanation import ExitPart, exit_lines
 from quantd.trading.codec import decode
 from quantd.trading.effects import Protected
 from tests.support.command_line import CONFIG, answer, quantd, write
@@ -71,21 +70,6 @@ def test_why_says_that_an_order_was_a_protective_exit_and_of_what(ran):
     text = quantd(folder, "why", order["id"]).stdout
     assert f"protective exit of {part['agent']}" in text
     assert "wants" not in text.split("\n")[2]
-
-
-@pytest.mark.long
-def test_any_other_order_is_no_exit(ran):
-    folder, _ = ran
-    first = answer(quantd(folder, "orders", "--last", "1000", "--json"))["orders"][0]
-    assert answer(quantd(folder, "why", first["id"], "--json"))["exits"] == []
-    assert "protective" not in quantd(folder, "why", first["id"]).stdout
-
-
-def test_an_exit_in_words_names_agent_level_and_prices():
-    line = exit_lines([ExitPart("trend", "trailing_stop", "100.00", "110.00", "110.40", 0.1)])[0]
-    assert line.startswith(
-        "protective exit of trend, trailing stop: entry price 100.00, mark 110.00 (+10.0%), level 110.40"
-    )
 
 
 RESTING = "protective = { stop_loss = 0.02, cooldown = 3, at_venue = true }\n"

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -20,8 +19,7 @@ from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.daemon.recovery.replay import save_config, slices_of
 from quantd.daemon.recovery.start import begin
-from quantd.daemon.recovery.state_at import Refolder, by_plan
-from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.recovery.state_at import Refolder
 from quantd.daemon.runtime.step_log import Unanswered
 from quantd.daemon.runtime.timeline import instants
 from quantd.daemon.runtime.version import code_version
@@ -31,7 +29,6 @@ from quantd.daemon.views.explanation_text import agent_line, why_lines
 from quantd.daemon.views.limit_rows import LimitRow, largest_of, rows_of
 from quantd.daemon.views.shortfall import of_order, shortfalls, shortfalls_of
 from quantd.research.runs.backtest import BacktestJournal
-from quantd.risk.limits.catalogue import Limits
 from quantd.risk.pretrade.gate import gate
 from quantd.risk.pretrade.headroom import sent, settled_cash
 from quantd.risk.switch import REDUCE
@@ -39,7 +36,6 @@ from quantd.risk.switch import RUN as RUN_SWITCH
 from quantd.trading.effects import Effect, Planned
 from quantd.trading.events import Event
 from tests.support.command_line import ROOT
-from tests.support.engine import World, block, walk
 
 RUN = "7f3k2m1a"
 SETS = ("feed.end=2019-06-28", "feed.pace=fast", 'risk.max_order_notional="9000.00"')
@@ -243,11 +239,6 @@ def test_a_reason_beside_a_cut_is_not_that_of_what_is_kept_back() -> None:
         "requests buy 2; its own limits allow buy 1: too much (code position_weight); "
         "buy 3 waits for fills below worst prices, or for a sale"
     )
-
-
-def test_a_factor_too_near_one_to_show_is_left_out() -> None:
-    part = AgentPart("a", 0.4, None, "10", 0.9999, "2", "2", "", "", [], None)
-    assert agent_line(part, closed=False) == "agent a: target 40.0% of its equity; holds 10; requests buy 2"
 
 
 @pytest.fixture(scope="module")
@@ -471,41 +462,3 @@ def test_another_market_than_the_recorded_one_is_not_asked(kept: Path, tmp_path:
     e = explain(subject, Refolder(read_only(tmp_path / "state"), RUN, tmp_path / "state"))
     assert not e.recomputed
     assert "the replay differs from the journal" in e.unavailable
-
-
-def test_the_document_is_what_its_type_says(kept: Path, reader: Reader) -> None:
-    e = told(kept, reader, reader.orders()[0].id)
-    document = msgspec.json.decode(msgspec.json.encode(e))
-    assert msgspec.to_builtins(msgspec.convert(document, Explanation, strict=True)) == document
-
-
-def test_baskets_are_told_apart_by_their_plans() -> None:
-    run = World(block(walk(12, 2, 1)), [lambda view: np.array([0.3, 0.1]), lambda view: np.array([-0.1, 0.5])])
-    judged: list[Judged] = []
-    run.shell.state.judged = judged
-    plans = [e for e in run.run().effects if isinstance(e, Planned)]
-    assert len(plans) > 3
-    judged_by_plan = by_plan(judged)
-    assert len(judged_by_plan) == len(plans)
-    for plan, verdicts in zip(plans, judged_by_plan, strict=True):
-        assert [one.book for one in verdicts] == [*(part.agent for part in plan.agents), HOUSE]
-        assert verdicts[-1].asked.astype(np.int64).tobytes() == plan.net
-
-
-@pytest.mark.long
-def test_looking_on_changes_nothing() -> None:
-    sets = ("feed.end=2019-03-29", "feed.pace=fast")
-
-    def digest(judged: list[Judged] | None) -> str:
-        assembly = assembled(sets)
-        shell: Shell = assembly.shell()
-        shell.state.judged = judged
-        begin(shell, assembly, assembly.config, RUN, fresh=True)
-        for item in assembly.items():
-            shell.take(item)
-        return shell.digest.hexdigest()
-
-    seen: list[Judged] = []
-    assert digest(seen) == digest(None)
-    assert seen
-    assert all(isinstance(one.limits, Limits) for one in seen)

@@ -1,15 +1,12 @@
 """`risk`: each limit with what is left of it, and how much more of each symbol passes, to the lot."""
 
-import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.headroom import Book, RiskNow, Unknown, named, risk_now
 from quantd.daemon.views.limit_rows import off
 from quantd.risk.limits.catalogue import Correlation, Limits, Tail
-from quantd.trading.events import Operator
 from tests.support.engine import World, block, walk
 
 HOUSE_LIMITS = Limits(
@@ -57,21 +54,6 @@ def test_every_limit_is_told_once_on_or_off() -> None:
     assert on - measured == {"max_order_notional", "restricted"}
 
 
-def test_what_is_shown_is_what_is_held() -> None:
-    shell = world()
-    book, now = report(shell)
-    state = shell.state
-    assert book.ctx is not None
-    exposure = np.abs(state.lots(HOUSE) * book.ctx.px)
-    rows = {row.limit: row for row in now.limits}
-    assert rows["max_gross_exposure"].value == pytest.approx(exposure.sum() / (state.equity_micro / 1e6))
-    heaviest = state.universe.symbols[int(exposure.argmax())]
-    assert rows["max_position_weight"].words == f"position weight {heaviest}"
-    assert rows["max_position_weight"].value == pytest.approx(exposure.max() / (state.equity_micro / 1e6))
-    for room, lots in zip(now.room, state.ledger.house.lots, strict=True):
-        assert int(room.held) == lots
-
-
 def test_an_agents_book_has_its_own_limits() -> None:
     shell = world()
     _, house = report(shell)
@@ -82,20 +64,6 @@ def test_an_agents_book_has_its_own_limits() -> None:
     assert book.account.equity == shell.state.books_micro[1] / 1e6
 
 
-def test_a_switch_that_is_not_run_is_what_stops_everything_that_adds() -> None:
-    shell = world()
-    shell.run(Operator(shell.state.now, "reduce", "lunch", "me"))
-    for agent in (None, "a0"):
-        _, now = report(shell, agent)
-        assert now.switch == "REDUCE"
-        assert {(r.buy.qty, r.buy.limit) for r in now.room if int(r.held) >= 0} == {("0", "the switch")}
-        assert any(int(r.sell.qty or 0) > 0 for r in now.room)
-    shell = world()
-    shell.run(Operator(shell.state.now, "reduce", "lunch", "me", "a1"))
-    assert {row.buy.limit for row in report(shell, "a1")[1].room} >= {"the switch"}
-    assert report(shell)[1].switch == "RUN"
-
-
 def test_nobody_of_that_name_is_told_with_the_nearest() -> None:
     state = world(days=3).state
     assert named(state, "a1", "S2") == (1, [2])
@@ -103,24 +71,6 @@ def test_nobody_of_that_name_is_told_with_the_nearest() -> None:
         named(state, "a7", None)
     with pytest.raises(Unknown, match=r"T1 is not in \[universe\] symbols; .*S"):
         named(state, None, "T1")
-
-
-def test_before_the_first_sample_nothing_is_measured() -> None:
-    fresh = World(block(walk(3, 2, 1)), [lambda view: np.zeros(2)], house=HOUSE_LIMITS).shell
-    _, now = report(fresh)
-    assert now.room == []
-    assert all(row.value is None for row in now.limits)
-
-
-def test_too_little_history_leaves_a_limit_unmeasured_and_stops_all_that_adds() -> None:
-    _, now = report(world(days=20))
-    assert next(row for row in now.limits if row.limit == "var").value is None
-    assert {r.buy.reason for r in now.room if r.buy.qty == "0"} >= {"history"}
-
-
-def test_the_document_is_what_its_type_says() -> None:
-    document = msgspec.json.decode(msgspec.json.encode(report(world())[1]))
-    assert msgspec.to_builtins(msgspec.convert(document, RiskNow, strict=True)) == document
 
 
 @pytest.mark.parametrize("agent", [None, "a0"])

@@ -4,14 +4,12 @@ import pytest
 
 from quantd.daemon.assembly.limits import limits_of, shocks_of
 from quantd.daemon.config import read
-from quantd.daemon.engine.state.causes import OF_CODE
-from quantd.daemon.views.limit_rows import is_of, off, reason_name, reason_text, unit, words
+from quantd.daemon.views.limit_rows import is_of, off, unit, words
 from quantd.risk.limits.catalogue import (
     EXTRA,
     FIELDS,
     LIMIT_OF,
     LIMITS,
-    PROFILES,
     REASON_TEXT,
     Correlation,
     Limits,
@@ -19,7 +17,6 @@ from quantd.risk.limits.catalogue import (
     Rate,
     Reason,
     Tail,
-    bound_of,
 )
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.display_text import figure
@@ -120,24 +117,3 @@ def test_the_line_that_switches_a_limit_on_does(key: str, example: str) -> None:
     closed = {name for name, _, _ in off(Limits())}
     assert key in closed
     assert closed - {name for name, _, _ in off(limits)} == {key}
-
-
-def test_of_a_profile_what_it_sets_is_on() -> None:
-    closed = {name for name, _, _ in off(PROFILES["balanced"])}
-    assert "var" not in closed
-    assert "max_turnover" in closed
-
-
-def test_bounds_are_those_of_the_set() -> None:
-    assert bound_of(SET, "var") == 0.03
-    assert bound_of(SET, "liquidity") == 3.0
-    assert bound_of(SET, "order_rate") == 60.0
-    assert bound_of(SET, "max_volatility") == 0.2
-    assert bound_of(SET, "restricted") != bound_of(SET, "restricted")
-
-
-def test_every_code_of_a_cause_has_a_name_and_a_text() -> None:
-    for code, cause in OF_CODE.items():
-        assert reason_name(code)
-        assert reason_text(code) == cause.text
-    assert (reason_name(0), reason_text(0)) == ("", "not cut")

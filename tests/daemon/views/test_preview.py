@@ -1,6 +1,5 @@
 """`plan`: what would be traded now is what would be traded, and asking changes nothing."""
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -125,15 +124,6 @@ def test_what_waits_for_a_sale_is_named() -> None:
     assert int(waits.asked) > int(waits.allowed)
 
 
-def test_asking_changes_nothing() -> None:
-    run = world()
-    before = freeze(run.shell.state)
-    first = planned(run)
-    assert freeze(run.shell.state) == before
-    assert planned(run) == first
-    assert run.shell.state.judged is None
-
-
 def test_a_policy_that_fails_holds_and_says_why() -> None:
     def broken(view: object) -> object:
         raise ValueError("no idea")
@@ -158,13 +148,3 @@ def test_a_halted_house_asks_nobody() -> None:
     assert now.switch == "HALT"
     assert "lunch" in now.note or "operator" in now.note
     assert (asked, now.orders, now.answers) == ([], [], [])
-
-
-def test_before_the_first_session_there_is_nothing_to_decide_on() -> None:
-    fresh = World(block(walk(3, 2, 1)), [lambda view: np.zeros(2)])
-    assert "no session has closed" in planned(fresh).note
-
-
-def test_the_document_is_what_its_type_says() -> None:
-    document = msgspec.json.decode(msgspec.json.encode(planned(quiet())))
-    assert msgspec.to_builtins(msgspec.convert(document, PlanNow, strict=True)) == document

@@ -17,11 +17,8 @@ from quantd.daemon.views.risk_measures import (
     house_assessed,
     house_measures,
     metrics_of,
-    settings_of,
 )
-from quantd.risk.limits.catalogue import Limits, Liquidity, Tail
-from quantd.trading.history import History
-from quantd.trading.instruments import Universe
+from quantd.risk.limits.catalogue import Limits, Tail
 from tests.support.api_world import standing_at_the_end
 from tests.support.engine import World, block, walk
 
@@ -82,13 +79,6 @@ def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
 
 
-def test_too_few_samples_give_no_groups() -> None:
-    run = of_two_blocks(40)
-    run.run()
-    assert run.shell.state.lots(0).any()
-    assert assessed(run.shell.state).groups == {}
-
-
 def other_market(state: State) -> None:
     ring = state.history.synchronous
     ring.fill()
@@ -128,29 +118,6 @@ def test_each_metric_varies_with_its_input(name: str, state: State) -> None:
     assert abs(after - before) > 1e-6
 
 
-def test_what_is_not_known_is_null_with_its_reason() -> None:
-    young = metrics(state_of(days=20))
-    assert {name: getattr(young, name) for name in METRICS} == dict.fromkeys(METRICS, None) | {
-        "max_drawdown": young.max_drawdown
-    }
-    assert set(young.missing) == set(METRICS) - {"max_drawdown"}
-    assert young.missing["var"] == "nothing is held"
-    assert "fewer than 60" in young.missing["sharpe"]
-
-
-def test_without_a_benchmark_beta_says_so() -> None:
-    figures = metrics_of(assessed(world().shell.state).house)
-    assert (figures.beta, figures.correlation) == (None, None)
-    assert figures.missing["beta"] == "no benchmark is set"
-
-
-def test_a_book_is_assessed_as_its_limits_say() -> None:
-    tail = Tail(limit=0.1, confidence=0.99, horizon=5)
-    settings = settings_of(Limits(var=tail, liquidity=Liquidity(days=2, participation=0.05), min_history=80))
-    assert (settings.confidence, settings.horizon, settings.participation, settings.min_history) == (0.99, 5, 0.05, 80)
-    assert {shock.name for shock in settings_of(Limits()).shocks} >= {"2008", "2020", "2022", "rates+200bp"}
-
-
 @pytest.mark.requirement("R-152")
 def test_each_agent_is_assessed_on_its_own_book() -> None:
     def few(view):
@@ -165,17 +132,6 @@ def test_each_agent_is_assessed_on_its_own_book() -> None:
     assert set(assessment.agents["a0"].positions or {}) == {"S0"}
     assert set(assessment.agents["a1"].positions or {}) == {"S0", "S1", "S2"}
     assert msgspec.json.encode(assessment)
-
-
-def test_looking_changes_nothing() -> None:
-    from quantd.daemon.engine.state.snapshot import freeze
-
-    state = state_of()
-    before = freeze(state)
-    assessed(state)
-    assert freeze(state) == before
-    assert isinstance(state.universe, Universe)
-    assert isinstance(state.history, History)
 
 
 @pytest.mark.long

@@ -14,7 +14,6 @@ from quantd.trading.effects import Filled, Planned
 from quantd.trading.events import Action
 from quantd.trading.execution import Costs
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import START, Kept, World, block
 from tests.support.minutes import MINUTE, SESSION, Minutes, at, drift, minutes
@@ -195,19 +194,3 @@ def test_an_order_that_expires_has_an_opportunity_at_the_mark_of_its_end() -> No
     assert order.pieces == []
     assert (cost.filled, cost.unfilled) == ("0", "5000")
     assert (cost.opportunity, cost.total, cost.total_bp) == ("50000.00", "50000.00", 1000.0)
-
-
-def test_children_are_parts_of_their_whole() -> None:
-    log = Kept(live=True)
-    world = run("twap", log=log, slices=3, over_ns=9 * MINUTE, costs=Costs(commission_bp=3.0))
-    shortfalls = fold(world.universe, map(decode, log.entries))
-    keys = list(shortfalls.orders)
-    assert len(keys) == 3
-    parent_cost = of_whole(shortfalls, keys[0])
-    parts = [of_order(shortfalls, key, "q") for key in keys]
-    for name in ("delay", "impact", "fees"):
-        assert sum(float(getattr(p, name)) for p in parts) == pytest.approx(float(getattr(parent_cost, name)), abs=1e-5)
-    assert parent_cost.style == "twap"
-    assert {p.style for p in parts} == {"twap"}
-    baskets = [e for data in log.entries for e in _effects(data) if isinstance(e, OrderBasket)]
-    assert sum(b.lots[0] for b in baskets) == int(parent_cost.filled)

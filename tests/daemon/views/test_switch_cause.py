@@ -6,7 +6,7 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.runtime.switch_causes import HOUSE, SwitchCauses
-from quantd.trading.events import Condition, Operator
+from quantd.trading.events import Operator
 from tests.support.api_world import get, world
 
 __all__ = ["world"]
@@ -33,20 +33,6 @@ async def test_the_status_has_the_sender_the_reason_and_the_instant_of_a_halt(wo
     await post(world, {"command": "resume", "reason": "fine"})
     _, now = await get(world, "/api/v1/status")
     assert now["cause"] is None
-
-
-@pytest.mark.long
-async def test_the_status_has_the_condition_that_moved_a_switch(world: Any) -> None:
-    service = world.service
-    service.inbox.command(Condition(service.shell.state.now, "clock", False, "it jumped by 9 s"))
-    while service.shell.state.switch.state == 0:
-        await service.changed(0.05)
-    now: dict[str, Any] = {}
-    while not now.get("cause"):  # the cause is that of the committed step
-        await service.changed(0.05)
-        _, now = await get(world, "/api/v1/status")
-    assert (now["switch"], now["cause"]["who"]) == ("REDUCE", "")
-    assert "it jumped by 9 s" in now["cause"]["text"]
 
 
 @pytest.mark.long

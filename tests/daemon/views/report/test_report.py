@@ -15,7 +15,7 @@ from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.config import digest, load
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.contents import Report
-from quantd.daemon.views.report.curves import POINTS, span_of, thin
+from quantd.daemon.views.report.curves import POINTS, thin
 from quantd.daemon.views.report.figures import report
 from quantd.daemon.views.report.files import KEPT, keep, prune, write
 from quantd.daemon.views.report.page import page
@@ -114,15 +114,6 @@ def test_every_figure_of_the_page_is_the_one_of_the_json(ran) -> None:
             )
         else:
             assert shown == "–" or str(expected).replace(",", "") in unescape(shown).replace(",", "")
-
-
-def test_the_page_opens_without_a_network_and_in_light_and_dark(ran) -> None:
-    text = (ran[0] / "whole.html").read_text()
-    assert "prefers-color-scheme:dark" in text
-    assert "<svg" in text
-    assert 'data-chart="equity"' in text
-    for word in ("http://", "https://", "src=", "<link", "@import", "url("):
-        assert word not in text
 
 
 def test_limits_stand_with_their_worst_their_use_and_its_course(ran) -> None:
@@ -229,16 +220,6 @@ def test_a_chart_keeps_its_extremes() -> None:
     kept = thin(points)
     assert len(kept) <= POINTS + 2
     assert {(777, 1.0), (4_321, -1.0), points[0], points[-1]} <= set(kept)
-
-
-def test_deposits_are_no_return_of_a_span() -> None:
-    import numpy as np
-
-    ts = np.arange(1, 6)
-    span = span_of("x", ts, np.array([0.0, 0.1, 0.0, 0.0, 0.1]), [(3, "INFO"), (9, "INFO")], 1, 5)
-    assert span.samples == 4
-    assert span.total == pytest.approx(0.21)
-    assert span.alerts == {"INFO": 1}
 
 
 def test_only_so_many_reports_of_a_kind_are_kept(ran, tmp_path: Path) -> None:
