@@ -3,13 +3,11 @@
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
 from quantd.daemon.cli import streams
-from quantd.extras import lack
 from quantd.regular_file import Refused
 from quantd.trading.display_text import visible
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, INTERRUPTED, ExplainedError
@@ -31,6 +29,8 @@ class Interrupted(ExplainedError):
 
 def needs(what: str, *packages: str, extra: str = "train") -> None:
     """Raise Failure if a package that `what` needs, and that an extra of quantd installs, is absent."""
+    from quantd.extras import lack
+
     if text := lack(what, extra, *packages):
         raise Failure(text, CONFIG)
 
@@ -111,6 +111,8 @@ def explained(error: BaseException) -> tuple[str, int]:
     cause = _first_cause(error)
     if (explanation := _explained(cause)) is not None:
         return explanation
+    import tempfile
+
     handle, path = tempfile.mkstemp(prefix="quantd-error-", suffix=".txt", text=True)
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)

@@ -1,11 +1,8 @@
 """Trade recorded markets on paper in a folder of their own, with a tour of the page. Ctrl-C ends it and removes it."""
 
-import asyncio
 import contextlib
 import signal
 import sys
-import tempfile
-import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -39,6 +36,9 @@ def demo(
     ] = None,
     opened: Annotated[bool, typer.Option("--open", help="Open the page in the browser of this desktop.")] = False,
 ) -> None:
+    import asyncio
+    import webbrowser
+
     from quantd.daemon.app import Options, serve
     from quantd.daemon.assembly.names import known_names
     from quantd.daemon.config import load
@@ -97,6 +97,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             raise Failure(f"--keep {keep}: {str(why.strerror).lower()}; name another folder", USAGE) from None
         yield keep
         return
+    import tempfile
+
     earlier_handler = signal.signal(signal.SIGTERM, _interrupted)  # until the daemon sets handlers of its own
     folder = Path(tempfile.mkdtemp(prefix="quantd-demo-"))
     try:

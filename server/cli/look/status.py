@@ -31,10 +31,11 @@ def _print(document: dict[str, Any], where: Place) -> None:
 
 def _stored_status(where: Place) -> dict[str, Any]:
     """The last stored state of a run without a daemon, as the fields of the daemon's status that the store has."""
-    from quantd.daemon.runtime.recent_history import Peak  # loads the engine
+    reader = where.reader()  # before the imports, which load the engine: there may be no store
+
+    from quantd.daemon.runtime.recent_history import Peak
     from quantd.trading.orders import money_text
 
-    reader = where.reader()
     last_sample = next(iter(reader.equity(last=1)), None)
     moves = [move for move in reader.switches() if move.who == "house"]
     peak = Peak()
