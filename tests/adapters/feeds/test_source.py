@@ -9,16 +9,11 @@ import pytest
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.source import Source, SourceError
-from quantd.adapters.feeds.sources.alpaca import AlpacaBars
-from quantd.adapters.feeds.sources.http import HttpMapping, HttpSource
 from quantd.adapters.feeds.wrappers.cache import Cached
 from quantd.adapters.feeds.wrappers.fallback import Fallback
 from quantd.adapters.feeds.wrappers.retry import Retried
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.memory_source import Recorded, keeps_its_promises, market
-from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData
-from tests.support.venues.json_bars import JsonBars
-from tests.support.venues.served import served
 
 PAIR = Universe((Instrument("AAA", calendar="24/7"), Instrument("BBB", calendar="24/7")), calendar="24/7")
 T0 = 1_704_290_400
@@ -60,47 +55,3 @@ def _unsteady() -> Recorded:
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 async def test_a_wrapper_keeps_the_contract_of_what_it_wraps(tmp_path: Path, wrapper: str) -> None:
     await keeps_its_promises(WRAPPERS[wrapper](tmp_path), truth(), START, END)
-
-
-def _texts(rows: Rows, column: int) -> list[tuple[str, str, str, str, str]]:
-    mine = rows.take(rows.column == column)
-    return [tuple(repr(float(v)) for v in bar) for bar in zip(mine.open, mine.high, mine.low, mine.close, mine.volume,
-        strict=True)]  # type: ignore[misc]  # fmt: skip
-
-
-def _stamps(rows: Rows, column: int) -> list[int]:
-    return [ts // NANO for ts in rows.ts[rows.column == column].tolist()]
-
-
-@pytest.mark.requirement("R-011")
-async def test_alpaca_keeps_the_contract() -> None:
-    from datetime import UTC, datetime
-
-    rows = truth()
-    bars = {
-        symbol: [
-            (f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%SZ}", *texts)
-            for ts, texts in zip(_stamps(rows, column), _texts(rows, column), strict=True)
-        ]
-        for column, symbol in enumerate(PAIR.symbols)
-    }
-    with served(AlpacaData(bars, page=17).app()) as port:
-        source = AlpacaBars(PAIR, "1m", key=KEY, secret=SECRET, url=f"http://127.0.0.1:{port}", rate=None)
-        await keeps_its_promises(source, rows, START, END)
-
-
-@pytest.mark.requirement("R-011")
-async def test_a_mapping_keeps_the_contract() -> None:
-    rows = truth()
-    bars = {
-        symbol: [(ts, *texts) for ts, texts in zip(_stamps(rows, column), _texts(rows, column), strict=True)]
-        for column, symbol in enumerate(PAIR.symbols)
-    }
-    with served(JsonBars(bars, page=13).app()) as port:
-        mapping = HttpMapping(
-            "klines", f"http://127.0.0.1:{port}/klines?symbol={{symbol}}&startTime={{start}}&endTime={{end}}", ts="0",
-            open="1",
-            high="2", low="3", close="4", volume="5", stamp_format="ms", ask_format="ms", end_inclusive=True,
-            page_by_last=True,
-        )  # fmt: skip
-        await keeps_its_promises(HttpSource(mapping, PAIR, "1m"), rows, START, END)

@@ -1,17 +1,11 @@
 """Each action stands beside the price change that it explains; one that the price does not show is named."""
 
-from datetime import date
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.announced_actions import ActionFault
-from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.trading.instruments import Instrument, Universe, calendar_of
-from tests.support.checkout import DATA
 from tests.support.price_levels import CALENDARS, day, level, read, scaled
 
 RATIOS = ["3:2", "2:1", "3:1", "4:1", "7:1", "10:1", "20:1", "33:1", "50:1", "1:4", "1:9", "1:10", "1:35", "1:190"]
@@ -115,20 +109,3 @@ def test_a_person_who_answers_real_accepts_the_action(tmp_path: Path) -> None:
 
 def test_an_action_before_the_first_bar_or_after_the_last_is_no_fault(tmp_path: Path) -> None:
     assert faults(read(level(count=100), tmp_path, f"{day(0)},X,split,4:1,\n{day(120)},X,split,4:1,")) == ()
-
-
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("name", ["us", "us20", "seed4"])
-def test_no_action_of_the_bundled_data_is_a_fault_and_no_level_is_unexplained(name: str) -> None:
-    bars = pl.read_parquet(DATA / f"{name}_daily.parquet")
-    universe = Universe(tuple(Instrument(s, calendar=calendar_of(s)) for s in bars["symbol"].unique().sort()))
-    sessions_by_name = {n: sessions(n, date(1997, 12, 1), date(2025, 1, 31)) for n in ("XNYS", "24/7")}
-    feed = Replay.load(
-        BarFrame(bars),
-        universe=universe,
-        sessions=sessions_by_name,
-        actions=DATA / f"{name}_actions.csv",
-        spikes="stop",
-    )
-    assert len(feed.actions) > 100
-    assert (feed.open.jumps, feed.open.faults, feed.jumps) == ((), (), ())

@@ -10,13 +10,9 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
-from quantd.adapters.feeds.bars import checks
-from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
-from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import Sessions
@@ -317,122 +313,3 @@ def test_every_check_looks_backwards_only(tmp_path: Path) -> None:
         limit = int(frame["ts"][cut].timestamp()) * 10**9
         assert {(b.ts, b.reason) for b in early.quarantined} == {b for b in all_rejections if b[0] < limit}
         assert early.jumps == tuple(j for j in loaded.jumps if j.ts_open < limit)
-
-
-@pytest.mark.long
-def test_twenty_thousand_bars_with_every_kind_of_badness_harm_nobody(tmp_path: Path) -> None:
-    """The short form of "bad bars do no harm": no spoiled bar is in a slice, and at most 0.1 % of the good ones are
-    missing."""
-    frame = pl.read_parquet(DATA / "us_daily.parquet")
-    rng = np.random.default_rng(7)
-    columns = {c: frame[c].to_numpy().copy() for c in ("open", "high", "low", "close", "volume")}
-    ts = frame["ts"].dt.epoch("ns").to_numpy().copy()
-    symbol = frame["symbol"].to_numpy()
-    clean = Replay.load(
-        DATA / "us_daily.parquet", universe=universe(*SYMBOLS), sessions=calendars(), actions=DATA / "us_actions.csv"
-    )
-    already = {(b.symbol, b.ts) for b in clean.quarantined}
-    spoiled: set[int] = set()
-
-    def nan(k: int) -> None:
-        columns[rng.choice(["open", "high", "low", "close", "volume"])][k] = np.nan
-
-    def infinite(k: int) -> None:
-        columns[rng.choice(["open", "high", "low", "close"])][k] = rng.choice([np.inf, -np.inf])
-
-    def zero(k: int) -> None:
-        columns[rng.choice(["open", "high", "low", "close"])][k] = 0.0
-
-    def negative(k: int) -> None:
-        columns["close"][k] *= -1
-
-    def crossed(k: int) -> None:
-        columns["high"][k], columns["low"][k] = columns["low"][k] * 0.999, columns["high"][k] * 1.001
-
-    def spike(k: int) -> None:
-        for c in ("open", "high", "low", "close"):
-            columns[c][k] *= rng.choice([0.01, 0.1, 10.0, 100.0])
-
-    def reach(k: int) -> None:
-        columns["high"][k] *= 9.0
-
-    def wrong_zone(k: int) -> None:
-        ts[k] += int(rng.choice([-5, 3, 6])) * 3_600_000_000_000
-
-    def closed_day(k: int) -> None:
-        ts[k] += (5 - (ts[k] // 86_400_000_000_000 + 3) % 7) * 86_400_000_000_000  # that week's Saturday
-
-    def future(k: int) -> None:
-        ts[k] += 40 * 365 * 86_400_000_000_000
-
-    def huge(k: int) -> None:
-        columns["volume"][k] *= 1e5
-
-    kinds = [nan, infinite, zero, negative, crossed, spike, reach, wrong_zone, closed_day, future, huge]
-    free = np.flatnonzero([(s, t) not in already for s, t in zip(symbol, ts, strict=True)])
-    for n, k in enumerate(rng.choice(free[free % 40 == 39], 400, replace=False).tolist()):
-        kinds[n % len(kinds)](k)
-        spoiled.add(k)
-    pl.DataFrame({"ts": pl.from_epoch(pl.Series(ts), "ns"), "symbol": symbol, **columns}).write_parquet(
-        tmp_path / "b.parquet"
-    )
-    feed = Replay.load(
-        tmp_path / "b.parquet", universe=universe(*SYMBOLS), sessions=calendars(), actions=DATA / "us_actions.csv"
-    )
-    seen = set()
-    for item in feed.items():
-        if isinstance(item, Action):
-            continue
-        for column in np.flatnonzero(item.fresh).tolist():
-            seen.add((SYMBOLS[column], item.key, item.close[column], item.high[column]))
-    original = {
-        (s, t) for s, t, *_ in frame.with_columns(pl.col("ts").dt.epoch("ns")).select("symbol", "ts").iter_rows()
-    }
-    given_bars = {
-        (s, t, c, h): k
-        for k, (s, t, c, h) in enumerate(zip(symbol, ts.tolist(), columns["close"], columns["high"], strict=True))
-    }
-    reached = {given_bars[bar] for bar in seen if bar in given_bars}
-    assert reached & spoiled == set()
-    assert len(seen) == len(reached), "no bar is repaired or invented"
-    good = len(original) - len(spoiled) - len(already)
-    assert good - len(reached) <= good / 1000
-    assert len(feed.quarantined) + len(reached) == len(symbol)
-
-
-def test_every_reason_has_its_sentence() -> None:
-    assert set(REASON_TEXT) == set(Reason)
-
-
-@pytest.mark.one_of(3)
-@pytest.mark.parametrize("shuffled", [False, True])
-@pytest.mark.parametrize("most", [3_000, 20_000])
-def test_bars_checked_by_groups_of_symbols_have_the_verdicts_of_bars_checked_at_once(
-    monkeypatch: pytest.MonkeyPatch, most: int, shuffled: bool
-) -> None:
-    rng = np.random.default_rng(5)
-    frame = pl.read_parquet(DATA / "us20_daily.parquet").select(BARS)
-    factors = rng.choice([1.0, 3.0, 0.5, -1.0, np.nan, 40.0], len(frame), p=[0.998, *[0.0004] * 5])
-    levels = np.where(np.arange(len(frame)) % 4_531 > 3_000, 2.0, 1.0)  # each symbol ends at twice its price
-    frame = frame.with_columns(pl.col(name).cast(pl.Float64) * levels for name in ("open", "high", "low", "close"))
-    frame = frame.with_columns(pl.col("close") * factors)
-    frame = frame.sample(fraction=1.0, shuffle=True, seed=3).sort("ts") if shuffled else frame
-    names = tuple(frame["symbol"].unique().sort())
-    where = Universe(tuple(Instrument(name) for name in names))
-    sessions_by_name = {"XNYS": sessions("XNYS", date(2000, 1, 1), date(2025, 12, 31))}
-
-    def loaded() -> Replay:
-        return Replay.load(
-            BarFrame(frame), universe=where, sessions=sessions_by_name, actions=DATA / "us20_actions.csv",
-            spikes="stop",
-        )  # fmt: skip
-
-    whole = loaded()
-    monkeypatch.setattr(checks, "MOST_AT_ONCE", most)
-    parts = loaded()
-    assert len(whole.quarantined) > 50
-    assert whole.open.jumps
-    assert whole.open.bars
-    for name in ("quarantined", "jumps", "shifts", "open", "misfits", "digest"):
-        assert repr(getattr(parts, name)) == repr(getattr(whole, name)), name
-    np.testing.assert_array_equal(parts.columns.close, whole.columns.close)

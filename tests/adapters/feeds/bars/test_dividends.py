@@ -3,7 +3,6 @@
 from datetime import date, timedelta
 from fractions import Fraction
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.bars.dividends import dividend_doubts
 from quantd.trading.events import Action
-from tests.support.checkout import DATA
 
 START = date(2015, 1, 5)
 
@@ -66,14 +64,3 @@ def test_dividends_that_vary_by_a_few_times_and_are_two_weeks_apart_are_never_in
     sizes: list[float], spacing_days: int, cash: float
 ) -> None:
     assert kinds([paid(spacing_days * k, max(cash * size, 1e-6)) for k, size in enumerate(sizes)], []) == []
-
-
-@pytest.mark.parametrize("name", ["us", "us20", "seed4"])
-def test_no_dividend_of_the_bundled_data_is_in_doubt(name: str) -> None:
-    table = pl.read_csv(DATA / f"{name}_actions.csv", schema_overrides={"cash": pl.Float64})
-    for symbol in table["symbol"].unique():
-        listed = table.filter(pl.col("symbol") == symbol).with_columns(pl.col("ts").str.slice(0, 10).str.to_date())
-        days = [((day - START).days, kind, cash, ratio) for day, _, kind, ratio, cash in listed.iter_rows()]
-        dividends = [paid(day, cash) for day, kind, cash, _ in days if kind == "dividend"]
-        splits = [split(day, *map(int, ratio.split(":"))) for day, kind, _, ratio in days if kind == "split"]
-        assert kinds(dividends, splits) == [], symbol

@@ -1,7 +1,5 @@
 """Bars out of trades and of finer bars: exact, and inside their sessions."""
 
-import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import numpy as np
@@ -12,29 +10,18 @@ from hypothesis import strategies as st
 from quantd.adapters.feeds.bars.resample import Resampler
 from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import Source, Stream
-from quantd.adapters.feeds.wrappers.interval import Resampled, ResampledStream
+from quantd.adapters.feeds.wrappers.interval import ResampledStream
 from quantd.trading.market import Floats, Ints
 from tests.support.examples import examples
 from tests.support.vendor import (
     DAY_NS,
     MINUTE,
     NANO,
-    Clock,
-    Got,
-    Inside,
-    InsideStream,
-    Market,
-    Vendor,
     calendars,
-    collect,
-    feed_of,
     market,
     ns,
-    punctual,
     rows_of,
     universe,
-    virtually,
 )  # fmt: skip
 
 HALF_DAY = ns("2024-07-03")
@@ -128,51 +115,6 @@ def test_intervals_that_do_not_add_up_are_refused() -> None:
         Resampler(true.universe, CALENDARS, 180 * MINUTE, stamps="close", finer_ns=60 * MINUTE).whole(
             rows_of(by_clock, true.bars)
         )
-
-
-class _Swapped:
-    """A stream that loses the bars of one minute and doubles those of another."""
-
-    def __init__(self, stream: Stream, true: Market, lost: int) -> None:
-        self._stream, self._true, self._lost = stream, true, lost
-
-    async def bars(self) -> AsyncGenerator[Rows, None]:
-        async for rows in self._stream.bars():
-            kept = rows.take(rows.ts != self._lost)
-            yield kept
-            yield kept
-
-    async def close(self) -> None: ...
-
-
-@pytest.mark.long
-def test_a_live_feed_of_resampled_minutes_gives_the_true_bars_also_of_lost_and_doubled_ones() -> None:
-    opened = ns("2024-07-02 13:30")
-    true = market(5, ("SPY", "QQQ"), opened - DAY_NS, opened + 40 * MINUTE, missing=0.05)
-    fives = Resampler(true.universe, true.sessions, 5 * MINUTE, finer_ns=MINUTE).whole(rows_of(true, true.bars))
-
-    async def session() -> Got:
-        clock, got, vendor = Clock(opened + 2 * MINUTE), Got(), Vendor(true, punctual(true))
-        coarse = replace(true, interval=5 * MINUTE)
-        source: Source = Resampled(Inside(vendor, clock), true.universe, true.sessions, 5 * MINUTE, MINUTE)
-        lossy = _Swapped(InsideStream(vendor, clock), true, opened + 12 * MINUTE)
-        stream = ResampledStream(lossy, true.universe, true.sessions, 5 * MINUTE, MINUTE)
-        feed = feed_of(source, stream, coarse, clock, got, 20 * NANO, beat_s=1.0)
-        async with asyncio.timeout(86_400):
-            return await collect(feed, clock, got, opened - 60 * MINUTE, opened + 30 * MINUTE)
-
-    got = virtually(session())
-    got.check_time(opened - 60 * MINUTE)
-    wanted = [
-        (ts + 5 * MINUTE, c, round(o * 100), round(p * 100), v)
-        for ts, c, o, p, v in zip(fives.ts.tolist(), fives.column.tolist(), fives.open, fives.close, fives.volume,
-            strict=True)
-        if opened - 60 * MINUTE < ts + 5 * MINUTE <= opened + 30 * MINUTE
-    ]  # fmt: skip
-    assert [(t, c, v[0], v[3], v[4]) for t, c, v in got.bars() if t <= opened + 30 * MINUTE] == wanted
-    assert got.aside == []
-    quick = [s for s in got.slices if s.ts_event > opened + 5 * MINUTE and s.ts_seen - s.ts_event < 4 * NANO]
-    assert quick, "bars of which all minutes came do not wait"
 
 
 def test_what_a_stream_hears_of_halts_is_heard_through_it_too() -> None:

@@ -1,6 +1,6 @@
 """Bars at another distance than their interval are shown with the right one; thin markets are not."""
 
-from datetime import date, timedelta
+from datetime import date
 
 import numpy as np
 import pytest
@@ -79,21 +79,6 @@ def test_weeks_and_months_that_are_read_as_days_are_shown(every: str, text: str,
     assert spacing.text.startswith(text) or (text == "92 days" and spacing.step >= 85 * DAY_NS)
 
 
-@pytest.mark.parametrize("weekday", range(5))
-def test_weeks_that_are_dated_by_any_weekday_are_shown(weekday: int) -> None:
-    """Yahoo dates a week by its Monday, which may be a holiday."""
-    first = date(2023, 1, 2) + timedelta(days=weekday)
-    ts = (np.arange(60) * 7 + (first - date(1970, 1, 1)).days) * DAY_NS
-    assert [spacing.text for spacing in wrong(ts, "1d", stamps="session")] == ["7 days"]
-
-
-@pytest.mark.parametrize("read", ["1m", "5m", "1h", "4h"])
-@pytest.mark.parametrize("calendar", ["XNYS", "24/7"])
-def test_days_that_are_read_as_a_shorter_interval_are_shown(read: str, calendar: str) -> None:
-    ts = CALENDARS[calendar].opens[:60]
-    assert [spacing.text for spacing in wrong(ts, read, calendar)] == ["1d"]
-
-
 @settings(max_examples=examples(60), deadline=None)
 @given(
     st.integers(0, 10**6), st.sampled_from([0.01, 0.03, 0.1, 0.3, 0.6, 0.9]),
@@ -108,13 +93,6 @@ def test_a_thin_market_is_no_fault(seed: int, share: float, interval: str, calen
     if len(column):
         stamps: Stamps = "session" if length == DAY_NS else "open"
         assert wrong(np.concatenate(parts), interval, calendar, stamps, column) == []
-
-
-def test_symbols_with_one_bar_a_day_at_any_time_are_thin_and_not_daily() -> None:
-    draw, calendar = np.random.default_rng(3), CALENDARS["XNYS"]
-    parts = [calendar.opens[:60] + draw.integers(0, 390, 60) * M for _ in range(5)]
-    column = np.repeat(np.arange(5), 60)
-    assert wrong(np.concatenate(parts), "1m", column=column) == []
 
 
 @pytest.mark.parametrize("hours", [1, 2, 4])

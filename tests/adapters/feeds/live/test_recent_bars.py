@@ -14,7 +14,6 @@ from quantd.adapters.feeds.bars.rows import Rows, exact_nano
 from quantd.adapters.feeds.bars.stamps import BarTimes, place
 from quantd.adapters.feeds.live.recent_bars import RecentBars
 from quantd.adapters.feeds.recorded.bar_files import read_bars
-from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Jump
 from quantd.trading.sessions import DAY_NS
@@ -94,18 +93,6 @@ def when(jump: Jump) -> tuple[int, int]:
     return jump.ts, jump.symbol
 
 
-def test_a_split_that_no_action_announces_is_reported_once_with_its_bar() -> None:
-    rows, placed = one_symbol(400, split_at=150)
-    tail, jumps = RecentBars(1), []
-    for k in range(400):
-        checked = tail.extend(rows.take(np.array([k])), placed.take(np.array([k])), DAY_NS)
-        assert checked.reason.tolist() == [Reason.GOOD]
-        jumps += [(k, jump.numerator, jump.denominator) for jump in checked.jumps]
-    assert jumps == [(150, 2, 1)]
-    announcements, tail = [Action(int(placed.ts_open[150]), 0, 0, "split", 2, 1)], RecentBars(1)
-    assert tail.extend(rows, placed, DAY_NS, announcements).jumps == ()
-
-
 def one_symbol(days: int, split_at: int) -> tuple[Rows, BarTimes]:
     walk = 100 + np.random.default_rng(1).normal(0, 0.3, 500).cumsum()[:days] * 0.1
     close = np.where(np.arange(days) >= split_at, walk / 2, walk).round(2)
@@ -117,20 +104,6 @@ def one_symbol(days: int, split_at: int) -> tuple[Rows, BarTimes]:
     zero = np.zeros(days, dtype=np.int64)
     rows = Rows(ts, zero, opened, high, low, close, volume, exact_nano(opened), exact_nano(close), zero)
     return rows, place(ts, XNYS, "session", DAY_NS)
-
-
-def test_a_bar_is_known_again_and_told_from_its_correction() -> None:
-    rows, placed = one_symbol(300, split_at=999)
-    tail = RecentBars(1)
-    tail.extend(rows, placed, DAY_NS)
-    number = tail.find(0, int(placed.ts_event[290]))
-    assert number is not None
-    assert tail.same(number, rows, 290)
-    assert not tail.same(number, rows, 291)
-    assert tail.find(0, int(placed.ts_event[10])) is None, "so far back nothing is remembered"
-    assert tail.oldest(0) == placed.ts_event[300 - RecentBars.LENGTH]
-    bar, good = tail.bar(number, Universe((Instrument("X"),)))
-    assert (bar.symbol, bar.close, good) == ("X", rows.close[290], True)
 
 
 def test_a_bad_bar_that_comes_again_corrected_takes_its_place() -> None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.checks import BadBar
 from quantd.adapters.feeds.bars.rows import ActionRow
@@ -13,12 +11,10 @@ from quantd.adapters.feeds.live.slice_builder import LiveMarket, SliceBuilder
 from quantd.trading.events import Action
 from quantd.trading.market import Jump, MarketSlice
 from quantd.trading.ports import Until
-from tests.support.examples import examples
-from tests.support.vendor import DAY_NS, MINUTE, NANO, Bar, Got, Market, market, ns, rows_of, truth
+from tests.support.vendor import DAY_NS, MINUTE, NANO, Bar, Market, market, ns, rows_of
 
 OPEN = ns("2024-07-02 13:30")
 GRACE = 20 * NANO
-CENT = NANO // 100
 
 
 def forming(true: Market, after: int, aside: list[BadBar] | None = None, late: int = 0) -> SliceBuilder:
@@ -69,24 +65,6 @@ def test_what_lies_in_no_session_or_in_the_future_is_put_aside_once_and_extended
     assert slices(it.give(now)) == []
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, 3))
-@settings(max_examples=examples(15), deadline=None)
-def test_in_whatever_order_bars_come_within_their_grace_slices_are_the_truth_in_order(rng, repeats: int) -> None:
-    true = market(rng.randint(0, 9), ("S0", "S1", "BTC-USD"), OPEN - DAY_NS, OPEN + 6 * MINUTE, missing=0.1)
-    got, it = Got(), forming(true, OPEN)
-    come = [(b.event + rng.randrange(GRACE), b) for b in true.bars if b.event > OPEN]
-    come += [(at + rng.randrange(MINUTE), b) for at, b in come for _ in range(repeats) if rng.random() < 0.3]
-    come.sort(key=lambda c: c[0])
-    for now in range(OPEN, OPEN + 7 * MINUTE, NANO):
-        while come and come[0][0] <= now:
-            it.take(rows_of(true, [come.pop(0)[1]]), now)
-        if (missing := it.missing(now)) is not None and now >= missing + GRACE:
-            it.answer(rows_of(true, [b for b in true.bars if missing <= b.event <= now - GRACE]), now, now)
-        got.items += it.give(now)
-    got.check_time(OPEN)
-    assert got.bars() == truth(true, OPEN, OPEN + 6 * MINUTE)
-
-
 def halved(true: Market) -> Market:
     """The same market, but symbol 0 opens at half its price on 2024-07-02."""
     bars = [
@@ -96,21 +74,6 @@ def halved(true: Market) -> Market:
         for b in true.bars
     ]
     return replace(true, bars=bars)
-
-
-def test_a_jump_comes_immediately_before_the_slice_of_its_bar_which_is_whole() -> None:
-    true, aside = halved(minutes()), list[BadBar]()
-    it, close = forming(true, OPEN, aside), OPEN + MINUTE
-    it.take(rows_of(true, of_minute(true, 1)), close + NANO)
-    jump, market, _ = it.give(close + NANO)
-    assert isinstance(jump, Jump)
-    assert isinstance(market, MarketSlice)
-    assert market.fresh.tolist() == [True, True, True]
-    assert (jump.ts, jump.ts_open, jump.symbol) == (close, OPEN, 0)
-    assert (jump.numerator, jump.denominator) == (2, 1)
-    before = [b for b in true.bars if b.column == 0 and b.event <= OPEN][-1]
-    assert (jump.before_nano, jump.after_nano) == (before.close * CENT, of_minute(true, 1)[0].open * CENT)
-    assert aside == []
 
 
 def multiplied(true: Market, factor: int) -> Market:
@@ -165,17 +128,6 @@ def test_a_jump_before_a_restart_is_not_reported_again_and_one_while_it_was_away
     away.answer(rows_of(true, [b for b in true.bars if b.event <= close]), close + GRACE, close + GRACE)
     kinds = [type(item) for item in away.give(close + GRACE)]
     assert kinds == [Jump, *[MarketSlice] * 6, Until]
-
-
-def test_a_bar_of_long_ago_that_comes_again_is_neither_given_nor_called_late() -> None:
-    true, aside = minutes(), list[BadBar]()
-    it = forming(true, true.bars[0].event - MINUTE, aside)
-    now = OPEN + 10 * MINUTE
-    it.answer(rows_of(true, true.bars), now + GRACE, now + GRACE)
-    assert len(slices(it.give(now + GRACE))) == len({b.event for b in true.bars})
-    it.take(rows_of(true, true.bars[:3]), now + GRACE + NANO)
-    assert slices(it.give(now + GRACE + NANO)) == []
-    assert aside == []
 
 
 EX = ns("2024-07-02")

@@ -5,14 +5,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import (
     BarFrame,
     has_no_offset,
-    in_order,
     mostly_without_offset,
     nanoseconds,
     read_actions,
@@ -116,13 +113,3 @@ def test_most_stamps_decide_whether_there_is_an_offset() -> None:
     texts = ["2024-01-02 09:30:00", "2024-01-02T14:35:00Z", "2024-01-02 09:40:00"]
     assert mostly_without_offset((BarFrame(pl.DataFrame({"ts": texts})),))
     assert not mostly_without_offset((BarFrame(pl.DataFrame({"ts": texts[:2]})),))
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("ABC"), st.one_of(st.none(), st.integers(0, 4)), st.integers(0, 9)), max_size=9)
-)
-def test_bars_in_order_are_sorted_by_symbol_and_time_and_repetitions_keep_their_order(
-    rows: list[tuple[str, int | None, int]],
-) -> None:
-    frame = pl.DataFrame(rows, schema={"symbol": pl.String, "ts": pl.Int64, "close": pl.Int64}, orient="row")
-    assert in_order(frame).equals(frame.sort("symbol", "ts", maintain_order=True))

@@ -1,7 +1,6 @@
 """Bars by another clock or calendar than they are read by are shown, and the named settings give all of them."""
 
 import re
-from collections.abc import Sequence
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,13 +13,11 @@ from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.stamps import Stamps
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
-from quantd.adapters.feeds.recorded.misfit import Misfit
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import Ints
 from quantd.trading.sessions import DAY_NS, Sessions
-from tests.support.checkout import DATA
 
 M, HOUR = 60_000_000_000, 3_600_000_000_000
 NOON = {"XSHG": (120, 210), "XHKG": (150, 210), "XTKS": (150, 210)}
@@ -162,15 +159,6 @@ def test_extended_hours_in_utc_pass(when: tuple[date, date], aware: bool) -> Non
     assert feed.extended > len(ts) // 2
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("when", [JANUARY, JULY])
-def test_extended_hours_of_the_exchanges_own_clock_stop(when: tuple[date, date]) -> None:
-    ts = minutes("XNYS", *when, before=5 * HOUR + HOUR // 2, after=4 * HOUR)
-    local = clock(ts, "America/New_York")
-    assert typed(stop_of(local)) == {"zone": "America/New_York"}
-    assert load(local, zone="America/New_York").misfits == ()
-
-
 def test_times_that_claim_utc_and_show_the_exchanges_clock_stop() -> None:
     ts = minutes("XNYS", *JANUARY)
     text = stop_of(clock(ts, "America/New_York").dt.replace_time_zone("UTC"))
@@ -206,12 +194,6 @@ def test_days_of_another_exchange_stop_and_the_named_calendar_holds_all(
     require_all(load(clock(ts, "UTC"), symbol=symbol, exchange=actual, stamps="session", interval="1d"), length)
 
 
-def test_a_thin_share_of_another_exchange_stops_too() -> None:
-    ts = np.array(sessions("XLON", date(2023, 1, 2), END).day_ns)
-    thin = ts[np.random.default_rng(4).random(len(ts)) < 0.4]
-    assert typed(stop_of(clock(thin, "UTC"), symbol="Y.L", stamps="session", interval="1d")) == {"exchange": "XLON"}
-
-
 @pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("holidays", [1, 3, 8])
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.1])
@@ -240,18 +222,6 @@ def test_intraday_bars_of_another_exchange_stop_and_the_named_settings_hold_all(
     require_all(load(stamps, symbol=symbol, **settings), len(ts))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("exchange", ["XNYS", "XTKS", "XLON", "XETR", "XASX", "XHKG", "BVMF"])
-@pytest.mark.parametrize("stamps", ["session", "open", "close"])
-def test_a_day_stamped_at_midnight_of_its_exchange_is_that_date(exchange: str, stamps: Stamps) -> None:
-    zone = calendar(exchange).zone
-    dates = sessions(exchange, date(2024, 1, 1), date(2024, 12, 31))
-    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
-    feed = load(midnight, exchange=exchange, stamps=stamps, interval="1d")
-    require_all(feed, len(dates.day_ns))
-    assert feed.columns.ts_event.tolist() == list(dates.close_ns)
-    assert feed.columns.ts_open.tolist() == list(dates.open_ns)
-
-
 @pytest.mark.parametrize(
     ("wrong", "right"), [("close", "session"), ("open", "session"), ("session", "open"), ("session", "close")]
 )
@@ -270,54 +240,6 @@ def test_days_of_a_coin_that_do_not_end_at_midnight_utc_stop(hour: int, stamps: 
     text = stop_of(clock(ts, "UTC"), symbol="BTC-USD", exchange="24/7", stamps=stamps, interval="1d")
     assert f"its days begin or end at {hour:02d}:00 UTC" in text
     assert load(clock(ts - hour * HOUR, "UTC"), exchange="24/7", stamps="session", interval="1d").misfits == ()
-
-
-def test_hours_of_a_coin_are_built_into_the_days_that_the_stop_names(tmp_path: Any) -> None:
-    ts = minutes("24/7", *JANUARY, HOUR)
-    feed = load(clock(ts, "UTC"), symbol="BTC-USD", exchange="24/7", interval="1d", build_from="1h")
-    assert (feed.count, feed.misfits) == (18, ())
-
-
-def together(parts: Sequence[tuple[str, str, Ints]], tables: dict[str, str]) -> tuple[Misfit, ...]:
-    """The misfits of symbols with the sessions of an exchange, each on the calendar of its table or on XNYS."""
-    frames = [
-        pl.DataFrame({"ts": clock(ts, "UTC"), "symbol": name, "close": 50 + np.arange(len(ts)) / 1e3})
-        for name, _, ts in parts
-    ]
-    bars = pl.concat(frames).with_columns(
-        pl.col("close").alias("open"), high=pl.col("close") * 1.01, low=pl.col("close") * 0.99, volume=pl.lit(1e6)
-    )
-    universe = Universe(tuple(Instrument(name, calendar=tables.get(name, "XNYS")) for name, *_ in parts))
-    calendars = {name: calendar(name) for name in {"XNYS", *tables.values()}}
-    return Replay.load(BarFrame(bars), universe=universe, sessions=calendars).misfits
-
-
-def test_a_part_of_the_symbols_gets_a_calendar_of_its_own() -> None:
-    parts = [
-        (name, exchange, np.array(sessions(exchange, date(2023, 1, 2), date(2024, 6, 28)).day_ns))
-        for name, exchange in (("SPY", "XNYS"), ("VUSA.L", "XLON"), ("VOD.L", "XLON"), ("7203.T", "XTKS"))
-    ]
-    london, tokyo = together(parts, {})
-    assert london.symbols == ("VUSA.L", "VOD.L")
-    assert london.remedies == (
-        '[universe] instruments = [{ symbol = "VUSA.L", calendar = "XLON" }, { symbol = "VOD.L", calendar = "XLON" }]',
-    )
-    assert tokyo.symbols == ("7203.T",)
-    assert together(parts, {name: exchange for name, exchange, _ in parts}) == ()
-
-
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize("file", ["us_daily", "us20_daily", "seed4_daily", "crypto_daily", "vix_daily"])
-def test_no_bundled_file_is_read_wrongly(file: str) -> None:
-    path = DATA / f"{file}.parquet"
-    names = pl.read_parquet(path)["symbol"].unique().sort().to_list()
-    universe = Universe(tuple(
-        Instrument(name, calendar="24/7" if name.endswith("-USD") else "XNYS") for name in names
-    ))  # fmt: skip
-    calendars = {name: sessions(name, date(1989, 12, 1), date(2025, 2, 1)) for name in ("XNYS", "24/7")}
-    feed = Replay.load(path, universe=universe, sessions=calendars)
-    assert feed.misfits == ()
-    assert feed.count > 2000
 
 
 EDGES = [
@@ -372,29 +294,12 @@ def test_extended_hours_show_no_end_of_a_bar(when: tuple[date, date], stamps: St
     assert load(clock(ts, "UTC"), stamps=stamps).misfits == ()
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 0.9])
-@pytest.mark.parametrize(("stamps", "later"), [("open", 0), ("close", 5 * M)])
-def test_a_thin_symbol_that_is_read_rightly_passes(share: float, stamps: Stamps, later: int) -> None:
-    for seed in range(20):
-        ts = minutes("XLON", *JULY)
-        thin = ts[np.random.default_rng(seed).random(len(ts)) < share] + later
-        assert load(clock(thin, "UTC"), exchange="XLON", stamps=stamps).misfits == ()
-
-
 @pytest.mark.parametrize("hours", [5.5, 6.5])
 def test_a_part_of_a_session_in_new_york_fills_no_session_with_a_break_at_noon(hours: float) -> None:
     opens = [a for a, _ in days("XNYS", date(2024, 3, 4), date(2024, 3, 8))]
     ts = np.concatenate([np.arange(a, a + int(hours * HOUR), 5 * M) for a in opens])
     for misfit in load(clock(ts, "America/New_York")).misfits:
         assert not re.search("XSHG|XHKG|XTKS", " ".join(misfit.remedies)), misfit
-
-
-@pytest.mark.parametrize("name", ["XSHG", "XHKG"])
-def test_sessions_with_a_break_at_noon_are_those_of_their_exchange(name: str) -> None:
-    ts = minutes(name, date(2024, 3, 4), date(2024, 3, 15))
-    with pytest.raises(FeedError, match=f'calendar = "{name}"'):
-        load(pl.Series(ts).cast(pl.Datetime("ns", "UTC")))
 
 
 @pytest.mark.parametrize(("symbol", "actual"), [("RY", "XTSE"), ("SAP", "XETR"), ("NOKIA", "XHEL"), ("CDR", "XWAR")])
@@ -438,12 +343,6 @@ def test_bars_on_weekends_alone_decide_for_no_calendar(symbol: str, interval: st
     assert len(misfit.remedies) == 3
 
 
-def test_a_coin_with_flat_weekends_is_asked_about() -> None:
-    ts = np.array(sessions("24/7", *YEAR).day_ns)
-    (misfit,) = load(clock(ts, "UTC"), "BTCUSDT", interval="1d", stamps="session", flat_weekends=True).misfits
-    assert not misfit.decided
-
-
 @pytest.mark.parametrize("symbol", ["BTC-EUR", "ETH-USD", "SOLUSDT"])
 @pytest.mark.parametrize("interval", ["1d", "1h"])
 @pytest.mark.parametrize("weekends", [1, 2, 12])
@@ -466,15 +365,6 @@ def test_a_coin_without_weekends_stops_and_each_answer_reads_its_bars(
         require_sound(feed, {"24/7": calendar("24/7")})
     require_sound(feed, {"24/7": calendar("24/7")}, holes_known=True)
     require_all(load(clock(ts, "UTC"), symbol, **(settings | typed(misfit.remedies[0]))), len(ts))
-
-
-@pytest.mark.parametrize("zone", ["America/Chicago", "America/Los_Angeles", "Europe/Berlin", "Asia/Singapore"])
-def test_days_at_midnight_of_another_clock_are_dates(zone: str) -> None:
-    dates = sessions("XNYS", date(2024, 1, 2), date(2024, 12, 31))
-    midnight = clock(np.array(dates.day_ns), "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
-    feed = load(midnight, stamps="session", interval="1d")
-    require_all(feed, len(dates.day_ns))
-    assert feed.columns.ts_event.tolist() == list(dates.close_ns)
 
 
 @pytest.mark.parametrize("hour", range(24))

@@ -1,6 +1,5 @@
 """A file of exceptions is read with its line numbers; each mistake names the file, the line, the value and a remedy."""
 
-import csv
 from datetime import date
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from quantd.adapters.calendars import day_ns
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.exception_files import read_exceptions
 from quantd.trading.instruments import Instrument, Universe
-from tests.support.checkout import DATA
 
 UNIVERSE = Universe((Instrument("SPY"), Instrument("PG")))
 
@@ -55,15 +53,6 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, lines: str, words: str
     with pytest.raises(FeedError) as refused:
         read(tmp_path, lines)
     assert words in str(refused.value)
-
-
-def test_every_answer_about_the_bundled_bars_has_a_source() -> None:
-    lines = [line for line in (DATA / "exceptions.csv").read_text().splitlines() if not line.startswith("#")]
-    rows = list(csv.DictReader(lines))
-    assert len(rows) >= 5
-    assert all(len(row["source"]) > 20 for row in rows)
-    universe = Universe(tuple(Instrument(name) for name in sorted({row["symbol"] for row in rows})))
-    assert len(read_exceptions(DATA / "exceptions.csv", universe)) == len(rows)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

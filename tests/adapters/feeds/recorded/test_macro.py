@@ -36,8 +36,7 @@ def row(day: int) -> int:
     return HOUSE.row_of_day[day]
 
 
-@pytest.mark.requirement("R-022")
-@pytest.mark.parametrize(
+known_from = pytest.mark.parametrize(
     ("day", "available", "start_ns"),
     [
         (FRIDAY, "next_open", HOUSE.open_ns[row(MONDAY)]),
@@ -46,6 +45,11 @@ def row(day: int) -> int:
         (SATURDAY, "close", HOUSE.close_ns[row(MONDAY)]),
     ],
 )
+"""Date of a value, its availability, and the instant from which it is known."""
+
+
+@pytest.mark.requirement("R-022")
+@known_from
 def test_a_value_is_known_from_its_instant_on_and_not_a_nanosecond_before(
     tmp_path: Path, day: int, available: Available, start_ns: int
 ) -> None:
@@ -89,32 +93,6 @@ def test_a_file_that_is_no_series_is_refused_with_its_line(tmp_path: Path, text:
     assert said in str(error.value)
 
 
-def test_it_is_read_again_when_it_was_written_and_what_cannot_be_read_leaves_what_was_known(tmp_path: Path) -> None:
-    path = written(tmp_path, "ts,value\n2020-11-25,1\n")
-    series, ts = MacroFile("x", path, "next_open", HOUSE), HOUSE.close_ns[row(MONDAY)]
-    written(tmp_path, "ts,value\n2020-11-25,1\n2020-11-27,2\n")
-    assert series.at(ts) == 1.0
-    series.refresh()
-    assert series.at(ts) == 2.0
-    written(tmp_path, "ts,worth\n2020-11-25,1\n2020-11-27,22\n")
-    with pytest.raises(FeedError):
-        series.refresh()
-    assert series.at(ts) == 2.0
-
-
-def test_the_digest_is_of_content_name_and_availability(tmp_path: Path) -> None:
-    path = written(tmp_path, "ts,value\n2020-11-25,1\n")
-    first = series_digest("feed", [MacroFile("x", path, "next_open", HOUSE)])
-    assert first == series_digest("feed", [MacroFile("x", path, "next_open", HOUSE)])
-    other_digests = {
-        series_digest("other", [MacroFile("x", path, "next_open", HOUSE)]),
-        series_digest("feed", [MacroFile("y", path, "next_open", HOUSE)]),
-        series_digest("feed", [MacroFile("x", path, "close", HOUSE)]),
-        series_digest("feed", [MacroFile("x", written(tmp_path, "ts,value\n2020-11-25,2\n"), "next_open", HOUSE)]),
-    }
-    assert len(other_digests | {first}) == 5
-
-
 NAMES = ("AAA", "BBB", "CCC")
 
 
@@ -134,15 +112,7 @@ def test_each_symbol_has_its_newest_value_in_the_order_of_the_universe(tmp_path:
     assert np.isnan(series.known(HOUSE.open_ns[0] - 1)).all()
 
 
-@pytest.mark.parametrize(
-    ("day", "available", "start_ns"),
-    [
-        (FRIDAY, "next_open", HOUSE.open_ns[row(MONDAY)]),
-        (FRIDAY, "close", HOUSE.close_ns[row(FRIDAY)]),
-        (SATURDAY, "next_open", HOUSE.open_ns[row(MONDAY)]),
-        (SATURDAY, "close", HOUSE.close_ns[row(MONDAY)]),
-    ],
-)
+@known_from
 def test_a_value_of_a_symbol_is_known_from_the_instant_of_a_macro_series(
     tmp_path: Path, day: int, available: Available, start_ns: int
 ) -> None:
@@ -238,32 +208,41 @@ def test_text_in_parquet_is_refused_and_truth_values_are_numbers(tmp_path: Path)
         read_symbol_series(path, NAMES)
 
 
-def test_a_changed_file_of_symbols_is_read_again_and_an_unreadable_one_leaves_the_known_values(tmp_path: Path) -> None:
-    series, ts = symbol_series(tmp_path, "ts,symbol,value\n2020-11-25,AAA,1\n"), HOUSE.close_ns[row(MONDAY)]
-    written(tmp_path, "ts,symbol,value\n2020-11-25,AAA,1\n2020-11-27,AAA,2\n")
-    assert series.known(ts)[0] == 1.0
+@pytest.mark.parametrize("symbol", ["", "AAA,"])
+def test_a_changed_file_is_read_again_and_an_unreadable_one_leaves_the_known_values(
+    tmp_path: Path, symbol: str
+) -> None:
+    first = f"ts,{'symbol,' if symbol else ''}value\n2020-11-25,{symbol}1\n"
+    path, ts = written(tmp_path, first), HOUSE.close_ns[row(MONDAY)]
+    series = SymbolSeries("esg", path, NAMES, HOUSE) if symbol else MacroFile("x", path, "next_open", HOUSE)
+
+    def value() -> float:
+        return float(series.known(ts)[0]) if isinstance(series, SymbolSeries) else series.at(ts)
+
+    written(tmp_path, f"{first}2020-11-27,{symbol}2\n")
+    assert value() == 1.0
     series.refresh()
-    assert series.known(ts)[0] == 2.0
+    assert value() == 2.0
     written(tmp_path, "nothing\n")
     with pytest.raises(FeedError):
         series.refresh()
-    assert series.known(ts)[0] == 2.0
+    assert value() == 2.0
 
 
-def test_the_digest_is_of_the_content_and_every_setting_of_a_series_per_symbol(tmp_path: Path) -> None:
-    path = written(tmp_path, "ts,symbol,value,other\n2020-11-25,AAA,1,2\n")
-    other = tmp_path / "other.csv"
+def test_the_digest_is_of_the_content_and_every_setting(tmp_path: Path) -> None:
+    path, other = written(tmp_path, "ts,symbol,value,other\n2020-11-25,AAA,1,2\n"), tmp_path / "other.csv"
     other.write_text("ts,symbol,value,other\n2020-11-25,AAA,1,3\n")
-    digests = [
-        series_digest("feed", files)
-        for files in (
-            [SymbolSeries("esg", path, NAMES, HOUSE)],
-            [SymbolSeries("esg", other, NAMES, HOUSE)],
-            [SymbolSeries("mood", path, NAMES, HOUSE)],
-            [SymbolSeries("esg", path, NAMES, HOUSE, "close")],
-            [SymbolSeries("esg", path, NAMES, HOUSE, column="other")],
-            [SymbolSeries("esg", path, NAMES, HOUSE, valid_days=3)],
-        )
-    ]
-    assert len({*digests, "feed"}) == 7
+    macro, changed = tmp_path / "macro.csv", tmp_path / "changed.csv"
+    macro.write_text("ts,value\n2020-11-25,1\n")
+    changed.write_text("ts,value\n2020-11-25,2\n")
+    series: list[MacroFile | SymbolSeries] = [
+        MacroFile("x", macro, "next_open", HOUSE), MacroFile("y", macro, "next_open", HOUSE),
+        MacroFile("x", macro, "close", HOUSE), MacroFile("x", changed, "next_open", HOUSE),
+        SymbolSeries("esg", path, NAMES, HOUSE), SymbolSeries("esg", other, NAMES, HOUSE),
+        SymbolSeries("mood", path, NAMES, HOUSE), SymbolSeries("esg", path, NAMES, HOUSE, "close"),
+        SymbolSeries("esg", path, NAMES, HOUSE, column="other"), SymbolSeries("esg", path, NAMES, HOUSE, valid_days=3),
+    ]  # fmt: skip
+    digests = {series_digest("feed", [one]) for one in series} | {series_digest("other", series[:1])}
+    assert len(digests | {"feed"}) == len(series) + 2
+    assert series_digest("feed", series[:1]) == series_digest("feed", [MacroFile("x", macro, "next_open", HOUSE)])
     assert series_digest("feed", []) == "feed"

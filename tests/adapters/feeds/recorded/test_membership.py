@@ -29,13 +29,6 @@ def test_a_member_joins_on_a_date_and_is_none_from_the_date_it_leaves(tmp_path):
     assert {text: membership.at(day(text)) for text in dates} == dates
 
 
-def test_the_order_of_rows_changes_nothing(tmp_path):
-    rows = ["A,2020-01-02,2020-03-02", "B,2020-02-03,2021-01-01", "A,2020-06-01,"]
-    memberships = [read(tmp_path, *order) for order in (rows, rows[::-1])]
-    for text in ("2020-02-15", "2020-04-01", "2020-08-01", "2021-06-01"):
-        assert memberships[0].at(day(text)) == memberships[1].at(day(text))
-
-
 @pytest.mark.parametrize(
     ("rows", "text"),
     [

@@ -98,22 +98,6 @@ def test_a_level_of_a_quarter_is_a_question_in_calm_shares(ratio: str, sigma: fl
     assert questions(new / old, sigma, 40) >= 0.875
 
 
-@pytest.mark.quick_cases(3)
-@pytest.mark.parametrize("shares", [2.0, 1 / 35, 9.0, 1 / 190, 250.0])
-def test_a_move_that_was_real_keeps_all_its_bars(tmp_path: Path, shares: float) -> None:
-    frame = level(shares)
-    for answer in ({"jumps_real": True}, {"adjusted": True}):
-        feed = read(frame, **answer)
-        require_sound(feed, CALENDARS)
-        assert (feed.quarantined, feed.count) == ((), len(frame))
-    by_date = read(frame, tmp_path, exceptions=f"{day(100)},X,real")
-    require_sound(by_date, CALENDARS)
-    assert (by_date.quarantined, by_date.count) == ((), len(frame))
-    human = read(frame, tmp_path, f"{day(100)},X,split,1:1,")
-    require_sound(human, CALENDARS)
-    assert human.quarantined == ()
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_new_level_after_any_gap_is_one_jump_and_each_of_its_remedies_answers_it(tmp_path: Path, seed: int) -> None:
@@ -142,17 +126,6 @@ def test_a_move_over_a_long_gap_that_the_share_makes_itself_is_no_jump() -> None
         frame = volatile(1.0, sigma, seed).filter(~pl.int_range(pl.len()).is_between(150 - gap, 149))
         asked += bool(read(frame).open.jumps)
     assert asked <= 1
-
-
-@pytest.mark.parametrize("answer", [{"jumps_real": True}, {"adjusted": True}])
-def test_a_record_of_before_levels_had_answers_has_no_first_bars_and_no_question(answer: dict[str, bool]) -> None:
-    frame = level(1 / 35)
-    now, before = read(frame, **answer), read(frame, first_bars=False, **answer)
-    assert [bar.ts for bar in before.quarantined] == DAYS[100:102].tolist()
-    assert (now.quarantined, before.open.jumps, before.open.bars) == ((), (), ())
-    assert now.digest != before.digest
-    plain = level()
-    assert read(plain, **answer).digest == read(plain, first_bars=False, **answer).digest
 
 
 def test_a_squeeze_over_days_is_neither_a_level_nor_a_bad_print() -> None:
@@ -201,17 +174,6 @@ def test_without_a_configuration_levels_and_actions_at_fault_have_remedies_in_th
         require_announced(read(level(), tmp_path, f"{day(100)},X,split,4:1,"), CALENDARS)
 
 
-def test_a_suspicious_bar_has_a_line_for_each_answer(tmp_path: Path) -> None:
-    frame = scaled(level(), range(150, 151), 0.2, "low")
-    feed = read(frame)
-    assert f"lines date,symbol,answer; {day(150)},X,real (or reject)" in texts(feed)
-    real, reject = (read(frame, tmp_path, exceptions=f"{day(150)},X,{answer}") for answer in ("real", "reject"))
-    for answered_feed in (real, reject, read(frame, spikes="real"), read(frame, spikes="reject")):
-        require_sound(answered_feed, CALENDARS)
-    assert [len(feed_of_answer.quarantined) for feed_of_answer in (real, reject)] == [0, 1]
-    assert np.isclose(real.columns.low[150, 0], frame["low"][150])
-
-
 def test_a_volume_that_a_large_split_multiplies_is_no_bad_volume(tmp_path: Path) -> None:
     frame = level(500.0)
     assert read(frame, tmp_path, f"{day(100)},X,split,500:1,").quarantined == ()
@@ -257,3 +219,14 @@ def test_an_order_for_a_share_that_is_not_traded_waits_for_its_next_trade(quiet_
     )
     fills = quantd.backtest("equal_weight", bars=frame, compare=False).fills
     assert fills["ts"].dt.date().to_list()[0] == session_date(int(DAYS[quiet_days + 1]))
+
+
+@pytest.mark.parametrize("answer", [{"jumps_real": True}, {"adjusted": True}])
+def test_a_record_of_before_levels_had_answers_has_no_first_bars_and_no_question(answer: dict[str, bool]) -> None:
+    frame = level(1 / 35)
+    now, before = read(frame, **answer), read(frame, first_bars=False, **answer)
+    assert [bar.ts for bar in before.quarantined] == DAYS[100:102].tolist()
+    assert (now.quarantined, before.open.jumps, before.open.bars) == ((), (), ())
+    assert now.digest != before.digest
+    plain = level()
+    assert read(plain, **answer).digest == read(plain, first_bars=False, **answer).digest

@@ -8,7 +8,7 @@ import pytest
 
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded import bar_files
-from quantd.adapters.feeds.recorded.bar_files import MOST_CELLS, probe, trust
+from quantd.adapters.feeds.recorded.bar_files import probe
 from tests.support.checkout import DATA
 
 
@@ -38,28 +38,6 @@ def test_a_file_is_probed_once_until_it_changes_and_a_bundled_one_never(tmp_path
     path.write_bytes((DATA / "crypto_daily.parquet").read_bytes())
     probe(path)
     assert children == [str(path)] * 2
-
-
-@pytest.mark.long
-def test_a_file_that_was_just_written_is_read_without_a_probe_until_it_changes(
-    tmp_path: Path, children: list[str]
-) -> None:
-    path = tmp_path / "bars.parquet"
-    path.write_bytes((DATA / "vix_daily.parquet").read_bytes())
-    trust(path, 100)
-    probe(path)
-    assert children == []
-    path.write_bytes((DATA / "crypto_daily.parquet").read_bytes())
-    probe(path)
-    assert children == [str(path)]
-
-
-def test_a_file_of_too_many_cells_is_probed_also_where_it_was_just_written(tmp_path: Path, children: list[str]) -> None:
-    path = tmp_path / "bars.parquet"
-    path.write_bytes((DATA / "vix_daily.parquet").read_bytes())
-    trust(path, MOST_CELLS + 1)
-    probe(path)
-    assert children == [str(path)]
 
 
 @pytest.mark.long

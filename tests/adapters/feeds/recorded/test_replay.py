@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +12,12 @@ from hypothesis import strategies as st
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import exact_nano
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import read_actions, span
-from quantd.adapters.feeds.recorded.replay import BLOCK_ROWS, Replay
+from quantd.adapters.feeds.recorded.bar_files import read_actions
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.trading.events import Action
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.sessions import DAY_NS, Sessions
+from quantd.trading.sessions import Sessions
 from tests.support.checkout import DATA
 from tests.support.examples import examples
 
@@ -46,17 +45,6 @@ def write(folder: Path, lines: Sequence[str], name: str = "bars.csv", header: st
 
 def slices(feed: Replay) -> list[MarketSlice]:
     return [item for item in feed.items() if isinstance(item, MarketSlice)]
-
-
-def test_a_session_label_becomes_the_true_open_and_close_half_days_too(tmp_path: Path) -> None:
-    path = write(tmp_path, [f"{day},SPY,10,11,9,10,100" for day in ("2024-07-02", "2024-07-03", "2024-07-05")])
-    feed = Replay.load(path, universe=universe("SPY"), sessions=calendars())
-    got = [(s.ts_open, s.ts_event, s.key) for s in feed.items() if isinstance(s, MarketSlice)]
-    assert got == [
-        (ns("2024-07-02 13:30"), ns("2024-07-02 20:00"), ns("2024-07-02")),
-        (ns("2024-07-03 13:30"), ns("2024-07-03 17:00"), ns("2024-07-03")),
-        (ns("2024-07-05 13:30"), ns("2024-07-05 20:00"), ns("2024-07-05")),
-    ]
 
 
 def test_bitcoin_and_an_etf_of_one_date_close_hours_apart(tmp_path: Path) -> None:
@@ -200,22 +188,6 @@ def test_a_line_of_actions_that_cannot_be_read_is_named(tmp_path: Path, line: st
         read_actions(actions_file(tmp_path, [line]), universe("SPY"))
 
 
-def test_the_bundled_actions_are_those_of_the_record() -> None:
-    action_by_key = {
-        (a.day_ns, a.column, a.kind): a
-        for a in read_actions(DATA / "us_actions.csv", universe("AAPL", "SPY", "BAC", "QQQ"))
-    }
-    assert action_by_key[ns("2020-08-31"), 0, "split"].numerator == 4
-    seven = action_by_key[ns("2014-06-09"), 0, "split"]
-    assert (seven.numerator, seven.denominator) == (7, 1)
-    assert action_by_key[ns("2018-12-21"), 1, "dividend"].cash_nano == 1_435_400_000
-    splits = sorted(k[:2] for k in action_by_key if k[2] == "split")
-    assert splits == [
-        (ns("2000-03-20"), 3), (ns("2000-06-21"), 0), (ns("2004-08-30"), 2), (ns("2005-02-28"), 0),
-        (ns("2014-06-09"), 0), (ns("2020-08-31"), 0),
-    ]  # fmt: skip
-
-
 def test_the_warm_up_is_counted_in_samples_of_the_house(tmp_path: Path) -> None:
     days = [date(2024, 1, 1) + timedelta(days=k) for k in range(120)]
     lines = [f"{d},BTC-USD,10,11,9,10,{k}" for k, d in enumerate(days)]
@@ -243,20 +215,6 @@ def test_the_warm_up_inside_the_day_is_counted_in_bars(tmp_path: Path, warmup: i
         start=date(2024, 7, 5), warmup=warmup,
     )  # fmt: skip
     assert sum(s.ts_event < feed.start_key for s in slices(feed)) == min(warmup, 7 + 7 + 4)
-
-
-def test_slices_are_numbered_through_and_found_by_number() -> None:
-    feed = Replay.load(DATA / "us_daily.parquet", universe=universe("SPY", "AAPL"), sessions=calendars())
-    assert feed.count > BLOCK_ROWS
-    for index, item in enumerate(slices(feed)):
-        assert item.index == index
-    for index in (0, BLOCK_ROWS - 1, BLOCK_ROWS, feed.count - 1):
-        again = feed.slice_at(index)
-        assert again.index == index
-        assert not again.close.flags.writeable
-    for index in (-1, feed.count):
-        with pytest.raises(IndexError):
-            feed.slice_at(index)
 
 
 @pytest.mark.long
@@ -290,35 +248,11 @@ def test_the_digest_names_the_content_and_the_selection(tmp_path: Path) -> None:
     assert of() != before
 
 
-@pytest.mark.long
-@pytest.mark.requirement("R-019")
-def test_parquet_and_text_of_the_same_bars_are_the_same_market(tmp_path: Path) -> None:
-    frame = pl.read_parquet(DATA / "us_daily.parquet").filter(pl.col("ts").dt.year() == 2020)
-    frame.write_csv(tmp_path / "bars.csv")
-    frame.write_parquet(tmp_path / "bars.parquet")
-    both = [
-        Replay.load(tmp_path / n, universe=universe("SPY", "QQQ"), sessions=calendars())
-        for n in ("bars.csv", "bars.parquet")
-    ]
-    for one, other in zip(slices(both[0]), slices(both[1]), strict=True):
-        assert one.ts_event == other.ts_event
-        for name in ("open", "high", "low", "close", "volume", "open_nano", "close_nano", "fresh"):
-            assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
-
-
 def test_quoted_text_spaces_and_a_comma_of_thousands_are_read(tmp_path: Path) -> None:
     lines = ['"2024-07-02"," SPY ","1,500.0", 1502 ,1499,1500,1', '2024-07-03,SPY,"1,501.5",1502,1500,1501,1']
     feed = Replay.load(write(tmp_path, lines), universe=universe("SPY"), sessions=calendars())
     assert [s.open_nano.tolist() for s in slices(feed)] == [[1_500_000_000_000], [1_501_500_000_000]]
     assert not feed.quarantined
-
-
-def test_two_files_are_one_market() -> None:
-    files = [DATA / "us_daily.parquet", DATA / "crypto_daily.parquet"]
-    assert span(tuple(files)) == (date(1998, 1, 2), date(2024, 12, 31))
-    feed = Replay.load(files, universe=universe("SPY", "BTC-USD"), sessions=calendars(), start=date(2020, 1, 2))
-    assert {tuple(s.fresh.tolist()) for s in slices(feed)} == {(True, False), (False, True)}
-    assert feed.quarantined == ()
 
 
 @pytest.mark.parametrize(
@@ -363,36 +297,6 @@ def test_files_that_cannot_be_read_and_settings_that_contradict_are_refused(tmp_
         arguments: dict[str, object] = {"universe": universe("SPY"), "sessions": calendars(), **changes}
         with pytest.raises(FeedError, match=says):
             Replay.load(path, **arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.requirement("R-024")
-@pytest.mark.long
-def test_twenty_symbols_of_5000_days_and_half_a_million_bars_load_whole(tmp_path: Path) -> None:
-    days = calendars()["XNYS"].day_ns[:5000]
-    stamps = pl.from_epoch(pl.Series("ts", days), "ns").dt.replace_time_zone("UTC")
-    walk = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.01, 5000)))
-    frame = pl.DataFrame(
-        {"ts": stamps, "open": walk, "high": walk * 1.01, "low": walk * 0.99, "close": walk, "volume": walk}
-    )
-    names = [f"S{k:02d}" for k in range(20)]
-    pl.concat([frame.with_columns(pl.lit(n).alias("symbol")) for n in names]).write_parquet(tmp_path / "many.parquet")
-    assert Replay.load(tmp_path / "many.parquet", universe=universe(*names), sessions=calendars()).count == 5000
-
-    minutes = pl.from_epoch(pl.Series("ts", np.arange(500_000) * 60_000_000_000 + ns("2020-01-01")), "ns")
-    walk = 100 * np.exp(np.cumsum(np.random.default_rng(1).normal(0, 0.001, 500_000)))
-    one = pl.DataFrame(
-        {"ts": minutes, "symbol": "BTC", "open": walk, "high": walk, "low": walk, "close": walk, "volume": walk}
-    )
-    one.write_parquet(tmp_path / "one.parquet")
-    feed = Replay.load(
-        tmp_path / "one.parquet",
-        universe=universe("BTC", house="24/7"),
-        sessions=calendars(),
-        stamps="open",
-        interval="1m",
-    )
-    assert feed.count == 500_000
-    assert feed.last_ts - feed.first_ts == 499_999 * 60_000_000_000 < 500 * DAY_NS
 
 
 @pytest.mark.requirement("R-013", "R-247")

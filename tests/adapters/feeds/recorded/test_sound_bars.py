@@ -9,7 +9,6 @@ import pytest
 
 from quantd.adapters.feeds.recorded.sound_bars import require_sound_bars
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices
-from tests.support.checkout import DATA
 from tests.support.price_levels import day, level, scaled
 
 FIRST, LAST = date(2018, 1, 2), date(2018, 12, 31)
@@ -57,9 +56,3 @@ def test_a_dividend_that_contradicts_the_others_stops_a_training(tmp_path: Path)
     actions.write_text(f"ts,symbol,kind,ratio,cash\n{day(100)},X,dividend,,1.5\n{day(102)},X,dividend,,1.5\n")
     with pytest.raises(UnsoundPrices, match=r"one of them repeats the other(.|\n)*remove from the file of actions"):
         require_sound_bars(bars, actions, ["X"], FIRST, LAST)
-
-
-@pytest.mark.parametrize(("name", "symbols"), [("us", ["SPY", "AAPL", "IWM", "BAC"]), ("us20", ["AAPL", "PG", "XOM"])])
-def test_the_bundled_bars_are_sound_for_a_training(name: str, symbols: list[str]) -> None:
-    bars, actions = DATA / f"{name}_daily.parquet", DATA / f"{name}_actions.csv"
-    assert sound(bars, actions, symbols, date(2006, 1, 3), date(2020, 12, 31))

@@ -25,7 +25,6 @@ from quantd.adapters.feeds.recorded.soundness import (
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import Instrument, Membership, Universe
 from quantd.trading.sessions import DAY_NS
-from tests.support.checkout import DATA
 
 CALENDARS = {name: sessions(name, date(1998, 1, 1), date(2021, 12, 31)) for name in ("XNYS", "24/7")}
 DAYS = CALENDARS["XNYS"].days[500:1100]
@@ -104,14 +103,6 @@ def test_sessions_on_which_the_symbol_is_no_member_are_no_gap() -> None:
     assert found((0, 599)) == [gap(100, 199)]
 
 
-def test_a_coin_counts_its_own_days_and_has_none_at_weekends_of_shares() -> None:
-    universe = Universe((Instrument("BTC-USD", calendar="24/7"), Instrument("SPY", calendar="XNYS")), calendar="XNYS")
-    feed = Replay.load(DATA / "seed4_daily.parquet", universe=universe, sessions={
-        name: sessions(name, date(2014, 1, 1), date(2025, 1, 31)) for name in ("XNYS", "24/7")
-    })  # fmt: skip
-    assert gaps(feed, {name: sessions(name, date(2014, 1, 1), date(2025, 1, 31)) for name in ("XNYS", "24/7")}) == []
-
-
 def test_more_than_one_bar_in_a_hundred_rejected_is_too_many() -> None:
     def rejected(bad: int, read: int) -> list[Rejected]:
         return often_rejected(np.ones(bad, dtype=np.int64), np.arange(1, bad + 1), np.array([50, read]))
@@ -137,16 +128,6 @@ def test_the_refusal_names_every_fault_its_dates_and_counts_and_the_remedies() -
         assert remedy in refusal_text
     assert refused.value.exit_code == 1
     require_sound(feed, CALENDARS, holes_known=True)
-
-
-def test_qqq_has_no_bars_while_it_traded_as_qqqq() -> None:
-    universe = Universe(tuple(Instrument(s, calendar="XNYS") for s in ("QQQ", "SPY")), calendar="XNYS")
-    settings = {"universe": universe, "sessions": CALENDARS, "actions": DATA / "us_actions.csv"}
-    full_history = Replay.load(DATA / "us_daily.parquet", **settings)  # type: ignore[arg-type]
-    with pytest.raises(UnsoundPrices, match="QQQ has no good bar on 1,588 sessions in a row, 2004-12-01 to 2011-03-22"):
-        require_sound(full_history, CALENDARS)
-    later = Replay.load(DATA / "us_daily.parquet", start=date(2012, 4, 4), warmup=252, **settings)  # type: ignore[arg-type]
-    require_sound(later, CALENDARS)
 
 
 def test_weeks_stop_a_training_too_and_another_calendar_does_not() -> None:

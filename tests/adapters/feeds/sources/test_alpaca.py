@@ -127,15 +127,6 @@ async def test_pages_lose_and_double_no_bar_and_the_range_is_half_open(
         assert rows.ts[rows.column == column].tolist() == expected
 
 
-async def test_days_are_dated_by_their_session_in_winter_and_in_summer() -> None:
-    bars = [bar("2024-03-08T05:00:00Z"), bar("2024-03-11T04:00:00Z"), bar("2024-03-12T04:00:00Z")]
-    with alpaca(AlpacaData({"AAPL": bars, "MSFT": bars})) as url:
-        asked = source(url, interval="1d")
-        rows = await _bars(asked, ns("2024-03-08"), ns("2024-03-12"))
-    assert asked.stamps == "session"
-    assert rows.ts[rows.column == 0].tolist() == [ns("2024-03-08"), ns("2024-03-11")]
-
-
 async def test_a_day_whose_date_lies_in_the_range_comes_though_alpaca_stamps_it_hours_later() -> None:
     bars = [bar("2024-03-08T05:00:00Z"), bar("2024-03-11T04:00:00Z")]
     with alpaca(AlpacaData({"AAPL": bars, "MSFT": bars})) as url:
@@ -188,14 +179,6 @@ async def test_a_refusal_says_what_alpaca_said_and_whether_asking_again_helps(
     assert said in caught.value.what
     assert (caught.value.again, caught.value.after_s) == (again, after_s)
     assert SECRET not in str(caught.value)
-
-
-async def test_a_wait_until_an_instant_is_understood_as_seconds_from_now() -> None:
-    reset = int(datetime.now(UTC).timestamp()) + 30
-    venue = AlpacaData(refuse=[(429, {"X-RateLimit-Reset": str(reset)}, "slow down")])
-    with alpaca(venue) as url, pytest.raises(SourceError) as caught:
-        await _bars(source(url), ns("2024-01-03"), ns("2024-01-04"))
-    assert 25 < caught.value.after_s <= 30
 
 
 async def test_a_wrong_key_and_no_key_are_told_with_their_remedy() -> None:

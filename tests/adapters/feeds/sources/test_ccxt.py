@@ -13,7 +13,6 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.adapters.exchange.client import Access
 from quantd.adapters.feeds.bars.rows import Rows
-from quantd.adapters.feeds.bars.stamps import place
 from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.ccxt import CryptoSource, CryptoStream, by_stamp
@@ -21,7 +20,6 @@ from quantd.adapters.feeds.vendor import Request
 from quantd.daemon.assembly.feeds import stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice
-from quantd.trading.sessions import DAY_NS
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.venues.kraken import Exchange
 
@@ -83,27 +81,6 @@ async def test_bars_are_exact_and_stamped_with_their_open(venue: Exchange) -> No
     assert await bars.actions(0, 2**62) == []
 
 
-async def test_a_crypto_day_closes_at_the_next_midnight_utc_and_the_unfinished_one_later(venue: Exchange) -> None:
-    fill(venue, 3)
-    bars = source(venue)
-    rows = await taken(bars, 0, 3)
-    await bars.close()
-    days = sessions("24/7", date(2025, 12, 1), date(2026, 2, 1))
-    placed = place(rows.ts, days, bars.stamps, DAY_NS)
-    assert placed.inside.all()
-    assert placed.ts_event.tolist() == (rows.ts + DAY_NS).tolist()
-    now = (START + 2 * DAY + 3600) * NANO
-    assert (placed.ts_event > now).tolist() == [False] * 4 + [True] * 2, "known by its stamp as not over"
-
-
-async def test_what_is_missing_stays_missing(venue: Exchange) -> None:
-    fill(venue, 10, without=(4, 5))
-    bars = source(venue)
-    rows = await taken(bars, 0, 10)
-    await bars.close()
-    assert sorted({(ts // NANO - START) // DAY for ts in rows.ts.tolist()}) == [0, 1, 2, 3, 6, 7, 8, 9]
-
-
 async def test_a_history_is_read_page_after_page_over_its_gaps(venue: Exchange) -> None:
     fill(venue, 1000, step=60, without=tuple(range(300, 420)))
     venue.bars_forward = 100
@@ -123,14 +100,6 @@ async def test_what_the_exchange_no_longer_has_is_not_made_up(venue: Exchange) -
     await bars.close()
     assert len(rows) == 2 * 720
     assert rows.ts.min() == (START + 280 * DAY) * NANO
-
-
-async def test_no_bars_are_no_rows(venue: Exchange) -> None:
-    bars = source(venue)
-    rows = await taken(bars, 0, 10)
-    await bars.close()
-    assert len(rows) == 0
-    assert rows.ts.dtype == "int64"
 
 
 @pytest.mark.long

@@ -12,13 +12,11 @@ import pytest
 from quantd.adapters.calendars import sessions
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import place
-from quantd.adapters.feeds.live.feed import Live
 from quantd.adapters.feeds.source import PartialAnswer, SourceError, Unreachable
 from quantd.adapters.feeds.sources.ibkr import IbkrBars, IbkrStream, stream
 from quantd.adapters.feeds.vendor import Request, RequestWrong
 from quantd.daemon.assembly.feeds import source_of
 from quantd.trading.instruments import NANO, Instrument, Universe
-from quantd.trading.market import MarketSlice
 from quantd.trading.sessions import DAY_NS
 from tests.support.venues.ibkr_data import DataGateway, days
 
@@ -109,16 +107,6 @@ async def test_prices_before_a_split_are_those_that_were_paid_and_dividends_are_
     untold = await taken(venue)
     assert untold.close_nano.tolist() != raw.close_nano.tolist()
     assert "ADJUSTED_LAST" not in venue.shows
-
-
-async def test_a_split_of_a_coming_day_changes_no_price(venue: DataGateway) -> None:
-    raw = await taken(venue)
-    coming = [ActionRow(ns(2099, 1, 5), 0, "split", 2, 1, 0)]
-    bars = bars_of(venue, listed=coming)
-    rows = await bars.bars(ns(2026, 10, 1), ns(2026, 12, 1))
-    assert rows.close_nano.tolist() == raw.close_nano.tolist()
-    assert await bars.actions(ns(2099, 1, 1), ns(2099, 1, 6)) == coming
-    await bars.close()
 
 
 async def test_the_bar_of_a_half_day_is_over_at_its_early_close(venue: DataGateway) -> None:
@@ -313,29 +301,3 @@ async def test_a_file_of_actions_is_read_anew_and_a_faulty_one_is_named(venue: D
     with pytest.raises(SourceError, match='kind "splat" is not known'):
         await bars.actions(0, 2**62)
     await bars.close()
-
-
-async def test_a_live_feed_takes_a_bar_after_its_close_and_not_before(venue: DataGateway) -> None:
-    """On the half day after Thanksgiving the bar is due at 13:00 in New York."""
-    venue.tape = {symbol: days(date(2026, 11, 25), 3) for symbol in venue.listed}
-    clock = [ns(2026, 11, 27, 17, 59)]
-    days_of = sessions("XNYS", date(2026, 11, 1), date(2026, 12, 10))
-    feed = Live(
-        bars_of(venue), universe=UNIVERSE, sessions={"XNYS": days_of}, interval_ns=DAY_NS, grace_ns=5 * NANO,
-        now=lambda: clock[0], put_aside=lambda *bar: None, sleep=lambda _: asyncio.sleep(0.01),
-    )  # fmt: skip
-    slices: list[MarketSlice] = []
-
-    async def read() -> None:
-        async for item in feed.items(ns(2026, 11, 24, 12)):
-            if isinstance(item, MarketSlice):
-                slices.append(item)
-
-    reading = asyncio.create_task(read())
-    await asyncio.sleep(1.0)
-    assert [one.ts_event for one in slices] == [ns(2026, 11, 25, 21)]
-    clock[0] = ns(2026, 11, 27, 18, 0, 3)
-    await asyncio.sleep(1.0)
-    assert [one.ts_event for one in slices][1:] == [ns(2026, 11, 27, 18)]
-    await feed.close()
-    await reading

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from quantd.adapters.feeds.bars.rows import ActionRow
 from quantd.adapters.feeds.recorded.bar_files import read_actions, read_bars
 from quantd.adapters.feeds.source import PartialAnswer, SourceError
-from quantd.adapters.feeds.sources.yfinance import YahooSource, currency, factors, paid, spelled
+from quantd.adapters.feeds.sources.yfinance import YahooSource, factors, paid, spelled
 from quantd.trading.instruments import BY_SUFFIX, NANO, OTHER_SUFFIXES, Instrument, Universe, calendar_of
 from quantd.trading.sessions import DAY_NS
 from tests.support.checkout import DATA
@@ -405,14 +405,3 @@ def test_any_price_in_cents_survives_division_and_single_precision(cents: int, s
     assert factor[0] == float(exact)
     sent = np.array([float(np.float32(cents / 100 / factor[0]))])
     assert paid(sent, factor).tolist() == [cents * NANO // 100]
-
-
-def test_unsplit_doubles_keep_every_digit_and_widened_singles_lose_their_noise() -> None:
-    prices = np.array([0.12345678, float(np.float32(29_374.152)), float(np.float32(124.8075)), 470.2])
-    assert paid(prices, np.ones(4)).tolist() == [123_456_780, 29_374_152_000_000, 124_807_500_000, 470_200_000_000]
-
-
-def test_what_is_no_price_stays_none() -> None:
-    prices = np.array([np.nan, np.inf, 0.0, 1e12])
-    assert paid(prices, np.full(4, 2.0)).tolist() == [0, 0, 0, 0]
-    assert np.isnan(currency(np.array([0]))).all()

@@ -1,6 +1,7 @@
 """The recorded tables of other programs, by their format."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -29,19 +30,18 @@ class Format:
     bars: str
     symbols: list[str]
     names: list[str]
-    interval: str
-    decimals: int
-    volume: str
-    adjusted_close: bool
-    actions: list[str]
-    stamps: str
-    options: list[str]
+    interval: str = "1d"
+    decimals: int = 2
+    volume: str = "exact"
+    actions: Sequence[str] = ()
+    stamps: str = "session"
+    options: Sequence[str] = ()
 
 
 def formats() -> list[Format]:
-    """The entries of `formats.toml`. An entry with a missing or a further key raises TypeError."""
+    """The entries of `formats.toml`. An entry with a missing or an unknown key raises TypeError."""
     entries: list[dict[str, Any]] = tomllib.loads((HERE / "formats.toml").read_text())["format"]
-    return [Format(**entry) for entry in entries]
+    return [Format(**{"names": entry["symbols"], **entry}) for entry in entries]
 
 
 ENTRIES: Final = formats()

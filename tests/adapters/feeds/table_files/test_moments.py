@@ -96,15 +96,6 @@ def test_a_label_among_the_bars_is_a_fault_of_its_line(tmp_path: Path) -> None:
     assert table.frame["ts"].null_count() == 1
 
 
-def test_a_number_of_no_unit_is_asked_about_and_each_offered_unit_reads_it() -> None:
-    column = pl.Series([100_000_000, 100_086_400])
-    with pytest.raises(FeedError, match="--unit") as refused:
-        moments(column, "bars")
-    offered = str(refused.value).rpartition("stamps, ")[2].split(", ")
-    assert offered == ["s"]
-    assert moments(column, "bars", unit=offered[0]).values.dt.year().to_list() == [1973, 1973]
-
-
 @pytest.mark.parametrize("number", [31, 19_902, 739_431, 2_024_180])
 def test_a_number_that_no_unit_makes_a_time_is_refused_without_an_option_that_would_fail(number: int) -> None:
     with pytest.raises(FeedError, match="is no date, and no time") as refused:

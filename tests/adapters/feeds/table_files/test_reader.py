@@ -41,17 +41,6 @@ def dated(*days: str) -> list[str]:
     return [f"{day},10,11,9,10.5,100" for day in days]
 
 
-@pytest.mark.parametrize("sign", ["/", "-"])
-def test_day_and_month_are_asked_with_both_readings(tmp_path: Path, sign: str) -> None:
-    path = csv(tmp_path, dated(*(f"0{k}{sign}02{sign}2024" for k in range(1, 8))))
-    text = asks(path)
-    assert "2024-02-01 with the day first" in text
-    assert "2024-01-02 with the month first" in text
-    for order, month in (("day-first", 2), ("month-first", 1)):
-        assert order in text
-        assert read_tables(path, ReadOptions(dates=order)).frame["ts"][0].month == month
-
-
 def test_one_day_beyond_the_twelfth_decides_and_two_orders_are_a_fault(tmp_path: Path) -> None:
     assert read_tables(csv(tmp_path, dated("01/02/2024", "01/31/2024"))).frame["ts"].dt.month().to_list() == [1, 1]
     assert read_tables(csv(tmp_path, dated("02/01/2024", "31/01/2024"))).frame["ts"].dt.month().to_list() == [1, 1]
@@ -69,25 +58,10 @@ def test_the_unit_of_stamps_since_1980_has_one_reading(tmp_path: Path, unit: str
     assert (stamps.dt.epoch("s")).to_list() == list(seconds)
 
 
-def test_the_unit_of_earlier_stamps_is_asked(tmp_path: Path) -> None:
-    path = csv(tmp_path, [f"{day * 86_400},10,11,9,10.5,100" for day in range(1_000, 1_010)])
-    text = asks(path)
-    assert "1972-10-06 in seconds" in text
-    assert "--unit" in text
-    assert read_tables(path, ReadOptions(unit="s")).frame["ts"].dt.year().to_list() == [1972] * 10
-
-
 @pytest.mark.parametrize(("price", "scale"), [(185_640_000_000, 9), (1_856_400_000_000_000_000, 16)])
 def test_the_unit_of_a_price_beyond_every_price_has_one_reading(tmp_path: Path, price: int, scale: int) -> None:
     path = csv(tmp_path, [f"2024-01-0{k},{price},{price + 10 ** (scale - 2)},{price},{price},5" for k in range(2, 9)])
     assert read_tables(path).frame["close"].cast(pl.Float64)[0] == pytest.approx(price / 10**scale)
-
-
-def test_the_unit_of_a_price_that_may_be_one_is_asked(tmp_path: Path) -> None:
-    path = csv(tmp_path, [f"2024-01-0{k},1856400,1856500,1856300,1856400,5" for k in range(2, 9)])
-    assert "several readings" in asks(path)
-    assert read_tables(path, ReadOptions(scale="1e-4")).frame["close"].cast(pl.Float64)[0] == 185.64
-    assert read_tables(path, ReadOptions(scale="1")).frame["close"].cast(pl.Float64)[0] == 1_856_400
 
 
 # ---- numbers
@@ -108,15 +82,6 @@ def test_numbers_are_read_in_any_spelling_that_has_one_reading(tmp_path: Path, f
     frame = read_tables(path).frame
     assert frame["close"].cast(pl.Float64).to_list() == [close] * 7
     assert frame["volume"].cast(pl.Float64)[0] == pytest.approx(12_345, rel=0.01)
-
-
-def test_a_separator_before_three_digits_is_asked(tmp_path: Path) -> None:
-    path = csv(tmp_path, [f"2024-01-0{k};1,850;1,860;1,840;1,855;100" for k in range(2, 9)], HEADER.replace(",", ";"))
-    text = asks(path)
-    assert "1850, or 1.850" in text
-    for decimal, close in (("point", 1855.0), ("comma", 1.855)):
-        assert f"--decimal {decimal}" in text
-        assert read_tables(path, ReadOptions(decimal=decimal)).frame["close"].cast(pl.Float64)[0] == close
 
 
 @pytest.mark.parametrize("formula", ["=A1*2", "@SUM(A1)", "+cmd|' /C calc'!A0", "=HYPERLINK(1)"])
@@ -250,23 +215,6 @@ def test_a_large_file_is_read_as_a_small_one_is(tmp_path: Path, header: str, mon
     assert large.frame["symbol"].cast(pl.String).to_list() == small.frame["symbol"].to_list()
 
 
-@pytest.mark.parametrize(("digits", "kind"), [(4, pl.Float64), (17, pl.Float64), (18, pl.String)])
-def test_unrounded_floats_of_a_large_file_are_numbers_and_longer_digits_stay_text(
-    tmp_path: Path, digits: int, kind: type[pl.DataType]
-) -> None:
-    """As text, ten million bars of unrounded floats took 2.6 GB in an import; a float has all of their digits."""
-    draw = np.random.default_rng(9)
-    prices = 100 * np.exp(np.cumsum(draw.normal(0, 0.001, 30_000)))
-    texts = [f"{price:.4f}" if digits == 4 else repr(price) + "3" * (digits - 17) for price in prices.tolist()]
-    days = pl.date_range(pl.date(1990, 1, 1), pl.date(2200, 1, 1), eager=True)[: len(texts)].to_list()
-    path = csv(tmp_path, [f"{day},{text},{text},{text},{text},100" for day, text in zip(days, texts, strict=True)])
-    frame = read_tables(path).frame
-    assert path.stat().st_size > large_text.LARGE
-    assert frame["close"].dtype == kind
-    written = frame["close"].to_list()
-    assert written == (texts if kind is pl.String else [float(text) for text in texts])
-
-
 FAULTS = {
     "cut": ("2024-01-05,10,11", ":20002: 3 fields"),
     "long": ("2024-01-05,10,11,9,10,798,339", ":20002: 7 fields"),
@@ -359,21 +307,10 @@ def test_a_date_is_read_in_any_form(tmp_path: Path, form: str) -> None:
     assert stamps.cast(pl.Date).to_list() == DAYS.to_list()
 
 
-def test_the_days_of_a_spreadsheet_are_dates(tmp_path: Path) -> None:
-    epoch = pl.date_range(pl.date(1899, 12, 30), pl.date(1899, 12, 30), eager=True)[0]
-    lines = [f"{(day - epoch).days},10,11,9,10.5,100" for day in DAYS]
-    assert read_tables(csv(tmp_path, lines)).frame["ts"].to_list() == DAYS.to_list()
-
-
 def test_two_spellings_of_numbers_are_asked(tmp_path: Path) -> None:
     lines = [f"{day};180,00;183,74;178,53;182,26;1,000,000" for day in DAYS]
     text = asks(csv(tmp_path, lines, HEADER.replace(",", ";")))
     assert '"180,00" has a decimal comma and "1,000,000" has none' in text
-
-
-def test_a_remark_below_the_data_is_no_bar(tmp_path: Path) -> None:
-    lines = [*LINES, '"Downloaded from Barchart.com as of 03-26-2024 10:00am CDT"']
-    assert len(read_tables(csv(tmp_path, lines)).frame) == len(LINES)
 
 
 @pytest.mark.parametrize(
@@ -684,16 +621,6 @@ def test_names_that_join_a_price_and_a_symbol_and_row_numbers_are_read(tmp_path:
         float(line.split(",")[2]) for line in CLOSES
     ]
     assert sorted(frame["symbol"].unique()) == ["AAPL", "MSFT"]
-
-
-def test_flattened_columns_of_yfinance_are_whole_bars(tmp_path: Path) -> None:
-    names = [f"{price}_{symbol}" for price in ("Close", "High", "Low", "Open", "Volume") for symbol in ("AAPL", "MSFT")]
-    lines = [f"2024-01-0{day},100,50,101,51,99,49,100.5,50.5,1000,2000" for day in (2, 3, 4)]
-    frame = read_tables(csv(tmp_path, lines, ",".join(["Date", *names]))).frame
-    wanted = {"AAPL": (100.5, 101.0, 99.0, 100.0, 1000.0), "MSFT": (50.5, 51.0, 49.0, 50.0, 2000.0)}
-    for symbol, values in wanted.items():
-        row = frame.filter(pl.col("symbol") == symbol).select(BARS[2:]).cast(pl.Float64).row(0)
-        assert row == values
 
 
 WORKDAYS = pd.date_range("2024-01-02", periods=8, freq="B", tz="UTC")

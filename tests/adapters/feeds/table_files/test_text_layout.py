@@ -1,21 +1,16 @@
 """Text files of people who are no programmers: a lone quote, an apostrophe, a tab or a comma in any field."""
 
-import csv
-import io
 import itertools
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
 from quantd.adapters.feeds.table_files.reader import read_tables
-from quantd.adapters.feeds.table_files.text_layout import mended
 from tests.support.command_line import quantd
 
 HEADERS = {
@@ -87,23 +82,6 @@ def test_an_import_of_a_lone_quote_writes_bars_or_names_the_line(tmp_path: Path,
         assert f"bars.csv:{SPOILED + 2}" in done.stderr
     else:
         assert re.search(r"\b(29|30) bars", done.stdout)
-
-
-@given(st.lists(st.lists(st.text(alphabet='ab", ;1', max_size=6), min_size=3, max_size=3), min_size=1, max_size=5))
-def test_lines_with_proper_quotes_stay_as_they_are(rows: list[list[str]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    assert mended(text.getvalue().encode(), ",", 3) == text.getvalue().encode()
-
-
-@given(st.lists(st.lists(st.text(alphabet='ab"1', min_size=1, max_size=6), min_size=3, max_size=3), min_size=1))
-def test_a_mended_line_has_the_fields_of_the_line_without_quotes_or_those_of_its_quotes(rows: list[list[str]]) -> None:
-    lines = [",".join(row) for row in rows]
-    read = list(csv.reader(io.StringIO(mended("\n".join(lines).encode(), ",", 3).decode(), newline="")))
-    assert [len(row) for row in read] == [3] * len(rows)
-    for row, fields in zip(rows, read, strict=True):
-        for field, found in zip(row, fields, strict=True):
-            assert found in (field, field[1:-1].replace('""', '"'))
 
 
 LANGUAGES = {

@@ -22,7 +22,6 @@ def parts(data: bytes) -> tuple[list[str], str, bool]:
 
 
 def joined(lines: list[str], end: str, closed: bool) -> bytes:
-    """The file of these lines."""
     return (end.join(lines) + (end if closed else "")).encode("latin-1")
 
 
@@ -63,7 +62,6 @@ def reordered(data: bytes, separator: str = ",") -> bytes:
 
 
 def separated(data: bytes, separator: str, other: str) -> bytes:
-    """The cells are separated by another character; a cell that holds it is put in quotes."""
     _, end, _ = parts(data)
     return written(table(data, separator), other, end)
 
@@ -82,12 +80,10 @@ def repeated(data: bytes, row: int, *, head: int = 1) -> bytes:
 
 
 def crlf(data: bytes) -> bytes:
-    """Each line ends as on Windows."""
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def lf(data: bytes) -> bytes:
-    """Each line ends as on Unix."""
     return data.replace(b"\r\n", b"\n")
 
 
@@ -99,23 +95,19 @@ def mixed_ends(data: bytes) -> bytes:
 
 
 def blank_end(data: bytes) -> bytes:
-    """Two empty lines follow the last bar."""
     lines, end, _ = parts(data)
     return joined([*lines, "", ""], end, closed=True)
 
 
 def marked(data: bytes) -> bytes:
-    """A byte-order mark stands before the first line, once."""
     return BOM + data.removeprefix(BOM)
 
 
 def gzipped(data: bytes) -> bytes:
-    """The file compressed by gzip."""
     return gzip.compress(data, mtime=0)
 
 
 def zipped(data: bytes, name: str) -> bytes:
-    """The file as the only member of a zip."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo(name, (2024, 4, 6, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)

@@ -45,14 +45,6 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_primary_answers_as_long_as_it_does() -> None:
-    first, second, both = two()
-    for _ in range(3):
-        assert (await both.bars(0, 9)).close.tolist() == first.rows.close.tolist()
-    assert len(first.asked) == 3
-    assert second.asked == []
-
-
 @pytest.mark.requirement("R-014")
 async def test_a_failing_primary_is_replaced_at_once_and_its_bars_are_marked() -> None:
     first, second, both = two()
@@ -110,16 +102,6 @@ async def test_a_trial_that_hangs_holds_up_nobody_and_ends_with_the_feed() -> No
         await both.close()
     assert first.closed
     assert second.closed
-
-
-async def test_a_symbol_that_the_primary_lacks_is_wholly_the_next_ones() -> None:
-    first, second, both = two()
-    first.failing = [PartialAnswer("first", first.rows.take(first.rows.column == 0), ["MSFT"])]
-    rows = await both.bars(0, 9)
-    assert same(rows.take(rows.column == 0), first.rows.take(first.rows.column == 0))
-    assert rows.close[rows.column == 1].tolist() == second.rows.close[second.rows.column == 1].tolist()
-    assert rows.source[rows.column == 1].tolist() == [1] * 3
-    assert (await both.bars(0, 9)).source.tolist() == [0] * 6, "an unknown symbol is no failure of the source"
 
 
 async def test_a_symbol_that_nobody_knows_is_named_with_the_bars_of_the_others() -> None:
