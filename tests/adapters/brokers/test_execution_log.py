@@ -79,18 +79,6 @@ def _end_of(cum: int, lot: int, executions: list[Execution]) -> int:
     return next(execution.cum_nano for execution in executions if execution.cum_nano >= cum * lot)
 
 
-def test_executions_with_an_id_get_intervals_in_the_order_of_time_and_each_once():
-    log = ExecutionLog()
-    log.add(Execution(2, 30, 5, "b"), Execution(1, 20, 4, "a", fee_nano=3))
-    log.add(Execution(1, 20, 4, "a"), Execution(0, 50, 6, "c"))
-    assert [(execution.id, execution.cum_nano) for execution in log.executions.values()] == [
-        ("a", 20),
-        ("b", 50),
-        ("c", 100),
-    ]
-    assert [tuple(fill) for fill in log.fills(10)] == [(2, 2, 4, 0, 3), (5, 3, 5, 0, 0), (10, 5, 6, 0, 0)]
-
-
 @given(histories(), st.data(), st.randoms())
 def test_what_is_never_listed_is_bridged_by_the_orders_own_average_and_a_late_listing_books_nothing(case, data, dice):
     lot, executions = case

@@ -4,7 +4,6 @@ A list is a row of a table: how it is read, and where the venue writes one item 
 before, whatever the one becomes; an item that is lost is named once.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import Decimal
 from importlib.util import find_spec
@@ -16,8 +15,6 @@ import pytest
 from quantd.adapters.brokers.alpaca.account import open_orders
 from quantd.adapters.brokers.alpaca.market import read_listing
 from quantd.adapters.brokers.unreadable import NAMED, Unreadable
-from quantd.trading.events import NotFound, Unknown
-from quantd.trading.orders import Cause
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
@@ -100,14 +97,7 @@ async def _assets(rig: AlpacaRig) -> set[str]:
 def _activity(rig: AlpacaRig, kind: str) -> tuple[str, Json, Callable[[Any], None]]:
     activities = rig.server.book.activities
     at = [k for k, activity in enumerate(activities) if (activity["activity_type"] == "FILL") == (kind == "FILL")][3]
-    item = dict(activities[at])
-    stamp = item["_at"]
-
-    def write(value: Any) -> None:
-        # the server sorts by `_at`, which no client sees
-        rig.server.planted = {"activities": {at: value}}
-
-    activities[at]["_at"] = stamp
+    _, item, write = _planted(rig, "activities", "id", activities, at)
     return item["id"], {k: v for k, v in item.items() if k != "_at"}, write
 
 
@@ -268,45 +258,3 @@ async def test_a_bad_item_of_a_list_of_kraken_loses_itself_only(kraken: CcxtRig,
         lost += shown not in readable
     assert lost >= 3
     assert kraken.broker.set_aside()  # type: ignore[attr-defined]
-
-
-@pytest.mark.long
-@needs_ccxt
-async def test_an_own_order_whose_record_cannot_be_read_is_unknown_and_never_missing(kraken: CcxtRig) -> None:
-    basket = kraken.basket(Row(0, 3))
-    await kraken.broker.submit(basket)
-    await kraken.settle()
-    await kraken.settle()
-    order = kraken._order(basket, 0)
-    said = kraken.venue._said
-    unread = 0
-    for closed in (False, True):
-        if closed:
-            kraken.venue.close(order, "canceled", "by hand")
-        for value in mutations(said(order)):
-            if not isinstance(value, dict) or value.get("cl_ord_id") != order.cl_ord_id:
-                continue  # nothing says that it is ours
-            kraken.venue._said = lambda entry, value=value: value if entry is order else said(entry)  # type: ignore
-            (report,) = await kraken.broker.query(basket.sample, basket.n, [0])
-            assert not isinstance(report, NotFound), (closed, value)
-            unread += isinstance(report, Unknown)
-    assert unread
-    kraken.venue._said = said  # type: ignore[method-assign]
-    (report,) = await kraken.broker.query(basket.sample, basket.n, [0])
-    assert report.cause == [Cause.CANCELLED]  # type: ignore[union-attr]
-
-
-async def test_the_stream_goes_on_after_messages_that_nobody_can_read(alpaca: AlpacaRig) -> None:
-    heard = []
-
-    async def listen() -> None:
-        async for news in alpaca.broker.news():
-            heard.append(news)
-
-    listening = asyncio.create_task(listen())
-    await alpaca.listened()
-    for _ in range(2):
-        await alpaca.server.garbage()
-        await alpaca.listened()
-    listening.cancel()
-    assert [getattr(news, "up", None) for news in heard][:2] == [False, True]

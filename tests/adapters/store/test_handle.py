@@ -129,23 +129,6 @@ def test_runs_are_listed_and_an_ended_one_cannot_be_continued(desk):
         assert len(list(store.entries("second00"))) == 10
 
 
-@pytest.mark.long
-def test_a_reader_sees_committed_batches_while_the_writer_is_at_work(desk):
-    day = entries(100)
-    with desk.open() as store:
-        fold = store.begin(RUN, UNIVERSE)
-        other = desk.read_only()
-        for k in range(10):
-            store.commit(batch(fold, k * 10 + 1, day[k * 10 : k * 10 + 10]))
-            walk = other.entries(RUN)
-            next(walk)
-            assert other.last_seq(RUN) == k * 10 + 10
-            walk.close()
-    assert desk.read_only().last_seq(RUN) == 100
-    with pytest.raises(StoreFailing, match="there is no store here"):
-        read_only(desk.state / "elsewhere")
-
-
 def test_a_changed_journal_row_is_found_when_it_is_read(desk):
     with desk.open() as store:
         fill(store, entries(30), [10, 10, 10])

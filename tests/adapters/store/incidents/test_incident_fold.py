@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from quantd.adapters.store.incidents.alert_kinds import HOUR_NS
 from quantd.adapters.store.incidents.incident_fold import Changes, Incidents
 from quantd.trading.effects import LimitMoved, Publish, Switched
 from quantd.trading.events import Acknowledged, Condition, Decided, Reconciled, Reminded, Tick
-from tests.support.examples import examples
 
 NAMES = ("alpha", "beta")
 
@@ -178,36 +175,6 @@ def test_a_policy_that_answers_again_a_matching_account_and_a_person_clear_the_r
     assert [kind for kind, _ in fold.states()] == ["broker"]
     fold.add(Acknowledged(5, fold.incidents.active()[0].id, "booked by hand", "ann"))
     assert fold.states() == []
-
-
-STEPS = st.sampled_from(["down", "up", "rise", "fall", "ack", "remind", "trip", "run"])
-
-
-@settings(max_examples=examples(80))
-@given(st.lists(STEPS, max_size=40), st.integers(0, 40))
-def test_a_fold_that_goes_on_from_stored_incidents_is_the_fold_of_all(steps: list[str], cut: int) -> None:
-    reference, parts = Fold(), Fold()
-    for n, name in enumerate(steps):
-        if n == cut:
-            parts.incidents = Incidents(parts.incidents.all())
-        ids = [incident.id for incident in reference.incidents.active()] or ["none"]
-        entry: Sequence[object] = {
-            "down": feed(n, False),
-            "up": feed(n, True),
-            "rise": (Tick(n), *limit(n, 0, 3)),
-            "fall": (Tick(n), *limit(n, 3, 0)),
-            "ack": (Acknowledged(n, ids[0], "seen", "ann"),),
-            "remind": (Reminded(n, ids[-1], "ntfy"),),
-            "trip": (Tick(n), Publish(n, "CRITICAL", "switch", "RUN to HALT")),
-            "run": (Tick(n), Switched(n, -1, 2, 0, "ok")),
-        }[name]
-        one, other = reference.add(*entry), parts.add(*entry)
-        assert one == other
-        active = [incident.key for incident in reference.incidents.active()]
-        assert len(active) == len(set(active))
-    assert reference.incidents.all() == parts.incidents.all() or sorted(map(repr, reference.incidents.all())) == sorted(
-        map(repr, parts.incidents.all())
-    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
