@@ -20,7 +20,7 @@ from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic, merged
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.jobs.alert_desk import desk, webhook_of
-from tests.support.mqtt import Mosquitto, Subscriber, free_port
+from tests.support.mqtt import Mosquitto, Subscriber
 from tests.support.service_kit import Kit, until, world
 from tests.support.sink_servers import Receiver
 
@@ -149,31 +149,6 @@ async def test_each_alert_has_its_own_topic_and_a_group_is_one_message_of_the_gr
         assert (group["text"], group["count"], group["level"]) == ("3 alerts: one; two; three", 3, "WARNING")
         assert group["id"] == f"{single[0]['id']}+2"
         assert group["kind"] == single[0]["kind"]
-    finally:
-        Subscriber.close_all()
-        broker.stop()
-
-
-@pytest.mark.long
-async def test_a_group_that_no_broker_took_waits_in_the_store_for_the_next_start(tmp_path: Path) -> None:
-    port = free_port()
-    async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
-        kit.service.alert("one")
-        await until(lambda: counts.depth == 1)
-        await asyncio.sleep(0.3)
-        assert counts.sent == 0
-        assert kit.store.waiting(GROUPS) == 1
-    (tmp_path / "broker").mkdir()
-    broker = Mosquitto(tmp_path / "broker")
-    broker.port = port
-    broker.config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    broker.start()
-    try:
-        subscriber = broker.subscribe("-q", "1", "-t", "quantd/#")
-        async with over_mqtt(tmp_path, port, 0.1) as (kit, counts):
-            await until(lambda: counts.sent == 1 and not kit.store.waiting(GROUPS))
-        texts = [json.loads(text)["text"] for topic, text in subscriber.lines() if topic == "quantd/paper/alert_groups"]
-        assert texts == ["one"]
     finally:
         Subscriber.close_all()
         broker.stop()

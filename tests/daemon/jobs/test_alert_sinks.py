@@ -114,24 +114,6 @@ async def test_a_server_that_is_down_then_hangs_then_refuses_gets_each_alert_onc
         assert not [secret for secret in SECRETS if secret in repr(lines)]
 
 
-async def test_alerts_of_a_wrong_secret_wait_over_a_restart_and_arrive_with_the_right_one(
-    tmp_path: Path, case: Case
-) -> None:
-    right = getattr(case.server, case.secret)
-    setattr(case.server, case.secret, "another")
-    async with desk(tmp_path, case.opened(), "sink") as d:
-        with capture_logs() as lines:
-            await d.raised("one", "two")
-            await until(lambda: d.counts.failures >= 2)
-        ids = d.ids()
-        assert not [secret for secret in SECRETS if secret in repr(lines) or secret in d.counts.error]
-    assert case.server.taken == []
-    setattr(case.server, case.secret, right)
-    async with desk(tmp_path, case.opened(), "sink") as d:
-        await until(lambda: len(case.server.taken) == 2 and not d.kit.store.waiting("sink"))
-    assert case.server.ids == ids
-
-
 @pytest.mark.one_of(3)
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("fault", ["away", "silent", "refuses", "asks to wait"])

@@ -116,21 +116,6 @@ def crypto_order(server: Exchange, number: str, vol: str, symbol: str = "SOLUSD"
 # Alpaca
 
 
-async def test_orders_are_cancelled_and_positions_of_both_signs_closed_once(alpaca: AlpacaServer) -> None:
-    first, second = working(alpaca), working(alpaca, "QQQ", "3")
-    alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5), "QQQ": Decimal("0.25")}
-    remaining, run = await left(of(alpaca))
-    assert remaining == []
-    assert {(o.id, o.outcome) for o in run.orders} == {(first, "cancelled"), (second, "cancelled")}
-    assert {(p.symbol, p.qty) for p in run.positions} == {
-        ("SPY", Decimal(12)), ("TSLA", Decimal(-5)), ("QQQ", Decimal("0.25"))
-    }  # fmt: skip
-    assert sorted(closes(alpaca)) == [
-        ("QQQ", "sell", Decimal("0.25")), ("SPY", "sell", Decimal(12)), ("TSLA", "buy", Decimal(5))
-    ]  # fmt: skip
-    assert alpaca.book.positions == {}
-
-
 async def test_an_order_that_fills_in_part_or_in_full_during_its_cancel_is_reported_and_closed(
     alpaca: AlpacaServer,
 ) -> None:

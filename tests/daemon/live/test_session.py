@@ -22,10 +22,10 @@ from quantd.risk.switch import HALT
 from quantd.server.requests.manual import Halt, JumpName, compared, halted
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned, Publish
-from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Operator, Unknown
+from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Unknown
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
 from quantd.trading.ports import BrokerNews, Until, VenueAccount, VenueFlow
 from quantd.trading.sessions import DAY_NS
 from tests.support.live_runs import (
@@ -277,20 +277,6 @@ async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(
     run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
     assert not run.fresh
     assert run.service.shell.tally.samples == 9, "only what came since the first start is valued"
-    require_equal(run, venue)
-
-
-@pytest.mark.long
-async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
-    of = parts()
-    venue = venue_of(of)
-    remote = Remote(venue)
-    feed = Script(of.universe, DAY_NS, slices(6), venue, NOW)
-    halt = Operator(0, "halt", "test", "test")
-    run = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
-    assert run.service.shell.state.switch.state == 2
-    open_rows = [s for w in run.service.shell.state.working.values() for s in w.state if s not in ENDED]
-    assert not open_rows
     require_equal(run, venue)
 
 

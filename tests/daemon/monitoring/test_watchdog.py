@@ -355,19 +355,6 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         assert [(c.what, c.up) for c in await recorded(world)] == [("feed", False), ("feed", True)]
 
 
-@pytest.mark.long
-async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "LOOK_S", 0.001)
-    async with watched(tmp_path, CONFIG) as world:
-        await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
-        shell = world.assembly.shell()
-        for item in world.assembly.items():
-            shell.take(item)
-        assert world.service.shell.digest.hexdigest() == shell.digest.hexdigest()
-        assert shell.tally.fills > 0
-        assert await recorded(world) == []
-
-
 # who ends the daemon when its interpreter's lock is held
 
 LOCKED = "import re; re.match(r'(a+)+$', 'a' * 40 + 'b')"

@@ -17,6 +17,7 @@ from quantd.risk.limits.catalogue import (
     Rate,
     Reason,
     Tail,
+    bound_of,
 )
 from quantd.risk.switch import STATE_LIMITS
 from quantd.trading.display_text import figure
@@ -70,6 +71,11 @@ def test_a_limit_is_told_in_words_with_its_unit(key: str) -> None:
     about, wording, value, shown = SAID[key]
     assert words(key, SET, about) == wording
     assert figure(value, unit(key)) == shown
+
+
+def test_bounds_are_those_of_the_set() -> None:
+    bounds = {"var": 0.03, "liquidity": 3.0, "order_rate": 60.0, "max_volatility": 0.2}
+    assert {key: bound_of(SET, key) for key in bounds} == bounds
 
 
 PLAIN = {key: limit.label for key, limit in EXTRA.items() if isinstance(limit.label, str)}

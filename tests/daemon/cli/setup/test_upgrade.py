@@ -144,17 +144,6 @@ def test_a_store_in_postgresql_is_upgraded_and_its_backup_restored_by_the_later_
 
 
 @pytest.mark.long
-def test_a_file_in_place_of_the_backups_leaves_the_store_as_it_is(recorded, later):
-    (recorded / "state" / "backups").write_text("in the way")
-    before = sql(recorded / "state", "SELECT * FROM sqlite_schema")
-    refused = command(recorded, later, *RUN)
-    assert refused.returncode == 78
-    assert "backups: is a regular file, not a folder" in refused.stderr
-    assert sql(recorded / "state", "SELECT * FROM sqlite_schema") == before
-    assert revision(recorded / "state") == REVISION
-
-
-@pytest.mark.long
 def test_a_full_disk_refuses_the_start_and_changes_nothing(recorded, later):
     """`backups` is a file system of 128 KiB, in a mount namespace of its own."""
     (recorded / "state" / "backups").mkdir()

@@ -39,15 +39,6 @@ def document(folder: Path) -> StatementFile:
     return msgspec.json.decode(file.read_bytes(), type=StatementFile)
 
 
-async def test_a_day_at_the_simulated_venue_agrees_with_its_reports(ended: Kit, tmp_path: Path) -> None:
-    done = await StatementJob(ended.service, tmp_path).work(RUN)
-    assert done.endswith("all as at the venue")
-    statement = document(tmp_path)
-    assert (statement.compared, statement.differences) == ("", [])
-    assert [position.symbol for position in statement.positions] == ["S0", "S1"]
-    assert await alerts(ended) == []
-
-
 @pytest.mark.long
 async def test_a_venue_that_does_not_answer_is_not_compared_and_nothing_is_invented(ended: Kit, tmp_path: Path) -> None:
     rig = AlpacaRig()
