@@ -7,7 +7,7 @@ from torch import Tensor
 from quantd.training.learners.algorithms.proximal_policy import Ppo
 from quantd.training.learners.cloning import CloningPlan, clone, demonstrations
 from quantd.training.learners.ppo import PpoPlan
-from tests.support.problems import DriftingAsset, RegimeBandit, RevertingPair, share
+from tests.support.problems import RegimeBandit, RevertingPair, share
 
 PLAN = PpoPlan(hidden=(32,), horizon=16)
 
@@ -58,13 +58,6 @@ def test_cloning_leaves_the_critics_head_and_the_spread_alone() -> None:
     clone(learner, observations, targets)
     assert torch.equal(learner.network.critic.weight, critic)  # type: ignore[attr-defined]
     assert torch.equal(learner.network.spread, spread)
-
-
-def test_demonstrations_follow_the_teacher_and_keep_what_it_did() -> None:
-    env = DriftingAsset("discrete", 4)
-    observations, targets = demonstrations(env, lambda o: o.argmax(1), 6, seed=2)
-    assert observations.shape == (24, 5)
-    assert torch.equal(targets, observations.argmax(1))
 
 
 def test_targets_that_are_no_allocations_are_refused() -> None:

@@ -55,11 +55,6 @@ def test_agents_that_must_split_the_assets_come_within_2_percent_of_the_best(see
     assert of_optimum(seed, 24_000) >= 0.98
 
 
-@pytest.mark.slow
-def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best() -> None:
-    assert min(of_optimum(seed, 36_000) for seed in range(1, 6)) >= 0.98
-
-
 def gradient(loss: Tensor, leaves: list[torch.nn.Parameter]) -> Tensor:
     return torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(loss, leaves)])
 
@@ -226,26 +221,6 @@ def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
     panel = panel_of(1, 220, 3)
     days = market_of(panel, observed_by(spec, panel))
     return Desks(days, PROFILES[:2], desks=3, diversity=Diversity(window=5), episodes=Episodes(30), seed=seed)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("network", ["mlp", "transformer"])
-def test_training_on_desks_of_a_market_resumes_to_the_same_bits(network: str) -> None:
-    plan = MaddpgPlan(
-        agents=2, network=network, hidden=(8,), transformer=TINY, layout=LAYOUT,  # type: ignore[arg-type]
-        batch=8, warmup=60, train_every=30, buffer=300,
-    )  # fmt: skip
-    reference, half, resumed = (Maddpg(plan, SIGHT.size(3), 4, "simplex", seed) for seed in (3, 3, 9))
-    reference.learn(desks(), 480, on)
-    half.learn(desks(), 240, on)
-    resumed.load(half.state())
-    resumed.learn(desks(5), 480, on)
-    expected_state, state = reference.state(), resumed.state()
-    assert {"env.desk__returns", "env.row", "replay.rows"} <= set(expected_state)
-    for name, value in expected_state.items():
-        same = torch.equal(value, state[name]) if isinstance(value, Tensor) else value == state[name]
-        assert same, name
-    assert not torch.equal(half.network.vector, reference.network.vector)
 
 
 def test_agents_share_nothing_and_see_what_is_shared_once() -> None:

@@ -1,8 +1,6 @@
 """SAC: its densities against numerical integration, its updates by their equations, and problems whose best is
 known."""
 
-from collections.abc import Callable
-
 import msgspec
 import numpy as np
 import pytest
@@ -12,14 +10,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quantd.training.learners.algorithms.soft_actor_critic import Sac, Squash
-from quantd.training.learners.distributions import uniform
 from quantd.training.learners.record import Report
 from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
 from quantd.training.networks.gaussian import GaussianActor, TwinCritics, bounded
 from tests.support.artifacts import session_of
 from tests.support.examples import examples
-from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
+from tests.support.problems import RevertingPair
 from tests.training.learners.replay_problems import on
 
 PLAN = SacPlan(
@@ -32,37 +29,6 @@ PLAN = SacPlan(
     tau=0.05,
     temperature=0.005,
 )
-SHARP = msgspec.structs.replace(PLAN, entropy=-4.0)
-"""For a best at the edges of the box: with an entropy of -1 a policy has to stay a tenth away from them."""
-
-PROBLEMS: dict[str, tuple[SacPlan, Callable[[], Problem]]] = {
-    "drift": (PLAN, lambda: DriftingAsset("simplex", batch=32)),
-    "pair": (PLAN, lambda: RevertingPair("simplex", batch=32)),
-    "pair in a box": (SHARP, lambda: RevertingPair("box", batch=32)),
-    "regime": (PLAN, lambda: RegimeBandit("simplex", batch=32)),
-}
-
-
-def of_optimum(name: str, seed: int) -> float:
-    plan, make = PROBLEMS[name]
-    env = make()
-    learner = Sac(plan, env.observation_size, env.action_size, env.kind, seed)
-    learner.learn(env, 24_000, on)
-    return share(env, learner.act)
-
-
-@pytest.mark.requirement("R-071")
-@pytest.mark.long
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["drift", "pair in a box"])
-def test_it_comes_within_2_percent_of_the_best(name: str, seed: int) -> None:
-    assert of_optimum(name, seed) >= 0.98
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PROBLEMS)
-def test_every_one_of_five_seeds_comes_within_2_percent_of_the_best(name: str) -> None:
-    assert min(of_optimum(name, seed) for seed in range(1, 6)) >= 0.98
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -123,14 +89,6 @@ def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> No
             assert (action.abs() <= 1.0).all()
     assert torch.equal(learner.act(observations), learner.act(observations))
     assert not torch.equal(learner.act(observations, greedy=False), learner.act(observations, greedy=False))
-
-
-def test_before_the_warmup_ends_every_allocation_is_as_likely() -> None:
-    drawn = uniform(False, 40_000, 3, torch.Generator().manual_seed(1))
-    # a uniform allocation of three: each weight has mean 1/3, variance 1/18, and is above 1/2 a quarter of the time
-    torch.testing.assert_close(drawn.mean(0), torch.full((3,), 1 / 3), atol=0.005, rtol=0.0)
-    torch.testing.assert_close(drawn.var(0), torch.full((3,), 1 / 18), atol=0.002, rtol=0.0)
-    torch.testing.assert_close((drawn > 0.5).float().mean(0), torch.full((3,), 0.25), atol=0.01, rtol=0.0)
 
 
 def gradients(learner: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> Tensor:
@@ -254,24 +212,6 @@ def test_the_temperature_brings_the_entropy_down_to_what_is_asked_where_chance_c
 
     learner.learn(RevertingPair("box", batch=32), 20_000, listen)
     assert np.mean(entropies[-4:]) == pytest.approx(entropy, abs=0.2)
-
-
-@pytest.mark.long
-@pytest.mark.requirement("R-095")
-def test_products_in_bfloat16_are_near_those_in_float32_and_learn_too() -> None:
-    random = [torch.Generator().manual_seed(1) for _ in range(2)]
-    exact, rounded = (
-        GaussianActor(6, 3, generator, bfloat16=b) for generator, b in zip(random, (False, True), strict=True)
-    )
-    observations = torch.randn(64, 6, generator=random[0])
-    for a, b in zip(exact(observations), rounded(observations), strict=True):
-        assert b.dtype == torch.float32
-        torch.testing.assert_close(a, b, atol=2e-2, rtol=2e-2)
-        assert not torch.equal(a, b)
-    env = DriftingAsset("simplex", batch=32)
-    learner = Sac(msgspec.structs.replace(PLAN, bfloat16=True), 5, 6, "simplex", 1)
-    learner.learn(env, 16_000, on)
-    assert share(env, learner.act) >= 0.98
 
 
 def test_discrete_environments_and_impossible_plans_are_refused() -> None:

@@ -100,18 +100,6 @@ def test_the_lstms_gradient_reaches_back_to_the_episodes_first_row_and_no_furthe
     assert (second[:, 1] != 0.0).any(-1).all()
 
 
-def test_an_lstm_acting_step_by_step_says_what_it_says_of_the_whole_sequence() -> None:
-    network = disturbed(Lstm(3, 2, 0, random_of(1), hidden=6), 1)
-    observations = torch.randn((7, 2, 3), generator=random_of(2))
-    sequence = network.run(observations, torch.zeros((7, 2), dtype=torch.bool), network.begin(2))
-    carry = network.begin(2)
-    for t in range(7):
-        actor, carry = network.act(observations[t], carry)
-        torch.testing.assert_close(actor, sequence.actor[t])
-    fresh, _ = network.act(observations[6], network.begin(2))
-    assert not torch.allclose(fresh, sequence.actor[6], atol=1e-3)
-
-
 @pytest.mark.parametrize(("kind", "simplex"), KINDS)
 def test_onnx_runtime_gives_the_mlps_weights(kind: Kind, simplex: str) -> None:
     actions = family(kind, 5, simplex)  # type: ignore[arg-type]
@@ -138,13 +126,6 @@ def test_onnx_runtime_carries_the_lstms_state_as_torch_does(kind: Kind, simplex:
         weights, carried = session.run(["weights", "carried"], {"observation": row.numpy(), "carry": carried})
         np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
         np.testing.assert_allclose(carried, carry.numpy(), atol=1e-5)
-
-
-def test_a_seed_makes_a_network_whatever_the_global_generator_did() -> None:
-    first = Mlp(5, 3, 1, random_of(9)).vector
-    torch.rand(3)
-    assert torch.equal(first, Mlp(5, 3, 1, random_of(9)).vector)
-    assert not torch.equal(first, Mlp(5, 3, 1, random_of(8)).vector)
 
 
 def test_bfloat16_products_come_near_the_gradient_of_float32() -> None:

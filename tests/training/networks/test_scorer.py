@@ -47,23 +47,6 @@ def test_torch_and_onnx_runtime_agree_for_any_number_of_assets(seed: int, size: 
     np.testing.assert_allclose(given_by_graph, asked(features, mask), atol=1e-5)
 
 
-@settings(max_examples=examples(60), deadline=None)
-@given(seed=st.integers(0, 10_000), order=st.permutations(range(7)))
-def test_permuting_assets_permutes_weights(seed: int, order: list[int]) -> None:
-    features, mask = inputs(seed, 7)
-    np.testing.assert_allclose(asked(features[:, order], mask[:, order]), asked(features, mask)[:, order], atol=1e-6)
-
-
-@settings(max_examples=examples(60), deadline=None)
-@given(seed=st.integers(0, 10_000), size=st.integers(1, 20))
-def test_weights_are_a_long_only_portfolio_without_masked_assets(seed: int, size: int) -> None:
-    features, mask = inputs(seed, size)
-    weights = asked(features, mask)
-    assert (weights >= 0.0).all()
-    assert weights.sum() <= 1.0 + 1e-6
-    assert not weights[mask == 0.0].any()
-
-
 def test_an_untrained_scorer_is_equal_weight_beside_a_little_cash() -> None:
     features, _ = inputs(3, 5)
     weights = Scorer(WIDTH, 16)(torch.from_numpy(features), torch.ones(1, 5)).detach().numpy()[0]

@@ -52,14 +52,6 @@ def test_an_untrained_policy_is_equal_weight_beside_a_few_percent_of_cash(simple
     assert (weights[:, :-1] - weights[:, :-1].mean(-1, keepdim=True)).abs().max() < 0.02
 
 
-def test_untrained_positions_of_a_box_are_near_0() -> None:
-    layout = Layout(assets=5, features=3, window=0, weights=15)
-    positions = Ppo(PpoPlan(network="shared", hidden=(16, 16), layout=layout), 21, 5, "box", 1).act(
-        torch.randn((50, 21), generator=random_of(2))
-    )
-    assert positions.abs().max() < 0.1
-
-
 def test_each_asset_is_scored_by_its_own_entries_and_weight_most() -> None:
     network = network_of(3)
     seen = torch.randn((1, SIZE), generator=random_of(4)).requires_grad_()

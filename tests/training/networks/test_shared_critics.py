@@ -2,7 +2,6 @@
 
 from itertools import combinations
 
-import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,14 +21,12 @@ from quantd.training.networks.shared_critics import SharedActor, SharedCritics, 
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
-from tests.training.learners.replay_problems import on
 from tests.training.networks.asset_observations import (
     ASSETS,
     BARE,
     GAINS,
     LAYOUT,
     SIZE,
-    Signals,
     learned,
     near,
     permuted,
@@ -39,6 +36,15 @@ from tests.training.networks.asset_observations import (
 ORDER = [2, 0, 1]
 PLACES = pytest.mark.parametrize(
     ("layout", "size"), [(LAYOUT, SIZE), (BARE, 21), (GAINS, SIZE)], ids=["all entries", "window alone", "gains"]
+)
+
+
+PAIRS = Layout(assets=4, features=1, window=0, held=2)
+"""Four assets, of which an action holds two."""
+VALUED = pytest.mark.parametrize(
+    ("choices", "layout", "size"),
+    [(choices, *place) for choices in (3, 4, 5) for place in ((LAYOUT, SIZE), (BARE, 21), (GAINS, SIZE))]
+    + [(8, PAIRS, 4)],
 )
 
 
@@ -105,26 +111,15 @@ def test_the_critics_gradients_are_autograds_and_the_one_by_actions_leaves_the_s
     near(frozen.run(seen, action)[0], expected)
 
 
-@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1, ASSETS + 2], ids=["no cash", "cash", "equal weight"])
-def test_the_gradient_of_values_of_allocations_is_autograds(choices: int) -> None:
-    network, seen = q_network(choices), torch.randn((40, SIZE), generator=random_of(4))
+@VALUED
+def test_the_gradient_of_values_of_allocations_is_autograds(choices: int, layout: Layout, size: int) -> None:
+    network, seen = q_network(choices, layout, size), torch.randn((40, size), generator=random_of(4))
     slope = torch.randn((40, choices), generator=random_of(5))
     by_autograd = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
     network.gradient.fill_(7.0)
     near(network.run(seen), network.values(seen))
     network.pull(slope)
     near(network.gradient, by_autograd)
-
-
-def test_an_untrained_network_of_values_prefers_equal_weight() -> None:
-    for seed in range(5):
-        network = SharedQ(SIZE, ASSETS + 2, random_of(seed), layout=LAYOUT)
-        values = network.values(torch.randn((200, SIZE), generator=random_of(4)) * 3.0)
-        assert (values.argmax(1) == ASSETS + 1).all()
-
-
-PAIRS = Layout(assets=4, features=1, window=0, held=2)
-"""Four assets, of which an action holds two."""
 
 
 def test_the_value_of_a_set_of_assets_is_the_mean_of_theirs() -> None:
@@ -152,32 +147,6 @@ def test_values_are_in_the_order_of_the_grid_of_allocations() -> None:
     np.testing.assert_array_equal(members, allocations.weights[: network.sets, : PAIRS.assets])
 
 
-def test_the_gradient_of_values_of_sets_is_autograds_and_onnx_runtime_gives_them() -> None:
-    network, seen = SharedQ(4, 8, random_of(3), layout=PAIRS), torch.randn((40, 4), generator=random_of(4))
-    network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.2)
-    slope = torch.randn((40, 8), generator=random_of(5))
-    by_autograd = flat(torch.autograd.grad(network(seen), list(network.parameters()), slope))
-    near(network.run(seen), network.values(seen))
-    network.pull(slope)
-    near(network.gradient, by_autograd)
-    graph = Graph()
-    graph.node("Identity", [network.write(graph, "observation")], "q_values")
-    model = graph.model("q_network", {"observation": 4}, {"q_values": 8})
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    for row in seen[:, None]:
-        (values,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(values, network.values(row).numpy(), atol=1e-5)
-        assert np.ptp(values) > 1e-3
-
-
-def test_random_actions_are_all_sets_alike_and_cash_and_equal_weight_as_often_as_an_asset() -> None:
-    plan = DqnPlan(network="shared", layout=PAIRS, hidden=(8,))
-    learner = Dqn(plan, 4, 8, "discrete", 1)
-    actions = torch.bincount(learner.explore(torch.zeros((60_000, 4))), minlength=8) / 60_000
-    expected = torch.tensor([4 / 6 / 6] * 6 + [1 / 6] * 2)
-    torch.testing.assert_close(actions, expected, atol=0.01, rtol=0.0)
-
-
 @PLACES
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size: int) -> None:
@@ -192,8 +161,7 @@ def test_onnx_runtime_gives_the_actors_weights(kind: Kind, layout: Layout, size:
     assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
 
-@PLACES
-@pytest.mark.parametrize("choices", [ASSETS, ASSETS + 1, ASSETS + 2], ids=["no cash", "cash", "equal weight"])
+@VALUED
 def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layout, size: int) -> None:
     network, graph = q_network(choices, layout, size), Graph()
     graph.node("Identity", [network.write(graph, "observation")], "q_values")
@@ -203,23 +171,6 @@ def test_onnx_runtime_gives_the_values_of_allocations(choices: int, layout: Layo
         (values,) = session.run(None, {"observation": row.numpy()})
         np.testing.assert_allclose(values, network.values(row).numpy(), atol=1e-5)
         assert np.ptp(values) > 1e-3
-
-
-SHOWN = Layout(assets=ASSETS, features=1, window=0)
-
-
-@pytest.mark.slow
-def test_both_learners_find_what_each_asset_shows_of_itself() -> None:
-    shared = {"network": "shared", "layout": SHOWN, "hidden": (16, 16), "learning_rate": 3e-3, "train_every": 32}
-    plan = {**msgspec.to_builtins(shared), "gamma": 0.0, "warmup": 1000, "batch": 128}
-    seen = torch.randn((500, ASSETS), generator=random_of(7))
-    dqn = Dqn(msgspec.convert(plan, DqnPlan), ASSETS, ASSETS, "discrete", 1)
-    dqn.learn(Signals("discrete"), 16_000, on)
-    best = seen.amax(1).mean()
-    assert seen.gather(1, dqn.act(seen).unsqueeze(1)).mean() > 0.95 * best
-    sac = Sac(msgspec.convert({**plan, "temperature": 0.01}, SacPlan), ASSETS, ASSETS + 1, "simplex", 1)
-    sac.learn(Signals("simplex"), 16_000, on)
-    assert (sac.act(seen)[:, :ASSETS] * seen).sum(1).mean() > 0.8 * best
 
 
 def test_actions_that_are_no_weights_of_single_assets_and_a_missing_layout_are_refused() -> None:

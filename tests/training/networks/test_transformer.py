@@ -15,7 +15,6 @@ from quantd.training.learners.distributions import family
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
-from quantd.training.networks.layer_stack import Linear, Perceptron
 from quantd.training.networks.sizes import Layout, Sizes
 from quantd.training.networks.transformer import Block, Encoder, Transformer
 from tests.support.artifacts import session_of
@@ -57,21 +56,6 @@ def test_a_block_is_torchs_own_encoder_layer_with_norms_first() -> None:
     torch.testing.assert_close(block(x, read_last=True)[0], expected[:, -1:], atol=1e-5, rtol=1e-4)
 
 
-def test_copies_computed_at_once_are_what_each_is_alone() -> None:
-    together = Encoder(3, SIZE, LAYOUT, SIZES, random_of(1))
-    observations = torch.randn((3, 4, SIZE), generator=random_of(2))
-    outputs = together(observations)
-    for copy in range(3):
-        alone = Encoder(1, SIZE, LAYOUT, SIZES, random_of(1))
-        with torch.no_grad():
-            for parameter, stacked_parameter in zip(alone.parameters(), together.parameters(), strict=True):
-                parameter.copy_(stacked_parameter[copy : copy + 1])
-        torch.testing.assert_close(alone(observations[copy : copy + 1])[0], outputs[copy])
-    first, second = Perceptron(2, 4, (5,), random_of(7))(torch.ones(2, 3, 4)).unbind(0)
-    assert not torch.equal(first, second)
-    assert Linear(2, 3, 4, 1.0, random_of(1)).weight.shape == (2, 3, 4)
-
-
 def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
     spec = SightSpec(features=("momentum_5",), window=4, book=("weights", "cash"))
     layout = Layout(3, 2, 4)
@@ -87,15 +71,6 @@ def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
     (slope,) = torch.autograd.grad(encoder(x)[0, 0, :8].square().sum(), x)
     assert (slope[0, 0].view(-1)[[0, 1, 6, 7, 12, 13]] == 0.0).all()
     assert (slope[0, 0, : layout.market].view(3, 6)[:, 2:] != 0.0).all()
-
-
-def test_the_order_of_sessions_matters() -> None:
-    encoder = Encoder(1, SIZE, LAYOUT, SIZES, random_of(1))
-    observations = torch.randn((1, 1, SIZE), generator=random_of(2))
-    other = observations.clone()
-    market = other[..., : LAYOUT.market].view(3, 7)
-    market[:, [2, 3]] = market[:, [3, 2]]
-    assert not torch.allclose(encoder(observations), encoder(other), atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
