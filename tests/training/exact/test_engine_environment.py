@@ -24,7 +24,6 @@ from quantd.trading.effects import Effect, Filled, Valued
 from quantd.trading.events import Event
 from quantd.trading.view import HOLD, Hold, Memory, View
 from quantd.training.exact.engine_environment import Exact
-from quantd.training.market.environments import Portfolio
 from quantd.training.market.episodes import WHOLE, Episodes, Stress
 from quantd.training.market.terms import RewardPlan
 from tests.support.checkout import ROOT
@@ -205,19 +204,6 @@ def test_a_later_episode_is_a_run_that_begins_there():
         )  # the last entry is the progress of the episode
         assert outcome[1] == later_outcome[1]
         assert outcome[4]["equity"] == later_outcome[4]["equity"]
-
-
-def test_what_is_seen_has_the_names_and_the_layout_of_the_simulator():
-    env = Exact(assembly=alone())
-    window = {"symbols": ["SPY", "AAPL", "BAC"], "start": "2014-01-02", "end": "2015-06-30"}
-    fast = Portfolio(ROOT / "data" / "us_daily.parquet", **window)
-    assert env.state_names == fast.state_names
-    assert env.observation_space == fast.observation_space
-    assert env.action_space == fast.action_space
-    assert (
-        Exact(assembly=alone(), action="discrete").action_names
-        == Portfolio(market=fast.simulator.market, action="discrete").action_names
-    )
 
 
 def test_it_is_made_by_name_and_ends_at_ruin(tmp_path):

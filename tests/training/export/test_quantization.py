@@ -261,20 +261,6 @@ def test_where_keys_are_named_nothing_unsigned_is_traded(tmp_path: Path) -> None
 # ---- versions
 
 
-@pytest.mark.requirement("R-109")
-def test_a_name_means_the_version_that_its_pointer_names_and_can_be_rolled_back(tmp_path: Path) -> None:
-    digests = {v: written(tmp_path / "mine" / v, seed=k).digest for k, v in enumerate(("one", "two"), 3)}
-    with pytest.raises(PolicyError, match=r"no manifest\.json"):
-        load("mine/", {}, tmp_path)
-    assert versions.point(tmp_path / "mine", "two", digests["two"], "2026-01-01T00:00:00Z") == ""
-    assert load("mine", {}, tmp_path).digest == digests["two"]  # type: ignore[attr-defined]
-    assert versions.point(tmp_path / "mine", "one", digests["one"], "2026-01-02T00:00:00Z", "it\nlost money") == "two"
-    assert load("mine", {}, tmp_path).digest == digests["one"]  # type: ignore[attr-defined]
-    history = (tmp_path / "mine" / "history").read_text().splitlines()
-    assert history[0] == f"2026-01-01T00:00:00Z - -> two {digests['two'][:16]}"
-    assert history[1] == f"2026-01-02T00:00:00Z two -> one {digests['one'][:16]} it lost money"
-
-
 @pytest.mark.parametrize("to", ["../other", "/etc", "..", "none", "", "link", "x" * 90])
 def test_a_pointer_leads_to_a_version_inside_or_nowhere(to: str, tmp_path: Path) -> None:
     written(tmp_path / "mine" / "one")

@@ -107,43 +107,6 @@ def test_the_artifact_answers_as_the_fitted_forest_does(tmp_path: Path, kind: Fo
     np.testing.assert_allclose(answers, expected, atol=5e-6)
 
 
-@pytest.mark.requirement("R-097")
-@pytest.mark.parametrize(("size", "enough"), [(19, False), (20, True)])
-def test_fewer_than_twenty_rows_are_refused(size: int, enough: bool) -> None:
-    rows = gather("risk", np.vstack([np.full((1, 1), np.nan), garch(3, 400, 1)]), 5, 1).between(0, 126 + size)
-    assert len(rows.true) == size
-    if enough:
-        fit(rows, Plan("risk"))
-        return
-    with pytest.raises(ValueError, match="19 rows to fit on; a forest needs 20"):
-        fit(rows, Plan("risk"))
-
-
-def test_a_history_too_short_to_walk_forward_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="0 rows with a known outcome; a forest needs 20"):
-        made(tmp_path / "forest", garch(1, 100, 3), Plan("risk"))
-    with pytest.raises(ValueError, match="too few for 5 steps"):
-        made(tmp_path / "forest", garch(1, 260, 3), Plan("risk"))
-    assert not (tmp_path / "forest").exists()
-
-
-@pytest.mark.long
-def test_another_seed_is_another_forest_and_the_forest_is_scaled_on_its_own_rows(tmp_path: Path) -> None:
-    returns = garch(6, 420, 3)
-    forest, other_forest = (made(tmp_path / f"{s}", returns, Plan("risk", folds=1, leaves=8, seed=s)) for s in (1, 2))
-    assert forest.files["policy.onnx"] != other_forest.files["policy.onnx"]
-    rows = gather("risk", np.vstack([np.full((1, 3), np.nan), returns]), 21, 5)
-    np.testing.assert_allclose(forest.scaler.centre, rows.features.mean(axis=0))
-    np.testing.assert_allclose(forest.scaler.scale, rows.features.std(axis=0))
-
-
-def test_a_plan_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="horizon 64 must be 1 to"):
-        Plan("risk", horizon=64)
-    with pytest.raises(ValueError, match="which is not after their begin"):
-        Plan("risk", first=date(2018, 1, 1), last=date(2018, 1, 1))
-
-
 def test_r2_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import mean_squared_error, r2_score
 

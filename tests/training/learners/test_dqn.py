@@ -63,17 +63,6 @@ def test_it_pays_a_fee_now_for_what_comes_later_and_one_that_does_not_look_ahead
     assert chosen[0.0] == [0, 1, 2]
 
 
-@pytest.mark.long
-def test_values_come_near_what_the_best_policy_earns() -> None:
-    env, gamma = SwitchingFee(), 0.8
-    learner = Dqn(msgspec.structs.replace(PLAIN, gamma=gamma, learning_rate=3e-3), 3, 3, "discrete", 1)
-    learner.learn(env, 40_000, on)
-    ever = 1.0 / (1.0 - gamma)
-    # a time limit is no end: what would have come after counts
-    wanted = torch.tensor([ever - 2.0, ever - 2.0, ever])
-    torch.testing.assert_close(learner.q_values(torch.eye(3))[:, 2], wanted, atol=0.15, rtol=0.0)
-
-
 def batch_of(reward: float, discount: float) -> Batch:
     empty = torch.zeros(1, 1)
     return Batch(empty, empty, torch.tensor([reward]), torch.tensor([discount]), empty, empty, empty)
@@ -122,15 +111,6 @@ def test_a_dueling_network_is_the_value_and_what_advantages_differ_from_their_me
     torch.testing.assert_close(network(x), values)
 
 
-@pytest.mark.requirement("R-064")
-def test_a_dueling_network_has_the_widths_of_its_profile() -> None:
-    plan = PROFILES["prioritized"]
-    network = Dqn(plan, 11, 6, "discrete", 1).network
-    shapes = {name: tuple(network.heads[name].weight.shape) for name in network.heads}
-    assert shapes == {"value": (256, 256), "value_out": (1, 256), "advantage": (256, 256), "advantage_out": (6, 256)}
-    assert [tuple(tensor.weight.shape) for tensor in network.layers] == [(256, 11)]
-
-
 @settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 10_000), streams=st.sampled_from([0, 12]), noisy=st.booleans())
 def test_the_gradient_is_that_of_autograd(seed: int, streams: int, noisy: bool) -> None:
@@ -176,23 +156,6 @@ def test_epsilon_falls_by_its_factor_for_each_episode_down_to_its_least() -> Non
     assert schedule[918] > 0.01
     assert schedule[919:] == [0.01] * 1081
     assert all(later <= earlier for earlier, later in pairwise(schedule))
-
-
-@pytest.mark.requirement("R-061")
-def test_the_plain_profile_is_the_one_that_is_documented() -> None:
-    plan = PROFILES["plain"]
-    assert (plan.hidden, plan.learning_rate, plan.gamma, plan.buffer, plan.batch) == ((128, 64), 1e-4, 0.99, 10_000, 64)
-    assert (plan.epsilon, plan.epsilon_least, plan.epsilon_decay, plan.target_every) == (1.0, 0.01, 0.995, 10)
-
-
-@pytest.mark.requirement("R-066")
-def test_the_prioritized_profile_is_the_one_that_is_documented() -> None:
-    plan = PROFILES["prioritized"]
-    assert (plan.learning_rate, plan.buffer, plan.batch, plan.alpha, plan.beta) == (1e-4, 100_000, 64, 0.6, 0.4)
-    assert plan.double
-    assert plan.noisy
-    # at 500,000 env-steps the weights take the whole bias back
-    assert plan.beta_updates * plan.train_every == 500_000
 
 
 def test_continuous_environments_and_impossible_plans_are_refused() -> None:

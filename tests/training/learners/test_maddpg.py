@@ -141,18 +141,6 @@ def test_with_one_agent_an_update_is_that_of_ddpg() -> None:
     )
 
 
-@pytest.mark.requirement("R-073")
-def test_the_named_default_has_the_rates_tau_and_noise_that_are_asked_for() -> None:
-    plan = MaddpgPlan()
-    assert (plan.tau, plan.actor_rate, plan.critic_rate) == (0.01, 1e-4, 1e-3)
-    learner = Maddpg(plan, 3, 4, "simplex", 1)
-    noises = []
-    for steps in (0, plan.warmup, plan.warmup + plan.noise_steps // 2, plan.warmup + plan.noise_steps, 10**9):
-        learner.steps = steps
-        noises.append(learner.noise)
-    assert noises == pytest.approx([0.2, 0.2, 0.125, 0.05, 0.05])
-
-
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 def test_what_is_explored_is_an_allocation_as_far_from_the_policys_as_noise_says(kind: str) -> None:
     learner = Maddpg(msgspec.structs.replace(SMALL, agents=1), 5, 4, kind, 1)  # type: ignore[arg-type]

@@ -125,16 +125,6 @@ def test_steps_are_drawn_as_often_as_their_priorities_say_and_weighted_against_i
     np.testing.assert_allclose(batch.weight.numpy(), weights, rtol=1e-3)
 
 
-def test_a_new_step_is_drawn_as_soon_as_the_most_surprising_one() -> None:
-    replay = memory(1, 8, 1, alpha=1.0)
-    transitions = steps(8, 1, set(), set())
-    fill(replay, transitions[:4])
-    replay.tell(torch.arange(4), torch.tensor([1.0, 2.0, 9.0, 0.5]))
-    replay.add(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64), transitions[4])
-    drawn = np.bincount(replay.sample(30_000, torch.Generator().manual_seed(5)).place.numpy(), minlength=5)
-    np.testing.assert_allclose(drawn / 30_000, np.array([1.0, 2.0, 9.0, 0.5, 9.0]) / 21.5, atol=0.003)
-
-
 def test_a_memory_taken_up_again_draws_the_same() -> None:
     first_memory, second_memory = memory(3, 30, 2, 0.6), memory(3, 30, 2, 0.6)
     transitions = steps(25, 3, {(3, 1)}, {(7, 2)})
@@ -172,28 +162,3 @@ def test_a_sum_tree_finds_the_leaf_that_a_running_sum_finds(
     slack = 1e-9 * tree.total
     assert (heights <= upto[leaves] + slack).all()
     assert (heights >= upto[leaves] - plain[leaves] - slack).all()
-
-
-class Counting(np.ndarray):
-    """An array that counts the numbers read from it."""
-
-    read = 0
-
-    def __getitem__(self, key: object) -> np.ndarray:
-        values = np.asarray(self)[key]  # type: ignore[index]
-        Counting.read += values.size
-        return values
-
-
-@pytest.mark.requirement("R-062")
-def test_drawing_and_writing_touch_as_many_numbers_as_the_logarithm_of_the_size() -> None:
-    touched = []
-    for exponent in (4, 8, 16):
-        tree = SumTree(1 << exponent)
-        tree.write(np.arange(1 << exponent), 1.0)
-        tree.nodes = tree.nodes.view(Counting)
-        Counting.read = 0
-        tree.write(np.array([3]), 2.0)
-        tree.find(np.array([5.0]))
-        touched.append(Counting.read)
-    assert touched == [16, 32, 64]

@@ -69,28 +69,6 @@ def test_the_density_of_an_allocation_integrates_to_one_over_the_simplex(
     assert float(mass) == pytest.approx(1.0, abs=0.01)
 
 
-@pytest.mark.parametrize(("kind", "size"), [("simplex", 4), ("box", 3)])
-def test_actions_are_allocations_whoever_draws_them(kind: Kind, size: int) -> None:
-    learner = Sac(msgspec.structs.replace(PLAN, warmup=10), 5, size, kind, 1)
-    observations = torch.randn(500, 5, generator=torch.Generator().manual_seed(1)) * 10.0
-    uniform = learner.explore(observations)
-    learner.steps = 10
-    for action in (
-        uniform,
-        learner.explore(observations),
-        learner.act(observations),
-        learner.act(observations, greedy=False),
-    ):
-        assert action.shape == (500, size)
-        if kind == "simplex":
-            assert (action >= 0.0).all()
-            torch.testing.assert_close(action.sum(1), torch.ones(500))
-        else:
-            assert (action.abs() <= 1.0).all()
-    assert torch.equal(learner.act(observations), learner.act(observations))
-    assert not torch.equal(learner.act(observations, greedy=False), learner.act(observations, greedy=False))
-
-
 def gradients(learner: Sac, loss: Tensor, network: GaussianActor | TwinCritics) -> Tensor:
     return torch.cat([slope.reshape(-1) for slope in torch.autograd.grad(loss, list(network.parameters()))])
 

@@ -93,17 +93,6 @@ def test_a_scaled_reward_is_over_the_volatility_before_the_decision() -> None:
         RewardPlan(kind="sharpe", scale="volatility")
 
 
-def test_a_market_without_movement_has_finite_scaled_rewards() -> None:
-    panel = panel_of(2, 60, 3)
-    panel.open[:], panel.close[:], panel.split[:], panel.dividend[:] = 10.0, 10.0, 1.0, 0.0
-    simulator = Simulator(
-        market(panel, dtype=F64), batch=2, reward=RewardPlan(scale="volatility"), episodes=Episodes(length=10)
-    )
-    simulator.reset(4)
-    for _ in range(5):
-        assert simulator.step(torch.full((2, 4), 0.25, dtype=F64)).reward.isfinite().all()
-
-
 @pytest.mark.requirement("R-049")
 @settings(max_examples=examples(30), deadline=None)
 @given(returns=st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=40), mean=st.sampled_from([0.0, 0.004, -0.009]))

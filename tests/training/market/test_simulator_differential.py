@@ -211,14 +211,3 @@ def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
     # money of the core is whole micro: of lots of 1e-8, worth a micro each, it may be a few more or less
     assert (differences < 1e-6).all()
     np.testing.assert_allclose(equity, log.equity, rtol=1e-9)
-
-
-@pytest.mark.long
-def test_weights_from_the_panels_returns_are_those_of_the_running_daemon() -> None:
-    policy = load("models/shipped/scorer", {}, ROOT)
-    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
-    returns = panel.returns()
-    first = int(np.searchsorted(panel.day_ns, ns(START)))
-    for k, core_weights in enumerate(core(policy).weights):
-        weights = policy.weights(returns[first + k - policy.lookback + 1 : first + k + 1])
-        np.testing.assert_allclose(weights, core_weights, atol=1e-6)

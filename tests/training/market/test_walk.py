@@ -87,9 +87,3 @@ class Broken:
 def test_a_policy_that_fails_is_named_with_its_day(answer, message) -> None:
     with pytest.raises(ValueError, match=message):
         walk.walk(Broken(answer), panel_of(3, 40, 3), range(10, 30), costs=Costs(), lot=1.0)
-
-
-@pytest.mark.parametrize("rows", [range(5, 6), range(-1, 5), range(41), range(0, 10, 2)])
-def test_rows_that_are_no_stretch_of_the_panel_are_refused(rows: range) -> None:
-    with pytest.raises(ValueError, match="of 40 sessions"):
-        walk.walk(Watching(), panel_of(3, 40, 3), rows, costs=Costs(), lot=1.0)

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import quantd
-from benchmarks.multi_agent import chosen, ranked
 from quantd.models.artifacts.agent_policy import load_agent
-from quantd.models.history.panel import Panel
 from quantd.models.observation.return_features import FEATURES
 from quantd.training.learners.algorithms.deterministic_agents import Maddpg
 from quantd.training.learners.maddpg import LITE_FEATURES, PROFILES, MaddpgPlan
@@ -28,7 +25,6 @@ from quantd.training.runs.training_run import seats_of, train
 from quantd.training.seeds.environment import Ground
 from quantd.training.seeds.learner import learner_of, policy_of
 from quantd.training.seeds.markets import Markets, markets_of
-from tests.support.checkout import DATA
 from tests.support.panels import market, panel_of
 
 SPLITS = {
@@ -115,31 +111,6 @@ def test_lite_really_sees_and_learns_less() -> None:
     assert learned("lite") < 0.35 * learned("full") < 0.1 * learned("transformer")
 
 
-@pytest.mark.requirement("R-257")
-@pytest.mark.long
-def test_lites_features_are_the_first_five_by_what_they_said_of_the_training_part() -> None:
-    plan = default("maddpg", "full")
-    markets = markets_of(plan)
-    ranks = ranked(markets.panel, range(markets.train.first, markets.train.last + 1))
-    assert chosen(ranks) == LITE_FEATURES
-
-
-def test_a_feature_that_says_what_comes_is_ranked_first_and_nothing_after_the_rows_is_read() -> None:
-    draw = np.random.default_rng(1)
-    # each asset goes on as it went: momentum of the long window tells them apart
-    drift = np.array([-0.004, -0.002, 0.0, 0.002, 0.004])
-    returns = drift + draw.normal(0.0, 0.01, (400, 5))
-    close = 100.0 * np.cumprod(1.0 + returns, axis=0)
-    ones = np.ones_like(close)
-    panel = Panel(tuple("abcde"), np.arange(400) * 86_400_000_000_000, close, close, ones, ones * 0.0)
-    ranks = ranked(panel, range(130, 330))
-    assert ranks[0].feature == "momentum_126"
-    assert ranks[0].t > 5.0
-    later = panel.close.copy()
-    later[330:] *= np.array([3.0, 1.0, 0.5, 2.0, 0.1])
-    assert ranked(Panel(panel.symbols, panel.day_ns, later, later, ones, ones * 0.0), range(130, 330)) == ranks
-
-
 @pytest.mark.parametrize("groups", [False, True])
 def test_the_house_holds_what_its_seats_hold_together(groups: bool) -> None:
     seats = (
@@ -222,49 +193,3 @@ def test_full_sees_scores_and_sentiment_from_files_beside_its_features(ratings: 
     assert isinstance(learner.network.body, Encoder)
     off = [{**rating, "use": False, "path": "absent.csv"} for rating in ratings]
     assert plan_of("full", **{"data.series": off, "sight.columns": ["rsi_14", *RATED]}).sight.columns == ("rsi_14",)
-
-
-CONFIG = f"""
-[universe]
-symbols = ["AAPL", "BAC", "SPY"]
-[feed]
-path = "{DATA / "us_daily.parquet"}"
-actions = "{DATA / "us_actions.csv"}"
-stamps = "session"
-start = 2002-07-01
-end = 2002-12-31
-warmup = 300
-series = [SERIES]
-[broker]
-cash = "1000000.00"
-[[agents]]
-name = "rated"
-policy = "FOLDER"
-capital = 1.0
-"""
-
-
-@pytest.mark.requirement("R-074")
-@pytest.mark.long
-def test_full_trades_on_the_scores_and_the_sentiment_that_it_learned_from(
-    ratings: list[dict[str, object]], tmp_path: Path
-) -> None:
-    plan = plan_of("full", **{"data.series": ratings, "sight.columns": RATED})
-    manifest = train(plan, tmp_path / "rated", "quantd train", lambda _: False)
-    assert manifest.sight.series == ("esg", "sentiment")
-    assert {"esg.csv", "sentiment.csv"} < set(manifest.training.data)
-    esg, sentiment = (f'{{ name = "{rating["name"]}", path = "{rating["path"]}" }}' for rating in ratings)
-    bad = tmp_path / "bad.csv"
-    rows = [f"{date(2002, 6, 3) + timedelta(days=k)},{s},-9.0" for k in range(220) for s in ("AAPL", "BAC", "SPY")]
-    bad.write_text("\n".join(["ts,symbol,value", *rows]) + "\n")
-    path = tmp_path / "config.toml"
-    shares = []
-    for series in (f"{esg}, {sentiment}", f"{esg}, {sentiment.replace(str(ratings[1]['path']), str(bad))}"):
-        path.write_text(CONFIG.replace("SERIES", series).replace("FOLDER", str(tmp_path / "rated")))
-        orders = quantd.backtest(path).orders
-        assert orders.height > 0
-        shares.append(orders)
-    assert not shares[0].equals(shares[1]), "another sentiment gives other orders"
-    path.write_text(CONFIG.replace("SERIES", esg).replace("FOLDER", str(tmp_path / "rated")))
-    with pytest.raises(quantd.Error, match=r"reads the series per symbol 'sentiment'.*\[feed\] series"):
-        quantd.backtest(path)

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import msgspec
-import pytest
 
-from quantd.training.power.findings import Finding, FindingsError, append, read_findings, verdict
+from quantd.training.power.findings import Finding, append, read_findings, verdict
 
 ONE = Finding(
     "cell", "ppo", "ppo", "feature 1", "feature", 1.0, 15.0, 1, 1.1, 0.1, 2.1, True, 0.8, 1.2, 300.0, 9.0, "commit"
@@ -14,11 +13,6 @@ ONE = Finding(
 
 def seeds(count: int, **changes: object) -> list[Finding]:
     return [msgspec.structs.replace(ONE, seed=seed, **changes) for seed in range(1, count + 1)]  # type: ignore[arg-type]
-
-
-def test_a_share_is_of_the_reference_above_equal_weight() -> None:
-    assert ONE.share == pytest.approx(0.5)
-    assert msgspec.structs.replace(ONE, attainable=False).share is None
 
 
 def test_fewer_than_ten_seeds_have_no_verdict() -> None:
@@ -44,12 +38,3 @@ def test_findings_are_appended_and_a_repeated_seed_replaces_the_earlier_one(tmp_
         append(path, finding)
     assert [(finding.seed, finding.growth) for finding in read_findings(path)] == [(1, 2.0), (2, 1.1)]
     assert len(path.read_text().splitlines()) == 3
-
-
-def test_a_line_that_is_no_finding_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "findings.jsonl"
-    append(path, ONE)
-    with path.open("a") as file:
-        file.write('{"cell": 1}\n')
-    with pytest.raises(FindingsError, match=r"findings.jsonl:2"):
-        read_findings(path)

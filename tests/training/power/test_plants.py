@@ -10,7 +10,6 @@ import pytest
 from quantd.models.history.splits import day_of
 from quantd.training.plans.plan import read
 from quantd.training.power.plants import (
-    SHAPES,
     Plant,
     PlantError,
     next_returns,
@@ -86,16 +85,6 @@ def test_a_plan_sees_the_columns_of_a_plant_and_as_many_sessions_as_it_lags(
     assert [Path(series.path).name for series in shown.data.series] == [
         f"{name.removeprefix('series_')}.csv" for name in seen if "_ago_" not in name
     ]
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_seed_draws_the_same_plant_and_another_draws_another(shape: str) -> None:
-    one, two, other = (
-        planted(Plant(shape=shape, ic=0.3, seed=seed), PANEL, TRAIN).columns["plant"]  # type: ignore[arg-type]
-        for seed in (1, 1, 2)
-    )
-    assert np.array_equal(one, two)
-    assert not np.allclose(one, other)
 
 
 def test_a_plant_of_a_file_is_read_by_date_and_symbol(tmp_path: Path) -> None:

@@ -4,12 +4,10 @@ from datetime import date
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from quantd.models.history.panel import Panel
 from quantd.models.history.splits import Split, Splits, day_of
-from quantd.research.power.power_study import Field
 from quantd.trading.execution import Costs
 from quantd.training.plans.plan import MarketPlan
 from quantd.training.power import power_line
@@ -17,7 +15,7 @@ from quantd.training.power.attainable import attained
 from quantd.training.power.cells import cell_of
 from quantd.training.power.findings import Finding, append
 from quantd.training.power.plants import Plant, planted
-from quantd.training.power.power_line import STRENGTHS, market_line, one_side_bp, power_of
+from quantd.training.power.power_line import STRENGTHS, market_line, power_of
 from tests.support.panels import panel_of
 from tests.support.studies import plan
 
@@ -82,29 +80,6 @@ def test_no_fault_of_a_line_is_an_error() -> None:
     assert power_line.power_line(gone, ()).startswith("No power was computed: ")
 
 
-@pytest.mark.long
-def test_a_market_is_computed_once_a_process_and_again_where_its_prices_or_costs_differ(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    counted: list[int] = []
-
-    def counting(*given: object) -> object:
-        counted.append(1)
-        return attained(*given)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(power_line, "attained", counting)
-    monkeypatch.setattr(power_line, "_remembered", type(power_line._remembered)())
-    short = splits_of(PANEL, 20, 119, 120, 139, 140, 199)
-    first = power_of(PANEL, short, CHEAP)
-    assert power_of(PANEL, short, CHEAP) == first
-    assert len(counted) == 1
-    power_of(PANEL, short, msgspec.structs.replace(CHEAP, costs=Costs(commission_bp=1.0)))
-    moved = panel_of(3, 900, 4, actions=False)
-    moved.close[150] *= np.float64(1.01)
-    power_of(moved, short, CHEAP)
-    assert len(counted) == 3
-
-
 def found(count: int, **changes: object) -> list[Finding]:
     return [
         msgspec.structs.replace(FINDING, seed=seed, growth=1.0 + 0.1 * seed, **changes)  # type: ignore[arg-type]
@@ -146,12 +121,3 @@ def test_the_line_of_a_search_is_of_the_validation_part_and_reads_nothing_later(
     assert line.startswith("2007-07-02 to 2007-09-28, 3 symbols")
     later = plan(**{"splits.test.first": "2009-01-02", "splits.test.last": date(2010, 12, 31).isoformat()})
     assert power_line.power_line(later, (), "validation") == line
-
-
-@pytest.mark.long
-def test_the_line_agrees_with_the_table_of_the_study() -> None:
-    task = plan()
-    field = Field(task, {f"{ic:g}": Plant(ic=ic) for ic in STRENGTHS})
-    cost = one_side_bp(task.market.costs)
-    passes = [ic for ic in STRENGTHS if field.attainable(f"{ic:g}", cost).passes]
-    assert power_of(field.panel, task.splits, task.market).least == min(passes)

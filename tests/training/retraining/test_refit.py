@@ -17,7 +17,7 @@ from quantd.adapters.feeds.recorded.soundness import UnsoundPrices
 from quantd.models.artifacts.manifest import ArtifactError
 from quantd.models.artifacts.scorer_policy import load
 from quantd.models.artifacts.versions import point
-from quantd.models.history.splits import Split, Splits
+from quantd.models.history.splits import Split
 from quantd.strategies.policies import POLICIES
 from quantd.trading.execution import Costs
 from quantd.training.retraining.challenge import Rule, judge
@@ -190,27 +190,6 @@ def test_parts_move_together_or_the_training_part_grows() -> None:
 # ---- the judgement --------------------------------------------------------------------------------
 
 
-def test_a_better_one_is_worth_a_try_and_a_worse_one_is_not() -> None:
-    safe, wild = mix(SPY=0.2), mix(BAC=0.9)
-    verdict = judged(safe, wild)
-    assert verdict.worth
-    assert verdict.current is not None
-    assert verdict.gain is not None
-    assert verdict.gain > 0.05
-    assert verdict.sessions == 252
-    other = judged(wild, safe)
-    assert not other.worth
-    assert "is better by -" in other.why
-
-
-@pytest.mark.long
-def test_each_part_of_the_rule_can_refuse() -> None:
-    safe, wild = mix(SPY=0.2), mix(BAC=0.9)
-    assert "9 is required" in judged(safe, wild, min_gain=9.0).why
-    assert "drawdown" in judged(safe, wild, max_drawdown_ratio=0.01).why
-    assert "p = " in judged(safe, wild, confidence=0.9999).why
-
-
 @pytest.mark.long
 def test_a_model_that_trades_nothing_is_worth_nothing_beside_a_losing_one_or_none() -> None:
     idle = POLICIES["hold"]({})
@@ -272,16 +251,6 @@ def test_a_plan_of_a_learner_is_trained_again_from_its_file_and_from_its_artifac
     assert second.parts["test"] == ("2008-10-15", "2009-03-31")
     with pytest.raises(ValueError, match="steps"):
         retrain(asked(out, out, changes=("stepps=128",)), quiet)
-
-
-def test_splits_that_would_overlap_after_moving_are_refused() -> None:
-    early = Splits(
-        Split("train", date(2005, 1, 3), date(2005, 6, 30)),
-        Split("validation", date(2005, 7, 1), date(2005, 9, 30)),
-        Split("test", date(2005, 10, 3), date(2005, 12, 30)),
-    )
-    with pytest.raises(ValueError, match="ends"):
-        moved(early, -365, expanding=True)
 
 
 @pytest.mark.long

@@ -10,21 +10,17 @@ import pytest
 from msgspec.structs import replace
 
 import quantd
-from quantd.models.artifacts import agent_policy
 from quantd.models.artifacts.agent_policy import load, load_agent
-from quantd.models.artifacts.ensemble import combine, load_ensemble
 from quantd.models.artifacts.folder import read_manifest, render, sealed
 from quantd.models.artifacts.manifest import MANIFEST, AgentManifest, ArtifactError
 from quantd.models.artifacts.weights import tensors_of
-from quantd.models.history.panel_files import file_digest, read_panel
-from quantd.models.observation.sight import entry_names, observed_by
+from quantd.models.history.panel_files import file_digest
+from quantd.models.observation.sight import entry_names
 from quantd.training.export.distillation import DistilPlan, distil
-from quantd.training.export.quantization import quantize
 from quantd.training.plans.data_plan import PlanError
-from quantd.training.plans.plan import Plan, default, parsed
-from quantd.training.retraining.recipes import LearnedRecipe, recipe_of
+from quantd.training.plans.plan import Plan, parsed
+from quantd.training.retraining.recipes import recipe_of
 from quantd.training.retraining.refit import RetrainingRequest, retrain
-from quantd.training.runs.evaluation import evaluate
 from quantd.training.runs.training_run import train
 from tests.support.checkout import DATA
 
@@ -129,20 +125,6 @@ def folder(scores: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The observations that policies are shown, in order."""
-    observations: list[np.ndarray] = []
-    usual = agent_policy.observation
-
-    def noted(*arguments: object, **options: object) -> np.ndarray:
-        observations.append(usual(*arguments, **options))  # type: ignore[arg-type]
-        return observations[-1]
-
-    monkeypatch.setattr(agent_policy, "observation", noted)
-    return observations
-
-
 @pytest.mark.long
 def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(folder: Path, scores: Path) -> None:
     manifest = load(folder).manifest
@@ -153,35 +135,6 @@ def test_the_manifest_names_the_columns_their_hash_and_the_files_of_the_series(f
     for path in (DATA / "vix_daily.parquet", scores):
         assert manifest.training.data[path.name] == file_digest(path)
     assert all(name in (folder / "card.md").read_text() for name in COLUMNS)
-
-
-@pytest.mark.long
-@pytest.mark.requirement("R-263")
-@pytest.mark.parametrize("how", ["backtest", "evaluate"])
-def test_each_observation_in_trading_is_that_of_training(
-    how: str, folder: Path, scores: Path, shown: list[np.ndarray], tmp_path: Path
-) -> None:
-    manifest = read_manifest(folder / MANIFEST, AgentManifest)
-    if how == "backtest":
-        path = tmp_path / "config.toml"
-        path.write_text(config_of(folder, scores))
-        quantd.backtest(path)
-    else:
-        evaluate(folder, FIRST, LAST)
-    panel = read_panel(
-        DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(2000, 1, 3), LAST,
-        sources=manifest.sources,
-    )  # fmt: skip
-    observed = observed_by(manifest.sight, panel)
-    rows = np.flatnonzero(panel.day_ns >= np.datetime64(FIRST, "ns").astype(np.int64))
-    seen = np.stack(shown[6:])[: len(rows) - 1]  # after the probes of loading
-    assert len(seen) >= 100
-    names = entry_names(manifest.sight, manifest.universe)
-    assert {name for name, moved in zip(names, seen.std(axis=0) > 0.0, strict=True) if not moved} <= {
-        *(f"known {symbol}" for symbol in manifest.universe), "beta_60 SPY"
-    }  # fmt: skip
-    expected = observed.table[rows[: len(seen)]]
-    np.testing.assert_allclose(seen[:, : expected.shape[1]], expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.long
@@ -237,21 +190,6 @@ def test_features_that_this_code_computes_otherwise_are_refused(folder: Path, tm
 
 
 @pytest.mark.long
-def test_a_copy_of_fewer_bits_and_an_ensemble_keep_the_columns(folder: Path, tmp_path: Path) -> None:
-    quantize(folder, tmp_path / "half", "float16", "a test")
-    half = load_agent(tmp_path / "half", {})
-    assert half.uses_bars
-    assert half.uses_macro == ("vix",)
-    combine(tmp_path / "both", [folder, tmp_path / "half"], "mean", "a test")
-    ensemble = load_ensemble(tmp_path / "both", {})
-    assert ensemble.uses_bars
-    assert ensemble.uses_macro == ("vix",)
-    assert evaluate(tmp_path / "both", FIRST, LAST).policy.total_return == pytest.approx(
-        evaluate(folder, FIRST, LAST).policy.total_return, abs=0.02
-    )
-
-
-@pytest.mark.long
 def test_it_is_trained_again_and_distilled_with_its_series(folder: Path, tmp_path: Path) -> None:
     bars, actions = DATA / "us_daily.parquet", DATA / "us_actions.csv"
     request = RetrainingRequest(folder, tmp_path / "versions", bars, actions, until=date(2013, 6, 28))
@@ -263,12 +201,6 @@ def test_it_is_trained_again_and_distilled_with_its_series(folder: Path, tmp_pat
     small = DistilPlan(epochs=1, hidden=(8,), steps=40, batch=2)
     distil(folder, tmp_path / "pupil", bars, actions, small, "a test", lambda line: None)
     assert load_agent(tmp_path / "pupil", {}).sources == again.sources
-
-
-def test_a_plan_without_columns_keeps_the_names_of_its_versions() -> None:
-    settings = LearnedRecipe(default("ppo")).settings()
-    assert not {"columns", "benchmark"} & set(settings["sight"])
-    assert "tuning_trials" not in settings
 
 
 @pytest.mark.long
@@ -304,19 +236,6 @@ def test_a_mistake_is_named_with_its_line(change: tuple[str, str], message: str)
     assert change[0] in TEXT
     with pytest.raises(PlanError, match=message):
         plan_of(TEXT.replace(*change))
-
-
-def test_a_set_by_name_is_written_out_in_the_manifest() -> None:
-    plan = plan_of(TEXT.replace(f"columns = {list(COLUMNS)}", 'features = []\ncolumns = "full"'))
-    assert len(plan.sight.columns) == 247
-    assert plan.sight.size(3) == 3 * (247 - 9 + 1) + 9 + 4
-
-
-@pytest.mark.long
-def test_columns_of_a_few_samples_alone_are_evaluated(scores: Path, tmp_path: Path) -> None:
-    short = TEXT.replace(f"columns = {list(COLUMNS)}", 'features = []\ncolumns = ["daily_return_1", "beta_20"]')
-    train(plan_of(short, scores), tmp_path / "out", "a test", lambda _: False)
-    assert evaluate(tmp_path / "out", FIRST, LAST).sessions > 100
 
 
 def test_bars_without_high_and_low_are_refused(scores: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import optuna
 import polars as pl
 import pytest
@@ -17,7 +16,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from quantd.training.plans.plan import default, parsed, read, replaced
 from quantd.training.runs.workers import Here, Processes
 from quantd.training.search import study as tuning
-from quantd.training.search import study_files, study_results
+from quantd.training.search import study_files
 from quantd.training.search.study import (
     Course,
     Evaluation,
@@ -31,7 +30,6 @@ from quantd.training.search.study import (
     tune,
 )
 from quantd.training.search.study_results import Row, rows_of
-from quantd.training.seeds.markets import Sealed, markets_of
 from tests.support.studies import LAST_CHOSEN_BY, SMALL, plan, search
 
 
@@ -59,13 +57,6 @@ def sit(
     course = Course(study, of, None, False, lambda row, trials: note(course, row))
     Here().run(work, course.jobs(), course)
     return rows_of(study, of.space)
-
-
-def test_the_search_comes_nearer_than_its_first_draws() -> None:
-    rows = sit(search(trials=40))
-    first, last = rows[:10], rows[10:]
-    assert max(row.score for row in last) > max(row.score for row in first)
-    assert sum(row.state == "pruned" for row in rows) > 5
 
 
 @pytest.mark.requirement("R-087")
@@ -120,10 +111,6 @@ def test_asked_to_stop_it_cuts_the_trial_and_begins_no_other() -> None:
     rows = sit(search(trials=8), storage, note=third)
     assert len(rows) == 3
     assert sit(search(trials=8), storage) == reference
-
-
-def test_after_the_time_is_up_nothing_is_begun() -> None:
-    assert sit(search(trials=8, timeout_s=1e-9)) == ()
 
 
 def test_more_trials_go_on_from_those_that_are_there() -> None:
@@ -226,54 +213,6 @@ def test_what_comes_after_the_validation_part_is_not_read(tuned: tuple[Path, Sit
     assert scores(sitting) == scores(tuned[1])[:2]
 
 
-@pytest.mark.requirement("R-091")
-def test_the_test_part_of_a_trials_markets_is_sealed() -> None:
-    with pytest.raises(Sealed, match="2007-10-01"):
-        _ = markets_of(search().base).test
-
-
-@pytest.mark.long
-def test_a_real_trial_asked_to_stop_goes_on_where_it_stood(tuned: tuple[Path, Sitting], tmp_path: Path) -> None:
-    of = search(trials=3)
-    study = opened(of, tmp_path)
-    heard = 0
-
-    class Stopping(Course):
-        def told(self, number: int, message: Evaluation) -> bool:
-            nonlocal heard
-            heard += 1
-            if heard == 13:  # in the middle of the second trial
-                self.stop()
-            return super().told(number, message)
-
-    course = Stopping(study, of, tmp_path / tuning.UNDER_WAY, False, lambda row, trials: None)
-    Here().run(tuning.attempt, course.jobs(), course)
-    assert len(rows_of(study, of.space)) == 1
-    assert len(list(tmp_path.rglob("step-*.json"))) == 1
-    steps: list[int] = []
-
-    class Counting(Course):
-        def told(self, number: int, message: Evaluation) -> bool:
-            steps.append(message.steps)
-            return super().told(number, message)
-
-    course = Counting(opened(of, tmp_path), of, tmp_path / tuning.UNDER_WAY, False, lambda row, trials: None)
-    Here().run(tuning.attempt, course.jobs(), course)
-    rows = rows_of(study, of.space)
-    assert [(row.score, row.scores, row.values) for row in rows] == scores(tuned[1])
-    assert steps[0] > 128, "it began anew"
-    assert list(tmp_path.rglob("step-*.json")) == []
-
-
-@pytest.mark.long
-def test_workers_come_to_the_same_scores(tmp_path: Path) -> None:
-    """The first ten draws depend on nothing but their number."""
-    of = search(trials=2, seeds=2, max_steps=256)
-    sitting, worker_sitting = real(of, tmp_path / "one"), real(of, tmp_path / "two", workers=2)
-    assert scores(sitting) == scores(worker_sitting)
-    assert all(len(row.scores) == 2 and row.score == pytest.approx(sum(row.scores) / 2) for row in sitting.rows)
-
-
 # what is left to read
 
 
@@ -303,21 +242,6 @@ def test_the_files_hold_the_trials_and_need_nothing_else(tuned: tuple[Path, Sitt
     assert read(tmp_path / "best.toml").tuning_trials == 2 * scores
 
 
-@pytest.mark.long
-def test_importance_is_told_from_five_complete_trials_on() -> None:
-    of = search(trials=30)
-    storage = InMemoryStorage()
-    sit(search(trials=2), storage)
-    assert study_results.importances(kept(of, storage)) == {}
-    sit(of, storage)
-    shares = study_results.importances(kept(of, storage))
-    assert set(shares) == set(of.space)
-    assert sum(shares.values()) == pytest.approx(1.0)
-    matter = shares["learner.learning_rate"] + shares["learner.gamma"]
-    assert matter > 0.5
-    assert "learner.gamma" in study_files.importance(shares, 30)
-
-
 @given(
     st.fixed_dictionaries(
         {},
@@ -337,13 +261,6 @@ def test_importance_is_told_from_five_complete_trials_on() -> None:
 def test_a_plan_survives_the_way_through_toml(changes: dict[str, object]) -> None:
     given_plan = replaced(default("ppo"), changes)
     assert parsed(study_files.toml(given_plan), "here") == given_plan
-
-
-def test_only_what_differs_from_the_defaults_is_written() -> None:
-    assert study_files.toml(default("sac")) == 'agent = "sac"\n'
-    assert study_files.toml(msgspec.structs.replace(default("dqn", "prioritized"), steps=7)) == (
-        'agent = "dqn"\nprofile = "prioritized"\nsteps = 7\n'
-    )
 
 
 def test_a_trial_is_scored_by_its_sharpe_ratio_whatever_the_plan_chooses_by() -> None:

@@ -14,8 +14,6 @@ from quantd.training.seeds.seed_run import fit
 from quantd.training.seeds.validation import judge
 from tests.support import training as world
 
-DAY = 86_400_000_000_000
-
 
 @pytest.fixture(scope="module")
 def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -80,41 +78,9 @@ def test_a_part_that_purge_and_embargo_leave_nothing_of_is_refused(bars: Path) -
         markets_of(world.plan(bars, embargo=400))
 
 
-def test_a_part_before_the_bars_is_refused_with_the_dates_of_the_file(bars: Path) -> None:
-    days = pl.read_parquet(bars)["ts"].dt.date()
-    early = {"first": date(1999, 1, 4), "last": date(2001, 12, 31)}
-    with pytest.raises(
-        PlanError, match=rf"splits.train: .*; the bars of all symbols go from {min(days)} to {max(days)}"
-    ):
-        markets_of(world.plan(bars, splits__train=early))
-
-
-def test_a_symbol_without_bars_is_named(bars: Path) -> None:
-    with pytest.raises(PlanError, match=r"data.symbols: .*no bars of ZZZ"):
-        markets_of(world.plan(bars, data__symbols=["AAA", "ZZZ"]))
-
-
-def test_too_little_warm_up_names_the_days_that_suffice_or_the_first_day_that_fits(bars: Path) -> None:
-    with pytest.raises(PlanError, match=r"warmup_days 3: 3 sessions before .*needs 126; write --set warmup_days=126$"):
-        markets_of(world.plan(bars, warmup_days=3))
-    assert markets_of(world.plan(bars, warmup_days=126)).train.first == 126
-    early = {"first": date(2015, 2, 1), "last": world.SPLITS.train.last}
-    remedy = r"write --set splits.train.first=2015-05-07, or give earlier bars"
-    with pytest.raises(PlanError, match=remedy):
-        markets_of(world.plan(bars, splits__train=early))
-    fitting = {"first": date(2015, 5, 7), "last": world.SPLITS.train.last}
-    assert markets_of(world.plan(bars, splits__train=fitting)).train.first == 126
-
-
 def test_a_window_holds_every_session_of_its_days(bars: Path) -> None:
     market = window_market(world.plan(bars), date(2017, 1, 1), date(2017, 1, 31))
     assert market.last - market.first + 1 == 31
-
-
-@pytest.mark.requirement("R-010")
-def test_a_device_that_is_not_there_is_refused(bars: Path) -> None:
-    with pytest.raises(PlanError, match="device = 'tpu': PyTorch finds no such device"):
-        markets_of(world.plan(bars, device="tpu"))
 
 
 def test_a_plan_without_a_rate_of_its_first_day_is_refused_and_with_one_cash_earns_it(

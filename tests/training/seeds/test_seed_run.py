@@ -85,15 +85,6 @@ def test_a_seed_that_was_stopped_goes_on_to_the_same_bits(which: str, bars: Path
         assert torch.equal(vector, expected_vector)
 
 
-@pytest.mark.one_of(3)
-@pytest.mark.long
-@pytest.mark.parametrize("which", WHICH)
-def test_another_seed_comes_to_other_weights(which: str, bars: Path) -> None:
-    plan = world.plan(bars, which, steps=600, evaluate_every=600)
-    vectors, other_vectors = (run(plan, None, seed).learner.vectors() for seed in (1, 2))
-    assert not any(torch.equal(a, b) for a, b in zip(vectors[:1], other_vectors[:1], strict=True))
-
-
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -227,15 +218,6 @@ def test_every_figure_that_is_promised_is_in_the_records(bars: Path, tmp_path: P
         assert [line["step"] for line in lines] == [int(row["step"]) for row in rows]
         params = json.loads((tmp_path / which / "params.json").read_text())
         assert params["market.batch"] == 8
-
-
-@pytest.mark.requirement("R-059")
-def test_the_seven_terms_of_the_composite_reward_are_recorded(bars: Path, tmp_path: Path) -> None:
-    run(world.plan(bars, "ppo", steps=500, market__reward={"kind": "composite"}), tmp_path)
-    terms = {name for name in figures(tmp_path)[0] if name.startswith("term_")}
-    assert terms == {
-        f"term_{n}" for n in ("profit", "risk", "cost", "stability", "sharpe", "momentum", "diversification")
-    }
 
 
 @pytest.mark.long

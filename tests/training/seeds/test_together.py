@@ -87,24 +87,6 @@ def test_each_of_several_seeds_has_the_bits_of_its_training_alone(
         assert len({outcome.steps for outcome in fitted}) > 1
 
 
-@pytest.mark.slow
-def test_seeds_that_were_stopped_together_go_on_together(bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, "a2c", seeds=SEEDS, steps=4_800, evaluate_every=1_600)
-
-    def folder_of(seed: int) -> Path:
-        return tmp_path / f"seed-{seed}"
-
-    # the first seed is stopped before the others
-    def told(at: Progress) -> bool:
-        return at.steps >= (1_600 if at.seed == 1 else 3_200)
-
-    stopped = fit_all(plan, markets_of(plan), folder_of, told)
-    assert [(outcome.steps, outcome.ended) for outcome in stopped] == [(n, "stopped") for n in (1_600, 3_200, 3_200)]
-    resumed = fit_all(plan, markets_of(plan), folder_of, go_on, resume=True)
-    assert [(outcome.steps, outcome.ended) for outcome in resumed] == [(4_800, "end")] * 3
-    assert_as_alone(plan, folder_of, tmp_path / "alone")
-
-
 def test_a_seed_that_diverges_among_others_is_named(bars: Path, tmp_path: Path) -> None:
     plan = world.plan(bars, "a2c", seeds=SEEDS, learner__learning_rate=1e38)
     with pytest.raises(SeedDiverged, match=r"after \d+ steps") as caught:

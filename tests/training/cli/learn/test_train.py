@@ -156,31 +156,6 @@ def test_what_is_evaluated_is_what_the_card_says_and_what_it_knew_is_counted(
 
 
 @pytest.mark.long
-@pytest.mark.requirement("F-17")
-def test_the_record_the_card_and_an_evaluation_have_sortino_and_calmar_beside_sharpe(
-    place: Path, outputs: tuple[str, str]
-) -> None:
-    test = manifest_of(place / "mine").results["test"]
-    window = ("evaluate", "mine", "--from", "2017-01-01", "--to", "2017-06-30")
-    report = json.loads(quantd(place, *window, "--json")[1])
-    _, text, _ = quantd(place, *window)
-    assert text.splitlines()[1] == f"power: {report['power']}" == f"power: {manifest_of(place / 'mine').power}"
-    card = (place / "mine/card.md").read_text()
-    for side, figures in (("policy", test.policy), ("equal_weight", test.equal_weight)):
-        ratios = [figures.sharpe, figures.sortino, figures.calmar]
-        assert None not in ratios
-        assert report[side]["sortino"] == pytest.approx(figures.sortino, abs=0.02)
-        assert report[side]["calmar"] == pytest.approx(figures.calmar, abs=0.02)
-        assert " | ".join(f"{ratio:.2f}" for ratio in ratios) in card
-        assert [f"{report[side][name]:.2f}" for name in ("sharpe", "sortino", "calmar")] in [
-            line.split()[-5:-2] for line in text.splitlines()
-        ]
-    assert "| Sharpe | Sortino | Calmar | drawdown |" in card
-    for document in (card, text):
-        assert "Calmar: return a year over the largest drawdown." in document
-
-
-@pytest.mark.long
 def test_the_python_api_trains_and_evaluates_as_the_commands_do(
     place: Path, outputs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,20 +198,6 @@ def test_other_bars_come_with_the_actions_beside_them_and_other_symbols_must_be_
     code, _, err = quantd(place, *window, "--symbols", "AAA,BBB")
     assert code == 78
     assert "trained on AAA, BBB, CCC; the universe lacks CCC" in err
-
-
-@pytest.mark.long
-def test_text_is_trained_on_and_no_actions_are_no_actions(place: Path) -> None:
-    frame = pl.read_parquet(place / "bars.parquet")
-    frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%d")).write_csv(place / "text.csv")
-    code, out, err = quantd(place, "train", "small.toml", "--bars", "text.csv", "--actions", "", "--show")
-    assert (code, "data.actions = none" in out, "data.bars = text.csv" in out) == (0, True, True), err
-    code, _, err = quantd(
-        place, "train", "small.toml", "--bars", "text.csv", "--set", 'data.actions=""', "--out", "text", "--seeds", "1",
-        "--steps", "300", "--tracker", "files", "--experiment", "text",
-    )  # fmt: skip
-    assert code == 0, err
-    assert set(manifest_of(place / "text").training.data) == {"text.csv"}
 
 
 @pytest.mark.requirement("R-246")
