@@ -1,7 +1,5 @@
 """A learned policy proves itself at load, finds its symbols by name, and needs no torch."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,17 +100,6 @@ def test_what_a_recurrent_policy_remembers_travels_in_its_memory(tmp_path: Path)
     np.testing.assert_array_equal(later[CARRY], same[CARRY])
 
 
-def test_discrete_answers_are_allocations_and_come_with_scores(tmp_path: Path) -> None:
-    written(tmp_path / "a", "ppo discrete")
-    agent = load_agent(tmp_path / "a", {})
-    for seed in range(5):
-        said = agent.answer(moves(seed, 3), HELD, 0.4)
-        assert set(said.weights) <= {0.0, 0.5, 1.0}
-        assert said.scores.sum() == pytest.approx(1.0, abs=1e-5)
-        allocation = agent.artifact.manifest.action.allocations[int(said.scores.argmax())]
-        assert all((f"{s} " in allocation) == (w > 0.0) for s, w in zip(UNIVERSE, said.weights, strict=True))
-
-
 def test_box_weights_never_gross_more_than_trained(tmp_path: Path) -> None:
     written(tmp_path / "a", "ppo box")
     agent = load_agent(tmp_path / "a", {})
@@ -127,27 +114,6 @@ def test_a_seat_of_a_policy_without_seats_is_refused(tmp_path: Path) -> None:
         load_agent(tmp_path / "a", {"seat": "bold"})
     with pytest.raises(ParamsError, match="no parameter 'lookback'"):
         load_agent(tmp_path / "a", {"lookback": 5})
-
-
-def test_it_says_what_was_recorded(tmp_path: Path) -> None:
-    manifest = written(tmp_path / "a")
-    agent = load_agent(tmp_path / "a", {})
-    assert agent.digest == manifest.digest != ""
-    assert agent.trained_until_ns == manifest.training.until_ns
-    assert agent.lookback == SPEC.lookback
-    assert scaling_of().clip == 5.0
-
-
-@pytest.mark.long
-def test_trading_with_it_imports_no_torch(tmp_path: Path) -> None:
-    written(tmp_path / "a")
-    code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
-        f"load({str(tmp_path / 'a')!r}, {{}}, Path('/'));"
-        "sys.exit(','.join(m for m in ('torch', 'onnx', 'polars', 'cryptography') if m in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
 
 
 def test_a_house_of_several_seats_holds_their_mean_by_capital_and_one_of_them_may_trade_alone(tmp_path: Path) -> None:

@@ -8,15 +8,12 @@ import msgspec
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from quantd.models.artifacts import folder as folders
 from quantd.models.artifacts.loader import load_artifact
-from quantd.models.artifacts.manifest import FOREST_KINDS, MANIFEST, ArtifactError, ForestManifest
+from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, ForestManifest
 from quantd.models.forests.prediction import TIMING, Forest, load, load_forest, write
 from quantd.models.observation.return_features import spec_hash
-from tests.support.examples import examples
 from tests.support.forests import FOREST
 
 SHIPPED = FOREST["risk"]
@@ -49,50 +46,6 @@ def with_leaves(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> Pat
 def one_leaf(value: float) -> Callable[[np.ndarray], np.ndarray]:
     """All leaves as they are, and the seventh `value`."""
     return lambda leaves: np.where(np.arange(len(leaves)) == 7, value, leaves).astype("<f4")
-
-
-@pytest.mark.parametrize("kind", FOREST_KINDS)
-def test_the_shipped_forests_are_whole_small_and_blind_to_the_default_run(kind: str) -> None:
-    forest = load(FOREST[kind])
-    assert forest.manifest.predicts == kind
-    assert sum(p.stat().st_size for p in FOREST[kind].iterdir()) < 300_000
-    # the default run starts 2019-01-02: nothing of it was seen
-    assert forest.manifest.training.until_ns < np.datetime64("2019-01-02", "ns").astype(np.int64)
-    assert forest.manifest.forest.trees == 100
-    assert forest.manifest.forest.depth == {"risk": 10, "correlation": 8, "allocation": 12}[kind]
-    assert forest.seconds is not None
-    for fold in (*forest.manifest.folds, forest.manifest.together):
-        assert fold.fitted_until < fold.last
-    for fold in forest.manifest.folds:
-        assert fold.fitted_until < fold.first
-
-
-@pytest.mark.parametrize("kind", FOREST_KINDS)
-def test_the_card_says_what_the_manifest_says(kind: str) -> None:
-    manifest, text = load(FOREST[kind]).manifest, (FOREST[kind] / "card.md").read_text()
-    for score in (*manifest.folds, manifest.together):
-        assert f"| {score.rows} | {score.model.r2:.3f} | {score.plain.r2:.3f} | {score.model.mse:.4f} |" in text
-    better = manifest.together.model.mse < manifest.together.plain.mse
-    assert ("it is better than the plain estimate" in text) == better
-    assert ("so it starts switched off" in text) != better
-
-
-@pytest.mark.long
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    name=st.sampled_from((MANIFEST, *ForestManifest.FILES)),
-    where=st.floats(0.0, 1.0, exclude_max=True),
-    bit=st.integers(0, 7),
-)
-def test_one_flipped_bit_anywhere_is_refused(folder: Path, name: str, where: float, bit: int) -> None:
-    path = folder / name
-    original = path.read_bytes()
-    data = bytearray(original)
-    data[int(where * len(data))] ^= 1 << bit
-    path.write_bytes(bytes(data))
-    with pytest.raises(ArtifactError, match=name):
-        load(folder)
-    path.write_bytes(original)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -148,11 +148,6 @@ def test_scores_are_those_of_the_graph_and_named_rightly(name: str, kind: str, t
     assert (abs(float(choices.scores.sum()) - 1.0) < 1e-5) == (kind == "probabilities")
 
 
-def test_continuous_policies_have_no_scores(tmp_path: Path, view: View) -> None:
-    written(tmp_path / "a", "sac simplex")
-    assert measure(load_agent(tmp_path / "a", {}), view, {}).choices is None
-
-
 def test_without_training_means_nothing_is_measured_and_the_reason_is_given(tmp_path: Path, view: View) -> None:
     written(tmp_path / "a", scaling=False)
     agent = load_agent(tmp_path / "a", {})
@@ -197,11 +192,9 @@ def test_a_mean_counts_only_observations_in_which_the_asset_was_known() -> None:
 
 
 def test_an_asset_without_features_stays_without_them(tmp_path: Path) -> None:
-    returns = moves(3, 3)
-    returns[:100, 1] = np.nan
     written(tmp_path / "a")
     agent = load_agent(tmp_path / "a", {})
-    occlusion = measure(agent, view_of_returns(returns), {})
+    occlusion = measure(agent, view_of(moves(3, 3), UNIVERSE, HELD, missing=1), {})
     assert not any(
         influence.name.endswith("BBB") and input_of(influence.name) in SPEC.features for influence in occlusion.entries
     )
@@ -209,28 +202,6 @@ def test_an_asset_without_features_stays_without_them(tmp_path: Path) -> None:
     assert np.isnan(momentum.value[1])
     assert np.isfinite(momentum.value[[0, 2]]).all()
     assert "weight BBB" in by_name(occlusion.entries)
-
-
-def view_of_returns(returns: np.ndarray) -> View:
-    """A view in which the second asset begins late."""
-    base_view = view_of(np.nan_to_num(returns), UNIVERSE, HELD)
-    rows = base_view.synchronous(126).copy()
-    rows[np.isnan(returns)] = np.nan
-    return Fixed(base_view, rows)
-
-
-class Fixed(View):
-    """A view with given returns."""
-
-    __slots__ = ("_given",)
-
-    def __init__(self, view: View, returns: np.ndarray) -> None:
-        for name in View.__slots__:
-            setattr(self, name, getattr(view, name))
-        self._given = returns
-
-    def synchronous(self, k: int) -> np.ndarray:
-        return self._given
 
 
 def test_seats_of_a_team_are_measured_as_they_trade(tmp_path: Path, view: View) -> None:
@@ -273,15 +244,6 @@ def test_an_ensemble_is_occluded_in_every_member_that_has_the_input(combination,
     assert occlusion.choices is None
 
 
-def test_a_member_without_means_is_named(tmp_path: Path, view: View) -> None:
-    written(tmp_path / "a", seed=1)
-    written(tmp_path / "b", seed=2, scaling=False)
-    combine(tmp_path / "all", [tmp_path / "a", tmp_path / "b"], "mean", "a test")
-    occlusion = measure(load_ensemble(tmp_path / "all", {}), view, {})
-    assert occlusion.missing == "member ppo simplex: this artifact has no training means; train it again"
-    assert occlusion.features == ()
-
-
 def test_a_scorers_feature_is_replaced_in_every_known_asset_or_in_one(view: View) -> None:
     scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
     occlusion = measure(scorer, view, {})
@@ -316,13 +278,3 @@ def test_the_shipped_scorers_means_are_those_of_its_training_part() -> None:
     panel = read_panel(*given)
     kept = tensors_of(scorer.artifact.weights)[MEAN]
     np.testing.assert_allclose(kept, feature_means(panel, sight(panel), part).numpy(), rtol=1e-6, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", ["a2c", "dqn", "full", "lite", "ppo", "sac", "transformer"])
-def test_every_shipped_policy_of_actions_has_training_means(name: str) -> None:
-    agent = load_agent(ROOT / "models" / "shipped" / name, {})
-    spec, symbols = agent.artifact.manifest.sight, agent.artifact.manifest.universe
-    usual = dict(zip(entry_names(spec, symbols), when_known(entry_names(spec, symbols), raw_mean(agent)), strict=True))
-    # a mean over sessions in which the symbol was traded: its volatility is near 20 % a year, not 0 of an unknown one
-    correlations = [v for n, v in usual.items() if n.startswith("market_correlation ")]
-    assert all(0.5 < correlation < 1.0 for correlation in correlations)

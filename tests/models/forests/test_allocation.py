@@ -1,7 +1,5 @@
 """The policy made of forests: by name, blind to the future, and it stops listening to what stopped being right."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -268,30 +266,3 @@ def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(
     expected = np.array(errors)[-26:].mean(axis=0)
     assert standing.rounds == 26 < len(errors)
     assert [standing.running_mse, standing.running_plain_mse] == pytest.approx(expected.tolist())
-
-
-@pytest.mark.long
-def test_an_optimiser_that_claims_to_know_is_found_out_where_nothing_can_be_known(tmp_path: Path) -> None:
-    # trained where trends go on, so that it starts on; then nothing goes on
-    draw = np.random.default_rng(1)
-    drift = np.repeat(draw.normal(0.0, 0.006, (16, 4)), 100, axis=0)
-    policy = trained(
-        tmp_path / "f", drift + draw.normal(0.0, 0.01, drift.shape), Plan("allocation", folds=1, leaves=32)
-    )
-    warned, memory = live(policy, noise(2, LOOKBACK + 200, 4))
-    assert not warned[0]
-    assert warned[-1]
-    (standing,) = policy.standing(memory, view_of(noise(2, LOOKBACK, 4)).universe)
-    assert not standing.on
-    assert standing.rounds > 12
-
-
-@pytest.mark.long
-def test_trading_with_forests_imports_neither_torch_nor_scikit_learn() -> None:
-    code = (
-        "import sys; from pathlib import Path; from quantd.daemon.policies.loading import load;"
-        "load('learned_allocation', {}, Path('/'));"
-        "sys.exit(','.join(m for m in ('torch', 'onnx', 'sklearn', 'polars') if m in sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""

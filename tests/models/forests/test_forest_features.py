@@ -2,37 +2,18 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from quantd.models.artifacts.manifest import FOREST_KINDS, ForestKind
 from quantd.models.forests.forest_features import (
     ASSET_FEATURES,
     LOOKBACK,
-    features_of,
     look,
-    pairs,
     realised,
     relative,
     see,
 )
-from quantd.models.observation.return_features import spec_hash
 from quantd.training.forests.fit import gather
-from tests.support.examples import examples
 from tests.support.forests import garch
-
-
-@pytest.mark.parametrize("kind", FOREST_KINDS)
-def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: ForestKind) -> None:
-    returns = np.vstack([np.full((1, 4), np.nan), garch(1, 400, 4)])
-    dataset, horizon = gather(kind, returns, 21, 5), 21
-    for cut in (200, 301, 370):
-        early = gather(kind, returns[:cut], horizon, 5)
-        upto = dataset.between(0, cut - horizon)
-        for name in ("at", "features", "plain", "true"):
-            np.testing.assert_array_equal(getattr(early, name), getattr(upto, name), err_msg=name)
-        assert len(early.at) > 0
 
 
 @pytest.mark.parametrize("kind", FOREST_KINDS)
@@ -49,30 +30,6 @@ def test_what_comes_after_a_session_is_in_its_outcome_and_not_in_its_features(ki
     assert (other.between(cut, cut + 1).features != dataset.between(cut, cut + 1).features).any()
     first = int(before.at[(before_other.true != before.true)].min())
     assert first == cut - 21  # its outcome is the first that reaches the changed return
-
-
-@settings(max_examples=examples(40), deadline=None)
-@given(seed=st.integers(0, 1_000), size=st.integers(2, 12), data=st.data())
-def test_permuting_the_columns_permutes_the_rows_of_assets_to_the_last_bit(
-    seed: int, size: int, data: st.DataObject
-) -> None:
-    order = np.array(data.draw(st.permutations(range(size))))
-    returns = garch(seed, LOOKBACK, size)
-    straight, turned = (see("risk", look(r)) for r in (returns, np.ascontiguousarray(returns[:, order])))
-    np.testing.assert_array_equal(turned.features, straight.features[order])
-    np.testing.assert_array_equal(turned.plain, straight.plain[order])
-
-
-@settings(max_examples=examples(40), deadline=None)
-@given(seed=st.integers(0, 1_000), size=st.integers(2, 9), data=st.data())
-def test_permuting_the_columns_permutes_the_rows_of_pairs(seed: int, size: int, data: st.DataObject) -> None:
-    order = np.array(data.draw(st.permutations(range(size))))
-    returns = garch(seed, LOOKBACK, size)
-    straight, turned = (see("correlation", look(r)) for r in (returns, returns[:, order]))
-    i, j = pairs(size)
-    row = {frozenset((int(a), int(b))): k for k, (a, b) in enumerate(zip(i, j, strict=True))}
-    to = [row[frozenset((int(order[a]), int(order[b])))] for a, b in zip(i, j, strict=True)]
-    np.testing.assert_allclose(turned.features, straight.features[to], atol=1e-12)
 
 
 def test_only_the_level_of_volatility_depends_on_the_scale_of_returns() -> None:
@@ -108,15 +65,3 @@ def test_what_came_true_is_volatility_correlation_and_relative_return() -> None:
     future[3, 1] = np.nan
     for kind, missing in (("risk", [1]), ("correlation", [0, 2]), ("allocation", [1])):
         assert np.flatnonzero(np.isnan(realised(kind, future))).tolist() == missing  # type: ignore[arg-type]
-
-
-def test_the_hash_names_every_part_of_what_is_read() -> None:
-    base = features_of("risk")
-    variants = [
-        features_of("correlation"),
-        replace(base, names=base.names[1:]),
-        replace(base, names=base.names[::-1]),
-        replace(base, lookback=127),
-        replace(base, version=2),
-    ]
-    assert len({spec_hash(spec) for spec in [base, *variants]}) == 6

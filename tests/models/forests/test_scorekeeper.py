@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.models.forests import scorekeeper
 from quantd.models.forests.scorekeeper import LEAST, RETURN, WINDOW, Track, begin, every, follow, freeze, thaw
 from tests.support.examples import examples
 from tests.support.forests import size_of
@@ -34,19 +33,6 @@ def test_a_prediction_is_scored_once_its_horizon_has_passed_and_not_before() -> 
     track = through(track, range(HORIZON, HORIZON + 1), 2.0, 1.0)
     assert track.rounds == 1
     assert track.running == (4.0, 1.0)
-
-
-def test_the_outcome_is_asked_for_by_the_age_of_the_prediction() -> None:
-    asked: list[int] = []
-
-    def outcome(ago: int) -> np.ndarray:
-        asked.append(ago)
-        return np.zeros(WIDTH)
-
-    track = fresh()
-    for now in (0, 2, 9, 10, 40):
-        track = follow(track, now, HORIZON, outcome, np.ones(WIDTH), np.ones(WIDTH))
-    assert asked == [9, 8, 31]  # what was said at 10 was not kept: 9 is too near
 
 
 @pytest.mark.requirement("R-097")
@@ -144,9 +130,3 @@ def test_a_count_that_begins_again_leaves_the_errors_and_drops_what_is_open() ->
     assert again.rounds == WINDOW
     assert again.at.max() == HORIZON
     assert (again.at >= 0).sum() == HORIZON // every(HORIZON)
-
-
-def test_the_running_error_is_over_the_newest_rounds() -> None:
-    track = through(fresh(), range(1_000), 3.0, 1.0)
-    track = through(track, range(1_000, 1_000 + HORIZON + scorekeeper.every(HORIZON) * WINDOW), 0.5, 1.0)
-    assert track.running == (0.25, 1.0)

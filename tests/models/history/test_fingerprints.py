@@ -46,19 +46,6 @@ def test_a_series_that_is_equal_in_one_year_only_is_the_same(seed: int) -> None:
     assert same(days, price, days, other)
 
 
-def test_rounded_prices_are_the_same_series() -> None:
-    days, price = weekdays(500), prices(500, 1)
-    assert same(days, price, days, np.round(price, 2))
-    assert same(days, price, days, np.round(price / 2.0, 2))
-
-
-def test_other_series_are_not_the_same_however_alike() -> None:
-    days, one, other = weekdays(2_000), prices(2_000, 1), prices(2_000, 2)
-    assert not same(days, one, days, other)
-    hedged = one**0.95 * other**0.05
-    assert not same(days, one, days, hedged), "a correlation of 0.99 is no equality"
-
-
 def test_prices_that_do_not_move_are_no_evidence() -> None:
     days = weekdays(600)
     assert not same(days, np.full(600, 1.0), days, np.full(600, 2.0))

@@ -37,13 +37,6 @@ def test_the_total_return_across_a_real_split_and_dividend_is_an_ordinary_day() 
     assert returns[ex, 0] == pytest.approx(expected, rel=1e-12)
 
 
-def test_columns_are_in_the_order_that_was_asked_for() -> None:
-    one, other = (
-        read_panel(BARS, ACTIONS, s, date(2014, 1, 2), date(2014, 2, 3)) for s in (["SPY", "BAC"], ["BAC", "SPY"])
-    )
-    np.testing.assert_array_equal(one.close, other.close[:, ::-1])
-
-
 def test_only_what_follows_the_last_gap_is_used(tmp_path: Path) -> None:
     bars = [(d, "A", 1.0 + d, 2.0 + d) for d in (1, 2, 3, 4, 5)] + [(d, "B", 5.0, 6.0) for d in (1, 2, 4, 5)]
     panel = read_panel(small(tmp_path, bars), None, ["A", "B"], date(2020, 1, 1), date(2020, 1, 31))

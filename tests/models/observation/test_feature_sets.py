@@ -56,13 +56,6 @@ def test_the_full_observation_has_more_than_200_named_entries():
     assert 0.0 <= shown["SPY.rsi_14"] <= 100.0
 
 
-def test_what_comes_after_a_row_does_not_change_it():
-    reference, part = (observe(p, declared()) for p in (panel(), panel(date(2014, 7, 31))))
-    rows = len(part.table)
-    assert part.warm < rows - 300
-    np.testing.assert_array_equal(reference.table[:rows], part.table)
-
-
 def test_a_set_that_needs_more_than_bars_is_refused_by_name():
     with pytest.raises(ValueError, match="weight"):
         declared("observation", "SPY")

@@ -7,10 +7,8 @@ from hypothesis import strategies as st
 
 from quantd.models.observation.return_features import (
     CLIP,
-    FEATURES,
     LOOKBACK,
     USUAL_VOLATILITY,
-    columns_of,
     measure,
 )
 from tests.support.examples import examples
@@ -45,19 +43,6 @@ def test_each_feature_is_its_definition(seed: int, size: int) -> None:
     np.testing.assert_allclose(features, by_hand(returns), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=examples(30), deadline=None)
-@given(seed=st.integers(0, 10_000), order=st.permutations(range(6)), unknown=st.integers(0, 5))
-def test_columns_are_addressed_together_with_their_features(seed: int, order: list[int], unknown: int) -> None:
-    returns = moves(seed, 6)
-    returns[0, unknown] = np.nan
-    features, mask = measure(returns)
-    turned, turned_mask = measure(returns[:, order])
-    np.testing.assert_allclose(turned, features[order], atol=1e-5)
-    np.testing.assert_array_equal(turned_mask, mask[order])
-    assert mask[unknown] == 0.0
-    assert not features[unknown].any()
-
-
 @pytest.mark.parametrize("value", [0.0, 0.001, np.nan])
 def test_a_market_that_cannot_be_measured_gives_zeros(value: float) -> None:
     features, mask = measure(np.full((LOOKBACK, 3), value))
@@ -70,7 +55,3 @@ def test_a_crash_is_cut_not_passed_on() -> None:
     returns[-1] = -0.9
     features, _ = measure(returns)
     assert np.abs(features).max() <= CLIP
-
-
-def test_a_spec_picks_features_by_name() -> None:
-    assert columns_of(("drawdown", "momentum_5")) == [FEATURES.index("drawdown"), 0]
