@@ -4,21 +4,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from quantd.daemon.engine.state.capital_shares import CapitalRules
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.runtime.timeline import time_of
 from quantd.research.attribution.book_history_log import BookHistoryLog
 from quantd.research.attribution.profit import KINDS, profit, residual
-from quantd.research.runs.run_record import Counter
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, override
-from quantd.trading.effects import Booked, Crossed, Filled, Reallocated, Valued
-from quantd.trading.events import Action, Correction, Flow, Tick
+from quantd.trading.effects import Booked, Crossed, Filled, Valued
+from quantd.trading.events import Action, Correction, Flow
 from quantd.trading.execution import Costs
 from quantd.trading.ledger.errors import LedgerBroken
 from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
-from tests.support.book_histories import real_history
 from tests.support.engine import START, World, block, walk
 from tests.support.minutes import SESSION, Minutes, at, drift, minutes
 
@@ -95,23 +92,6 @@ def test_shorts_crosses_odd_splits_dividends_and_a_delisting_add_up() -> None:
     assert np.isnan(history.mark[:20, 3]).all()
     assert np.isfinite(profit(history).summed("interval", "agent", "symbol", "kind")).all()
     assert np.isfinite(history.asset_returns()).all()
-
-
-def test_capital_that_moves_between_books_is_a_flow_of_each_and_of_none() -> None:
-    rules = CapitalRules("equal_risk", (0, 1), (0.5, 0.5), shrink=0.0, max_step=1.0, lookback=20)
-    acts = [lambda view: np.array([0.9, 0.0]), lambda view: np.array([0.0, 0.1])]
-    world = World(block(walk(80, 2, 5)), acts, house=RESEARCH, costs=COSTS, shares=[0.5, 0.4], capital=rules)
-    items = [
-        msgspec.structs.replace(item, jobs=("reallocate",)) if type(item) is Tick and k % 20 == 19 else item
-        for k, item in enumerate(world.items())
-    ]
-    world.items = lambda: iter(items)  # type: ignore[method-assign]
-    log, world = logged(world)
-    check(log, world)
-    assert any(any(reallocation.moved) for reallocation in world.of(Reallocated))
-    history = log.history()
-    assert np.abs(np.diff(history.book_flows, axis=0)).sum() > 1_000.0
-    assert np.abs(np.diff(history.flows)).max() < 1e-6
 
 
 def test_charges_payments_and_corrections_of_the_venue_add_up() -> None:
@@ -265,19 +245,6 @@ def test_a_stop_at_the_venue_arrives_at_its_trigger_or_at_the_open_beyond_it(ope
     assert trades.price[1] == pytest.approx(arrival * (1 - 1e-4), rel=1e-9)
 
 
-@pytest.mark.long
-def test_a_log_behind_it_sees_every_step() -> None:
-    plain = busy(60).run()
-    _, world = logged(busy(60))
-    assert len(world.events) == len(plain.events)
-    assert len(world.effects) == len(plain.effects)
-    counter = Counter(lambda effect: type(effect) is Valued)
-    world = busy(60)
-    world.shell = world.fresh(BookHistoryLog(world.rules, counter))
-    world.run()
-    assert counter.count == len(plain.of(Valued))
-
-
 def test_books_that_differ_from_the_engines_are_an_error() -> None:
     world = busy(40)
     wrong = msgspec.structs.replace(world.rules, cash_micro=world.rules.cash_micro + 1)
@@ -287,30 +254,6 @@ def test_books_that_differ_from_the_engines_are_an_error() -> None:
         world.run()
     with pytest.raises(ValueError, match="no sample"):
         log.history()
-
-
-def test_a_venue_that_pays_dividends_itself_adds_up() -> None:
-    """The unallocated book advances the cash for fractions of lots; a dividend comes later, to those entitled to it."""
-    world = busy(80, venue_pays=True)
-    log = BookHistoryLog(world.rules, world)
-    world.shell = shell = world.fresh(log)
-    for k, item in enumerate(world.items()):
-        shell.take(item)
-        if k == 130:  # after both dividends of the first symbol, in column 0
-            shell.run(Flow(shell.state.now, 30_000_001, kind="dividend", id="1", symbol=0))
-    check(log, world)
-    rows = [booked for booked in world.of(Booked) if booked.kind in ("dividend", "cash_in_lieu")]
-    assert {booked.kind for booked in rows} == {"dividend", "cash_in_lieu"}
-    assert all(sum(part for _, part in booked.parts) == booked.amount_micro for booked in rows)
-
-
-def test_a_real_run_has_the_names_and_the_sectors_of_its_universe() -> None:
-    history, record = real_history()
-    assert history.agents == ("long", "short", "turning", "unallocated")
-    assert dict(zip(history.symbols, history.sectors, strict=True))["AAPL"] == "technology"
-    assert history.days_ns.tolist() == record.days_ns.tolist()
-    traded = float((np.abs(history.trades.quantity) * history.trades.price)[~history.trades.crossed].sum())
-    assert traded == pytest.approx(record.traded, rel=1e-9)
 
 
 @pytest.mark.parametrize("answer", [None, (1, 1), (2, 1), "twice", "announced", "another"])

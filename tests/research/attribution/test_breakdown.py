@@ -113,9 +113,3 @@ def test_slippage_counts_gains_and_slippage_paid_does_not() -> None:
     names = set(Figures.__struct_fields__) | set(CostRow.__struct_fields__) | {metric.name for metric in METRICS}
     assert not {"slippage", "slippage_drag"} & names
     assert {"slippage_paid", "slippage_paid_drag"} <= names
-
-
-def test_the_turnover_of_a_period_and_that_of_a_year_have_two_names() -> None:
-    history, _ = real_history()
-    assert "turnover" in {metric.name for metric in METRICS}
-    assert all(not hasattr(activity, "turnover") for activity in breakdown(history).activity.values())

@@ -15,7 +15,7 @@ from quantd.research.attribution.brinson import (
 )
 from quantd.research.attribution.linking import period_return
 from quantd.research.attribution.profit import profit
-from tests.support.book_histories import idle, real_history, reordered, three_trades
+from tests.support.book_histories import real_history, reordered, three_trades
 
 
 def sector_returns(sectors: tuple[str, ...], weights: np.ndarray, returns: np.ndarray) -> SectorReturns:
@@ -157,20 +157,3 @@ def test_a_real_run_against_equal_weight_adds_up(form) -> None:
     )
     for name, effects in rows(attribution).items():
         assert rows(again)[name] == pytest.approx(effects, abs=1e-12)
-
-
-def test_an_idle_book_and_an_empty_period_are_cash() -> None:
-    for samples in (1, 4):
-        history = idle(samples)
-        attribution = brinson(
-            portfolio_sectors(history, profit(history)), benchmark_sectors(history, history.row_of({"NEW": 1.0}))
-        )
-        assert (attribution.portfolio, attribution.benchmark, total(attribution)) == (0.0, 0.0, 0.0)
-
-
-def test_a_sector_named_cash_takes_what_is_not_invested() -> None:
-    history = replace(three_trades(), sectors=("cash", "energy"))
-    portfolio = portfolio_sectors(history, profit(history))
-    assert portfolio.sectors == ("cash", "energy")
-    np.testing.assert_allclose(portfolio.weights.sum(axis=1), 1.0)
-    np.testing.assert_allclose(portfolio.returns, history.returns())

@@ -1,7 +1,5 @@
 """Linked contributions add up to the compounded return, whatever the returns are."""
 
-from math import log
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,14 +15,6 @@ from tests.support.book_histories import idle, real_history, three_trades
 
 RETURN = st.floats(-0.9, 2.0)
 PAIRS = st.lists(st.tuples(RETURN, RETURN), max_size=60)
-
-
-def test_two_periods_by_hand() -> None:
-    # +10 % and +20 %: R = 1.1 x 1.2 - 1 = 0.32
-    factors = link_factors(np.array([0.1, 0.2]))
-    slope = log(1.32) / 0.32
-    assert factors.tolist() == pytest.approx([log(1.1) / 0.1 / slope, log(1.2) / 0.2 / slope], rel=1e-12)
-    assert factors.dot([0.1, 0.2]) == pytest.approx(0.32, rel=1e-12)
 
 
 @pytest.mark.long
@@ -57,11 +47,3 @@ def test_the_loss_of_everything_is_refused() -> None:
 def test_linked_profit_adds_up_to_the_time_weighted_return(history) -> None:
     linked = profit(history).summed("agent", "symbol", "kind", factors=profit_factors(history))
     assert abs(linked.sum() - period_return(history.returns())) < 1e-9
-
-
-def test_a_split_of_the_period_compounds() -> None:
-    history, _ = real_history()
-    days = history.days_ns
-    halves = [history.between(int(days[0]), int(days[100])), history.between(int(days[100]), int(days[-1]))]
-    grown = [1.0 + profit(half).summed(factors=profit_factors(half)) for half in halves]
-    assert grown[0] * grown[1] - 1.0 == pytest.approx(period_return(history.returns()), abs=1e-9)

@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from quantd.research.attribution.linking import period_return, profit_factors
 from quantd.research.attribution.profit import EXECUTION, KINDS, profit, residual
 from tests.support.book_histories import (
-    CONFIG,
-    DEPOSITS,
-    assembly_of,
-    history_of,
     idle,
     real_history,
     three_trades,
@@ -58,17 +53,6 @@ def test_three_trades_add_up_to_the_change_of_equity_less_the_deposit() -> None:
     assert np.abs(residual(history, parts)).max() < 1e-9
 
 
-@pytest.mark.parametrize("axes", [(), ("kind",), ("symbol", "interval"), ("kind", "agent"), ("agent", "symbol")])
-def test_every_table_is_a_sum_of_the_whole_one(axes) -> None:
-    parts, order = profit(three_trades()), ("interval", "agent", "symbol", "kind")
-    factors = np.array([1.0, 0.5, -2.0])
-    table = parts.summed(*order, factors=factors)
-    summed_axes = tuple(k for k, name in enumerate(order) if name not in axes)
-    kept = [name for name in order if name in axes]
-    expected = np.transpose(table.sum(axis=summed_axes), [kept.index(name) for name in axes])
-    np.testing.assert_allclose(parts.summed(*axes, factors=factors), expected, atol=1e-12)
-
-
 def test_some_kinds_are_the_whole_less_the_others() -> None:
     parts = profit(three_trades())
     decision = parts.reduced([name for name in KINDS if name not in EXECUTION])
@@ -100,18 +84,6 @@ def test_a_real_backtest_adds_up_in_every_interval_and_every_book() -> None:
     assert np.abs(parts.summed("interval") - change).max() < 1e-9 * history.equity.min()
 
 
-@pytest.mark.long
-def test_eighteen_years_add_up(tmp_path) -> None:
-    text = CONFIG.replace("start = 2020-01-02", 'start = 2003-01-02\nholes = "known"\nspikes = "reject"')
-    history, _ = history_of(assembly_of(tmp_path, text), DEPOSITS)
-    assert history.intervals > 4_500
-    assert (history.actions.ratio > 1.0).sum() >= 4  # splits
-    parts = profit(history)
-    assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
-    linked = parts.summed("kind", factors=profit_factors(history))
-    assert abs(linked.sum() - period_return(history.returns())) < 1e-9 * max(1.0, period_return(history.returns()))
-
-
 def test_a_split_is_no_profit() -> None:
     history, _ = real_history()
     row = int(history.actions.interval[history.actions.ratio == 4.0][0])
@@ -129,13 +101,3 @@ def test_commission_borrow_and_interest_are_those_of_the_record() -> None:
     assert kinds["borrow"] == pytest.approx(-record.borrow_micro / 1e6, rel=1e-12)
     assert kinds["interest"] == pytest.approx(record.interest_micro / 1e6, rel=1e-12)
     np.testing.assert_allclose(history.equity, np.array(record.equity_micro) / 1e6, rtol=1e-14)
-
-
-def test_crosses_cost_the_account_nothing_at_execution() -> None:
-    history, _ = real_history()
-    crossed = history.trades.rows(history.trades.crossed)
-    cash = np.zeros(history.intervals)
-    np.add.at(cash, crossed.interval - 1, crossed.quantity * crossed.price)
-    assert np.abs(cash).max() < 2e-6  # each book's cash is rounded to a micro
-    # prices hold that rounding too: a micro over the smallest crossed quantity
-    assert np.abs(crossed.quantity * (crossed.arrival - crossed.price)).max() < 2e-6

@@ -132,36 +132,6 @@ def test_a_comparison_of_policies_begins_with_it(planted: Path, folder: Path) ->
 
 
 @pytest.mark.long
-def test_a_bar_before_those_that_a_run_can_use_is_no_doubt_about_it_however_much_is_read(folder: Path) -> None:
-    """Equal weight and momentum read a year; the shipped ranker reads 711 samples, so that its bars begin earlier."""
-    bad = days(400)[-1]
-    symbols = ("SPY", "QQQ", "IWM")
-    bars = changed(market(symbols, 900), "QQQ", bad, high=float("nan"))
-    bars.write_parquet(folder / "bars.parquet")
-    start = days(800)[-1]
-    (folder / "config.toml").write_text(
-        CONFIG.replace('["SPY", "TLT"]', json.dumps(symbols)).replace("2015-09-01", start.isoformat())
-    )
-    text = f"1 bar rejected and left out: QQQ {bad} (nan)"
-    done = command(folder, "study", "compare", "momentum", "linear_ranker", "--every", "day", "--json")
-    assert done.returncode == 0, done.stderr
-    assert [doubt["text"] for doubt in json.loads(done.stdout)["doubts"] if doubt["kind"] == "bars"] == [
-        f"linear_ranker: {text}"
-    ]
-    for policy, warmup, texts in (
-        ("momentum", 0, []),
-        ("momentum", 700, []),
-        ("linear_ranker", 0, [text]),
-    ):
-        sets = (f"agents.even.policy={policy}", "agents.even.params={}", f"feed.warmup={warmup}")
-        done = command(folder, "backtest", "--json", *(part for setting in sets for part in ("--set", setting)))
-        assert done.returncode == 0, done.stderr
-        assert [doubt["text"] for doubt in json.loads(done.stdout)["doubts"] if doubt["kind"] == "bars"] == texts, (
-            policy
-        )
-
-
-@pytest.mark.long
 @pytest.mark.parametrize("stored", [False, True])
 def test_two_backtests_side_by_side_begin_with_it(stored: bool, planted: Path, folder: Path) -> None:
     where = copied(planted, folder)

@@ -30,12 +30,6 @@ def test_a_clean_run_has_no_doubt() -> None:
     assert "doubt" not in str(result)
 
 
-def test_the_list_is_by_weight_and_each_kind_once() -> None:
-    weights = [kind.weight for kind in KINDS]
-    assert weights == sorted(set(weights), reverse=True)
-    assert len({kind.kind for kind in KINDS}) == len(KINDS)
-
-
 def test_samples_in_the_training_window_of_an_artifact_begin_the_first_line() -> None:
     bars = pl.read_parquet(DATA / "us_daily.parquet").filter(
         pl.col("ts").dt.year().is_between(2012, 2014) & pl.col("symbol").is_in(["SPY", "QQQ", "IWM", "AAPL", "BAC"])
@@ -236,11 +230,6 @@ def test_leverage_that_cash_does_not_allow_and_orders_filled_in_part_are_said() 
     assert small.verdict.doubts[0].kind == "size"
     rarely = quantd.backtest(lambda view: [1.1, 1.1] if view.sample % 20 == 1 else "hold", bars=market())
     assert only(rarely).startswith("size: 5")
-
-
-def test_a_monthly_policy_whose_weights_drift_is_not_cut() -> None:
-    result = quantd.backtest(lambda view: [0.5, 0.45] if view.sample % 20 == 1 else "hold", bars=market())
-    assert result.verdict.doubts == ()
 
 
 @pytest.mark.long

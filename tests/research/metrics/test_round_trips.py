@@ -108,24 +108,12 @@ def test_a_fill_at_the_time_of_a_split_is_in_new_units() -> None:
     assert (trip.quantity, trip.entry_price, trip.profit) == (10.0, 50.0, 100.0)
 
 
-def test_a_fill_of_nothing_is_left_out() -> None:
-    rows = ((0, 0, 0.0, 10.0, 0.0), (1, 0, 1.0, 10.0, 0.0), (2, 0, -1.0, 11.0, 0.0))
-    with np.errstate(all="raise"):
-        assert [trip.profit for trip in round_trips(fills(*rows), NAMES, SAMPLES)] == [1.0]
-
-
 def test_fractions_that_sum_to_zero_leave_no_trip_after_many_fills() -> None:
     sizes = np.random.default_rng(7).integers(1, 1000, 3000) * 0.001
     both = np.column_stack((sizes, -sizes)).reshape(-1).tolist()
     rows = [(k, 0, size, 10.0, 0.0) for k, size in enumerate(both)]
     trips = round_trips(fills(*rows), NAMES, SAMPLES)
     assert [trip.quantity for trip in trips] == pytest.approx(sizes.tolist(), rel=1e-6)
-
-
-def test_open_positions_and_no_fills_are_no_trips() -> None:
-    assert round_trips(fills((0, 0, 1.0, 10.0, 0.0), (1, 1, -1.0, 10.0, 0.0)), NAMES, SAMPLES) == ()
-    empty = Fills(*(np.zeros(0, dtype=kind) for kind in (np.int64, np.int64, float, float, float)))
-    assert round_trips(empty, NAMES, SAMPLES) == ()
 
 
 def test_hit_rates_by_symbol() -> None:

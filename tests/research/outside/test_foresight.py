@@ -85,12 +85,6 @@ def test_an_agent_without_knowledge_is_named_about_as_often_as_the_level_says(ki
     assert rate(kind, 40, 60, 0.05) <= 0.18
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", IGNORANT)
-def test_of_200_agents_without_knowledge_at_most_seven_percent_are_below_five_percent(kind: str) -> None:
-    assert rate(kind, 200, 60, 0.05) <= 0.07
-
-
 @pytest.mark.parametrize(
     ("knowledge", "share", "measure"),
     [

@@ -7,11 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from quantd.research.power.power_study import Field
-from quantd.training.plans.plan import read
-from quantd.training.power.plants import Plant
 from quantd.training.runs import scorer_run
-from tests.support.checkout import DATA, ROOT
+from tests.support.checkout import DATA
 from tests.support.command_line import quantd
 from tests.support.studies import text
 
@@ -119,14 +116,3 @@ def test_an_unknown_plant_is_refused(folder: Path, arguments: tuple[str, ...]) -
     done = quantd(folder, "study", "power", "plan.toml", *arguments)
     assert done.returncode == 2
     assert arguments[1] in done.stderr
-
-
-@pytest.mark.long
-def test_a_signal_of_one_fund_is_traded_by_what_it_says_of_the_others() -> None:
-    """SPY's next return, known exactly: a rule that expects 0 of the other funds earns nothing of it."""
-    plan = read(ROOT / "examples" / "train" / "ppo.toml")
-    field = Field(plan, {"spy": Plant(shape="symbol", symbol="SPY", seed=973)})
-    cell = field.attainable("spy", 15.0)
-    assert cell.passes
-    assert cell.rule.by in ("joint", "market")
-    assert cell.reference > cell.equal_weight + 0.5

@@ -145,18 +145,6 @@ def test_weights_are_named_and_their_order_is_no_part_of_them(small: Made) -> No
     assert breakdown(turned).by_asset == pytest.approx(small.report.attribution.by_asset)
 
 
-@pytest.mark.long
-def test_permuting_the_symbols_changes_no_figure(tmp_path: Path, small: Made) -> None:
-    turned = made(tmp_path, change=lambda text: text.replace('["SPY", "IWM", "AAPL"]', '["AAPL", "SPY", "IWM"]')).report
-    report = small.report
-    for one, two in zip(report.metrics, turned.metrics, strict=True):
-        assert known(one.values) == pytest.approx(known(two.values), rel=1e-9, abs=1e-12, nan_ok=True), one.name
-    assert turned.exposures.weights == report.exposures.weights
-    for name in ("by_asset", "by_agent", "by_kind"):
-        assert getattr(turned.attribution, name) == pytest.approx(getattr(report.attribution, name), abs=1e-12)
-    assert [row.symbol for row in turned.trading.by_symbol] == [row.symbol for row in report.trading.by_symbol]
-
-
 def test_drawdowns_are_the_deepest_and_recover_at_the_old_high(small: Made) -> None:
     depths = [drawdown.depth for drawdown in small.report.drawdowns]
     assert depths == sorted(depths, reverse=True)
@@ -165,12 +153,6 @@ def test_drawdowns_are_the_deepest_and_recover_at_the_old_high(small: Made) -> N
         assert drawdown.high < drawdown.trough
         assert drawdown.recovered is None or drawdown.recovered > drawdown.trough
         assert (drawdown.recovered is None) == (drawdown.samples_up is None)
-
-
-def test_months_and_years_compound_to_the_total_return(small: Made) -> None:
-    total = small.record.equity_micro[-1] / small.record.equity_micro[0]
-    for periods in (small.report.months, small.report.years):
-        assert np.prod([1.0 + period.total_return for period in periods]) == pytest.approx(total)
 
 
 @pytest.mark.requirement("R-027")
@@ -273,11 +255,3 @@ def test_the_header_names_the_hashes_of_config_and_data(small: Made) -> None:
     assert h.config == digest(small.assembly.config)
     assert h.market == small.assembly.feed.digest
     assert (h.first, h.last, h.samples) == ("2019-01-02", "2020-06-30", len(small.record.ts))
-
-
-@pytest.mark.long
-def test_the_digest_of_the_market_data_covers_the_members_by_date(tmp_path: Path, small: Made) -> None:
-    (tmp_path / "members.csv").write_text("symbol,joined,left\nSPY,1990-01-01,\nIWM,1990-01-01,\nAAPL,2019-09-03,\n")
-    dated = made(tmp_path, sets=("universe.members=members.csv",)).report.header
-    assert dated.settings.bars == small.report.header.settings.bars
-    assert dated.market != small.report.header.market

@@ -3,13 +3,11 @@
 import csv
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from quantd.daemon.runtime.version import commit
 from quantd.research.reports.report_files import (
     WRITERS,
     NoReport,
@@ -20,7 +18,6 @@ from quantd.research.reports.report_files import (
 from quantd.research.reports.report_texts import CSV_HEAD, SERIES, leaves
 from quantd.trading.display_text import instant_text
 from tests.support.backtest_reports import CONFIG, Made
-from tests.support.checkout import ROOT
 from tests.support.command_line import quantd, write
 
 
@@ -49,13 +46,6 @@ def test_each_format_names_dates_hashes_seed_costs_and_commit(suffix: str, tmp_p
         assert entry in text, entry
     assert re.search(r"seed\W", text)
     assert re.search(rf"commission.bp\W{{1,4}}{header.costs['commission_bp']:g}", text)
-
-
-def test_the_commit_is_that_of_the_checkout() -> None:
-    if not (ROOT / ".git").exists():
-        pytest.skip("this is no checkout")
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert commit().removesuffix("+changes") == head.strip()
 
 
 def test_csv_has_every_single_figure_of_the_json(tmp_path: Path, small: Made) -> None:

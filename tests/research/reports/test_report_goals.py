@@ -6,7 +6,6 @@ import pytest
 from quantd.daemon.config import ConfigError
 from quantd.research.reports.page_sections import page
 from quantd.research.reports.report_files import read_backtest_report
-from quantd.research.reports.report_goals import check_goals
 from quantd.research.reports.report_texts import csv_text
 from tests.support.backtest_reports import CONFIG, Made, made
 from tests.support.command_line import quantd, write
@@ -53,11 +52,6 @@ def test_a_goal_without_a_metric_is_refused_before_anything_runs(tmp_path) -> No
         ConfigError, match=r'names the metric "shrape", which is not in the catalogue. Did you mean sharpe\?'
     ):
         made(tmp_path, sets=("study.goals={shrape=1.0}",))
-
-
-def test_goals_of_metrics_pass(small: Made) -> None:
-    check_goals(small.assembly.config)
-    assert small.report.goals
 
 
 def test_no_compare_leaves_out_equal_weight_only(tmp_path) -> None:

@@ -2,20 +2,14 @@
 
 import json
 import re
-from dataclasses import replace
 from html import unescape
-from runpy import run_path
 
 import msgspec
 import pytest
 
 from quantd.daemon.views.report.rendering import charts_of
-from quantd.daemon.views.report.section_parts import Section, in_order
 from quantd.research.reports.page_sections import SECTIONS, page
-from quantd.research.reports.report_contents import BacktestReport
-from quantd.research.reports.sections.results import SUMMARY
 from tests.support.backtest_reports import Made
-from tests.support.checkout import ROOT
 
 FIGURE = re.compile(r'data-figure="([^"]*)" data-value="([^"]*)">([^<]*)<')
 CHARTS = re.compile(r'<script type="application/json" id="charts">(.*?)</script>', re.DOTALL)
@@ -80,32 +74,6 @@ def test_metrics_name_the_benchmark_that_they_are_relative_to(small: Made) -> No
     assert f"Metrics relative to a benchmark use {names[1] if names[1:] else 'a benchmark'}." in text
 
 
-def test_the_page_on_reports_has_the_table_of_the_sections() -> None:
-    page_on_reports = (ROOT / "docs/research/reports.md").read_text(encoding="utf-8")
-    with_table = run_path(str(ROOT / "scripts/sections_page.py"))["with_table"]
-    assert with_table(page_on_reports) == page_on_reports, (
-        "run python scripts/sections_page.py docs/research/reports.md"
-    )
-    assert all(section.about for section in SECTIONS)
-    assert with_table(page_on_reports.replace("| Goals |", "| Gaols |")) == page_on_reports
-
-
-SOME = Section("some", 1, "Some", lambda report: [])
-
-
-@pytest.mark.parametrize(
-    ("other", "wrong"),
-    [
-        (replace(SOME, place=2), "two sections of a report have the name some"),
-        (replace(SOME, name="other"), "two sections of a report have the place 1"),
-        (replace(SOME, name="other", place=2, needs="gaols"), "the section other needs gaols, which is no part"),
-    ],
-)
-def test_records_that_contradict_each_other_are_refused(other: Section, wrong: str) -> None:
-    with pytest.raises(ValueError, match=wrong):
-        in_order([SOME, other], BacktestReport, "a report")
-
-
 def test_the_charts_have_the_values_of_the_json(small: Made, text: str) -> None:
     charts = json.loads(CHARTS.search(text)[1].replace("<\\/", "</"))
     report = small.report
@@ -138,7 +106,3 @@ def test_names_cannot_become_markup(small: Made) -> None:
 def test_an_undefined_figure_is_a_dash_and_null(small: Made, text: str) -> None:
     assert 'data-value="null">–<' in text
     assert "nan" not in "".join(shown for _, _, shown in FIGURE.findall(text)).lower()
-
-
-def test_the_first_table_names_metrics_of_the_catalogue(small: Made) -> None:
-    assert set(SUMMARY) <= {row.name for row in small.report.metrics}

@@ -1,6 +1,5 @@
 """Two reports are compared only where a difference means something."""
 
-import json
 from datetime import date
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import pytest
 from quantd.research.reports.report_contents import BacktestReport, PValue
 from quantd.research.reports.report_files import write_backtest_report
 from quantd.research.reports.side_by_side import (
-    COMPARISON_WRITERS,
     SAME,
     NotComparable,
-    sentence,
     sentences_of_tests,
     settings_text,
     side_by_side,
@@ -111,21 +108,6 @@ def test_differences_and_tests_are_those_of_the_two_houses(small: Made, rival: M
     assert comparison.versus.low <= comparison.versus.sharpe_difference <= comparison.versus.high
     turned = side_by_side(rival.report, small.report, ("b", "a"))
     assert turned.versus.sharpe_difference == pytest.approx(-comparison.versus.sharpe_difference)
-
-
-def test_a_report_beside_itself_has_no_difference(small: Made) -> None:
-    comparison = side_by_side(small.report, small.report, ("a", "a"))
-    assert all(metric.difference in (0.0, None) for metric in comparison.metrics)
-    assert comparison.versus.paired_t.p == 1.0
-    assert "not distinguishable" in sentence(comparison)
-
-
-def test_a_comparison_is_written_in_each_format(tmp_path: Path, small: Made, rival: Made) -> None:
-    comparison = side_by_side(small.report, rival.report, ("one", "two"))
-    for suffix in COMPARISON_WRITERS:
-        write_comparison(tmp_path / f"c{suffix}", comparison)
-        assert "sharpe" in (tmp_path / f"c{suffix}").read_text().lower()
-    assert json.loads((tmp_path / "c.json").read_text())["one"] == "one"
 
 
 @pytest.mark.long

@@ -190,16 +190,6 @@ def test_a_question_between_two_samples_leaves_the_block_as_it_is() -> None:
     assert 0 < policies[0].blocks < 4, "a split and a delisting"
 
 
-def test_where_a_date_is_complete_after_the_next_sample_returns_by_date_are_those_of_act() -> None:
-    market, policies = world(9, 3, late=True), [POLICIES["hrp"]({"lookback": 20}), POLICIES["equal_weight"]({})]
-    market.items = market.items[:150]
-    asked, acts = driven(market, policies, blocks=False)
-    answers, acted = driven(market, policies, blocks=True)
-    assert answers == asked
-    assert acted[0] == acts[0], "the block has no returns by date"
-    assert acted[1] < acts[1] / 4
-
-
 @pytest.mark.long
 def test_no_answer_depends_on_a_later_bar() -> None:
     """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""

@@ -1,6 +1,5 @@
 """Equal weight stands beside a run only when everything that could flatter one of them is the same."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -78,15 +77,6 @@ def test_one_setting_that_differs_refuses_the_comparison_by_name(assembly: Assem
     value = override(one.house, max_position_weight=0.26) if name == "house" else OTHERS[name]
     with pytest.raises(Incomparable, match=rf"differ in {name};"):
         require_same(one, msgspec.structs.replace(one, **{name: value}))
-
-
-def test_a_baseline_of_other_dates_or_costs_is_refused(assembly: Assembly) -> None:
-    record = followed(assembly)
-    beside = equal_weight_of(assembly)
-    with pytest.raises(Incomparable, match="differ in costs;"):
-        require_same(record, followed(replace(beside, costs=Costs())))
-    with pytest.raises(Incomparable, match="bars, dates"):
-        require_same(record, followed(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1))))
 
 
 def test_a_year_has_the_samples_of_its_calendar(tmp_path: Path, assembly: Assembly) -> None:

@@ -92,11 +92,6 @@ def test_an_agent_that_always_fails_is_named_as_suspended_with_its_date(folder: 
     assert done.returncode == 1
 
 
-def test_a_run_without_a_failure_ends_with_0_and_names_none(folder: Path) -> None:
-    done = run(folder, "sometimes", "backtest", "--json", "--no-compare")
-    assert (done.returncode, json.loads(done.stdout)["failures"]) == (0, [])
-
-
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("suffix", [".html", ".json", ".md", ".csv"])
 def test_the_stored_report_has_the_same_line(folder: Path, suffix: str) -> None:
@@ -243,10 +238,3 @@ def test_a_sweep_in_python_holds_when_asked(bars) -> None:
     assert sweep.best.values == ("0",)
     with pytest.raises(api.Error, match="failed on"):
         api.sweep(sometimes, {"every": [0, 3]}, bars=bars)  # the stored point failed
-
-
-@pytest.mark.long
-def test_a_sweep_of_a_file_in_processes_raises_too(bars, tmp_path: Path) -> None:
-    (tmp_path / "bad.py").write_text(BAD)
-    with pytest.raises(api.Error, match=r"policy failed on .* no price today"):
-        api.sweep("bad.py:sometimes", {"every": [0, 3]}, bars=bars, workers=2)

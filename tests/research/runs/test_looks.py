@@ -4,14 +4,13 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
 from quantd.models.artifacts.loader import load_artifact
-from quantd.research.runs.looks import NAME, look_of, note_looks, read_looks, trial_digest, try_note_looks
+from quantd.research.runs.looks import NAME, note_looks, read_looks, trial_digest, try_note_looks
 from quantd.research.runs.trials import Known
 from tests.support.checkout import SHIPPED
 from tests.support.command_line import answer, quantd, write
@@ -176,24 +175,6 @@ def test_a_renamed_symbol_with_equal_returns_counts_and_another_one_does_not(tmp
     ledger = note_looks(tmp_path, [spy, renamed, other])
     assert {trial.digest for trial in ledger.like(spy).looks} == {"a", "b"}
     assert read_looks(tmp_path) == ledger, "the ledger has the fingerprints"
-
-
-def test_the_ledger_has_the_identity_of_a_market_once(tmp_path):
-    looks = [traded(f"{k}", "SPY", series=walk_of("SPY", 1)) for k in range(4)]
-    note_looks(tmp_path, looks[:2])
-    ledger = note_looks(tmp_path, [msgspec.structs.replace(looks[2], identity=None), looks[3]])
-    assert [b"identity" in line for line in lines(tmp_path)] == [True, False, False, False]
-    assert all(trial.identity == looks[0].identity for trial in ledger.looks)
-    assert len(lines(tmp_path)[0]) < 800
-
-
-def test_a_look_names_the_market_its_dates_and_the_models(tmp_path):
-    sets = (f"agents.trend.policy={SHIPPED / 'scorer'}", "agents.trend.params={}")
-    assembly = assemble(read(write(tmp_path), sets))
-    trial = look_of(assembly, [assembly.feed.first_ts, assembly.feed.last_ts], 1.0, 252)
-    assert trial.market == assembly.market
-    assert trial.last == "2019-03-29"
-    assert sum(trial.models.values()) == 6
 
 
 def test_the_text_of_a_users_policy_is_part_of_what_was_tried(tmp_path):

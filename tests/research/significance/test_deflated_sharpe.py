@@ -43,13 +43,6 @@ def test_the_example_of_the_paper() -> None:
     )
 
 
-def test_moments_by_hand() -> None:
-    skewness, kurtosis = moments(np.array([-1.0, -1.0, 2.0]))
-    assert skewness == pytest.approx((-1 - 1 + 8) / 3 / 2.0**1.5)
-    assert kurtosis == pytest.approx((1 + 1 + 16) / 3 / 4.0)
-    assert moments(np.full(5, 0.1)) == (0.0, 3.0)
-
-
 def test_more_trials_and_wider_ones_deflate_more() -> None:
     returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
     one = by(returns, [0.1])
@@ -74,15 +67,6 @@ def test_the_track_records_of_the_paper(periods: int, skewness: float, kurtosis:
     root = math.sqrt(periods)
     samples = minimum_track_record(2.0 / root, 1.0 / root, skewness, kurtosis)
     assert samples / periods == pytest.approx(years, abs=5e-3)
-
-
-def test_a_track_record_of_the_minimum_length_has_the_probability_asked_for() -> None:
-    for confidence in (0.9, 0.95, 0.99):
-        samples = minimum_track_record(0.1, 0.02, -0.5, 6.0, confidence=confidence)
-        below, above = (
-            probabilistic_sharpe(0.1, 0.02, count, -0.5, 6.0) for count in (math.floor(samples), math.ceil(samples))
-        )
-        assert below <= confidence <= above
 
 
 def test_a_ratio_that_is_not_above_the_benchmark_has_no_track_record_long_enough() -> None:

@@ -33,14 +33,6 @@ def test_indices_continue_a_block_or_begin_another() -> None:
     assert counts == pytest.approx(1 / n, rel=0.1)
 
 
-def test_lengths_of_one_sample_are_independent_draws() -> None:
-    indices = drawn(40, 1.0, 5_000)
-    goes_on = ((indices[:, 1:] - indices[:, :-1]) % 40 == 1).mean()
-    assert goes_on == pytest.approx(1 / 40, abs=0.002)
-    with pytest.raises(ValueError, match="1 or more"):
-        drawn(40, 0.5, 1)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("length", [1, 5, 20])
 def test_resampled_means_and_ratios_are_distributed_as_those_of_arch(length: int) -> None:
@@ -74,28 +66,6 @@ def test_the_length_is_that_of_arch_without_dependence_and_close_to_it_with() ->
         close += abs(stationary_length(dependent) / float(theirs["stationary"].iloc[0]) - 1.0) < 0.25
     assert equal >= 36
     assert close >= 32
-
-
-@pytest.mark.long
-def test_intervals_cover_the_mean_of_dependent_returns() -> None:
-    hits = 0
-    for seed in range(150):
-        interval = stationary_interval(autoregressive(500, 0.4, seed), row_means, resamples=400)
-        assert interval is not None
-        hits += interval.holds(0.0)
-    assert 0.85 <= hits / 150 <= 0.99
-
-
-def test_the_default_length_is_that_of_the_series() -> None:
-    returns = autoregressive(300, 0.6, 5)
-    assert stationary_interval(returns) == stationary_interval(returns, length=stationary_length(returns))
-    assert stationary_interval(returns) != stationary_interval(returns, length=1.0)
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    returns = autoregressive(200, 0.2, 9)
-    assert stationary_interval(returns) == stationary_interval(returns)
-    assert stationary_interval(returns) != stationary_interval(returns, seed=2)
 
 
 def test_constant_or_few_returns_have_no_interval() -> None:
