@@ -1,7 +1,6 @@
 """The verdict follows the figures, and the figures the run."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
-from quantd.research.runs.comparison import Incomparable
 from quantd.research.runs.run_record import Record
-from quantd.research.verdict import Difference, Measured, definition_of, headline, judge, sentence
+from quantd.research.verdict import Difference, Measured, definition_of, sentence
 from quantd.trading.statistics import performance
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
@@ -77,14 +75,6 @@ def test_comparing_changes_nothing_of_the_run(tmp_path: Path, plain: dict) -> No
     assert alone["difference"] is None
     assert alone["performance"]["sharpe"] == plain["performance"]["sharpe"]
     assert alone["verdict"] == "Not compared with equal weight."
-
-
-@pytest.mark.long
-def test_trials_are_counted_by_what_was_tried(tmp_path: Path) -> None:
-    assert told(tmp_path, None, "--no-compare")["trials"] == 1
-    assert told(tmp_path, None, "--no-compare")["trials"] == 1
-    assert told(tmp_path, "[0.1, 0.1, 0.1]", "--no-compare")["trials"] == 2
-    assert told(tmp_path, "[0.2, 0.1, 0.1]", "--no-compare")["trials"] == 3
 
 
 def test_equal_weight_itself_does_not_beat_equal_weight(tmp_path: Path) -> None:
@@ -198,32 +188,6 @@ def measured(assembly: Assembly, record: Record) -> Measured:
     return Measured.of(assembly, record)
 
 
-def test_a_baseline_that_was_driven_over_other_days_is_refused(
-    assembly: Assembly, record: Record, tmp_path: Path
-) -> None:
-    def shorter(beside: Assembly, log: Log) -> Shell:
-        return follow(replace(beside, feed=beside.feed.until(beside.feed.last_ts - 1)), log)
-
-    assert judge(assembly, record, tmp_path, follow).equal_weight is not None
-    with pytest.raises(Incomparable, match="differ in dates;"):
-        judge(assembly, record, tmp_path, shorter)
-
-
-def test_bars_that_a_policy_was_trained_on_are_counted(assembly: Assembly, record: Record, tmp_path: Path) -> None:
-    class Trained:
-        trained_until_ns = record.ts[9]
-        lookback = 1
-
-    seen = replace(assembly, policies=(assembly.policies[0], Trained()))
-    assert judge(assembly, record, tmp_path, None).notes == ()
-    verdict = judge(seen, record, tmp_path, None)
-    assert verdict.doubts[0].text == (
-        f"in-sample: 10 of {len(record.ts)} samples, until 2019-01-15, lie in the training window of agent trend, and "
-        "its returns there are no result"
-    )
-    assert headline(verdict).startswith(f"In doubt: {verdict.doubts[0].text}")
-
-
 def test_the_terminal_and_the_page_say_the_same(tmp_path: Path) -> None:
     write(tmp_path)
     done = quantd(tmp_path, "backtest", "--report", "page.html")
@@ -240,10 +204,3 @@ def test_a_market_of_one_sample_has_nothing_to_judge(tmp_path: Path) -> None:
     assert document["performance"] is None
     assert document["verdict"].startswith("No verdict")
     assert json.dumps(document)
-
-
-def test_the_interval_is_the_same_with_and_without_the_comparison(tmp_path: Path) -> None:
-    documents = [told(tmp_path, None, *more) for more in ((), ("--no-compare",))]
-    keys = ("sharpe", "sharpe_low", "sharpe_high")
-    assert [documents[0]["performance"][key] for key in keys] == [documents[1]["performance"][key] for key in keys]
-    assert documents[0]["bootstrap"]["block"] == documents[1]["bootstrap"]["block"]

@@ -1,6 +1,5 @@
 """`quantd.backtest`: three lines from a frame to a verdict, with the code and the digest of the commands."""
 
-import asyncio
 import gc
 import json
 import random
@@ -67,16 +66,6 @@ def test_a_table_without_volumes_is_traded_without_a_cap_and_says_so(bars):
     first = closes.fills.row(0, named=True)
     day = bars.filter((pl.col("symbol") == "SPY") & (pl.col("ts").cast(pl.Date) == first["ts"].date()))
     assert first["price"] == pytest.approx(day["close"][0], rel=0.001), "at the close after the decision"
-
-
-def test_what_is_kept_of_each_fill_is_four_integers_and_its_frame_joins_with_text(bars):
-    result = quantd.backtest("equal_weight", bars=bars, settings={"agents.policy.min_trade": 0}, compare=False)
-    batches = result.record.fill_columns
-    assert len(batches) > 100
-    assert all(batch.columns.base is None and batch.shares is None for batch in batches)
-    assert result.fills["agents"].unique().to_list() == ["policy"]
-    names = pl.DataFrame({"symbol": ["SPY"], "side": ["buy"], "agents": ["policy"], "wanted": [True]})
-    assert result.fills.join(names, on=["symbol", "side", "agents"]).height > 10
 
 
 def test_the_order_of_rows_and_columns_changes_nothing(bars):
@@ -215,67 +204,11 @@ def test_the_return_beyond_a_benchmark_and_on_factors_adds_up(bars):
         result.factors(factors.drop("date"))
 
 
-def test_it_runs_inside_a_running_event_loop(bars):
-    async def main():
-        return quantd.backtest("equal_weight", bars=bars, compare=False).digest
-
-    assert asyncio.run(main()) == quantd.backtest("equal_weight", bars=bars, compare=False).digest
-
-
-def test_a_trial_on_another_market_does_not_lower_a_deflated_ratio(bars):
-    toys = (
-        pl.DataFrame(
-            {
-                "ts": bars["ts"].unique().sort()[:6],
-                "symbol": ["TOY"] * 6,
-                "close": [100.0, 101.0, 102.2, 103.1, 104.4, 105.3],
-            }
-        )
-        .with_columns(pl.col("close").alias(name) for name in ("open", "high", "low"))
-        .with_columns(volume=pl.lit(1e6))
-    )
-    before = quantd.backtest("equal_weight", bars=bars, compare=False).verdict
-    toy = quantd.backtest("equal_weight", bars=toys, compare=False).verdict
-    again = quantd.backtest("equal_weight", bars=bars, compare=False)
-    assert before.deflated_sharpe > 0.9
-    assert again.verdict.deflated_sharpe == before.deflated_sharpe
-    assert "(1 trial known of IWM, SPY 2012 to 2013, daily)" in str(again)
-    assert (toy.trials, toy.trials_of) == (1, "TOY 2012, daily")
-
-
-@pytest.mark.long
-def test_a_longer_a_reordered_and_a_renamed_file_are_trials_of_one_market(bars):
-    def trials(frame, **more):
-        verdict = quantd.backtest("equal_weight", bars=frame, compare=False, **more).verdict
-        return verdict.trials
-
-    assert trials(bars) == 1
-    assert trials(bars.filter(pl.col("ts").dt.year() == 2012)) == 2
-    assert trials(bars.reverse().with_columns(pl.col("volume") + 1)) == 3
-    prices = [pl.col(name) * 3.7 for name in ("open", "high", "low", "close")]
-    renamed = bars.filter(pl.col("symbol") == "SPY").with_columns(*prices, symbol=pl.lit("MINE"))
-    assert trials(renamed) == 4
-    other = bars.filter(pl.col("symbol") == "IWM").with_columns(symbol=pl.lit("ELSE"))
-    assert trials(other) == 4, "it shares a series with the first three, and none with the renamed SPY"
-    generated = other.sort("ts").with_columns(pl.col(name).reverse() for name in ("open", "high", "low", "close"))
-    alone = generated.with_columns(symbol=pl.lit("BACK"))
-    assert trials(alone) == 1
-    assert trials(alone, family="all") == 1
-    assert trials(bars, family="all") == 6, "the three files, MINE, ELSE, and BACK of the family"
-
-
 def test_progress_reaches_one(bars):
     shares = []
     quantd.backtest("equal_weight", bars=bars, compare=False, progress=shares.append)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-
-
-def test_costs_are_charged_unless_set_to_nothing(bars):
-    free = {"broker.commission_bp": 0, "broker.spread_bp": 0, "broker.slippage_bp": 0}
-    paid, unpaid = (quantd.backtest("equal_weight", bars=bars, settings=s, compare=False) for s in (None, free))
-    assert paid.verdict.performance.costs > 0 == unpaid.verdict.performance.costs
-    assert "Before any costs" in quantd.backtest("risk_parity", bars=bars, settings=free).verdict.verdict
 
 
 def test_rejected_bars_are_part_of_the_verdict(bars):
@@ -287,19 +220,6 @@ def test_rejected_bars_are_part_of_the_verdict(bars):
     result = quantd.backtest("equal_weight", bars=broken, compare=False, settings={"feed.holes": "known"})
     assert result.rejected == 252
     assert str(result).startswith("In doubt: 252 bars rejected and left out: IWM 2013-01-02 (non_positive), ")
-
-
-@pytest.mark.parametrize(("least", "said"), [(0.34, True), (0.32, False)])
-def test_a_run_whose_changes_are_all_below_min_trade_says_so(bars, least, said):
-    three = pl.concat([bars, bars.filter(pl.col("symbol") == "IWM").with_columns(symbol=pl.lit("TWIN"))])
-    result = quantd.backtest(
-        lambda view: np.full(3, 1 / 9), bars=three, compare=False, settings={"agents.policy.min_trade": least}
-    )
-    assert (len(result.fills) == 0) is said
-    # each weight is below both values of min_trade: changes that are worth it together are made
-    said_text = "Nothing was traded: policy does not trade changes that are together below 34.00%"
-    assert str(result).startswith(said_text) is said
-    assert not said or "its weights were together 33.333% (3 symbols)" in result.verdict.untraded.text
 
 
 def test_a_report_has_the_format_of_its_suffix(bars, folder):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import quantd
-from quantd.research.python_api.functions import name_of, source_digest
+from quantd.research.python_api.functions import source_digest
 
 
 @pytest.mark.long
@@ -49,8 +49,3 @@ def test_a_digest_follows_source_defaults_and_captured_values():
     for space in spaces:
         exec(code, space)
     assert source_digest(spaces[0]["f"]) == source_digest(spaces[1]["f"])
-
-
-def test_names_are_identifiers():
-    assert name_of(lambda view: [1]) == "act"
-    assert name_of(name_of) == "name_of"

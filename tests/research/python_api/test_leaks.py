@@ -75,26 +75,6 @@ def test_nothing_is_called_clean_that_the_study_did_not_decide(bars, folder):
     assert str(lookahead).startswith("not decided")
 
 
-@pytest.mark.long
-def test_a_memo_of_a_class_is_found_by_the_cuts(bars):
-    class Reached:
-        """Weights by the last close of the whole market, which it finds through the stack."""
-
-        def act(self, view):
-            import sys
-
-            frame = sys._getframe()
-            while frame is not None:
-                if (assembly := frame.f_locals.get("assembly")) is not None:
-                    return [0.5 if assembly.feed.last_ts % 7 else 0.4, assembly.feed.last_ts % 11 / 11.0 * 0.3]
-                frame = frame.f_back
-            return [0.1, 0.1]
-
-    lookahead = quantd.lookahead(Reached, bars, cuts=4)
-    assert not lookahead.clean
-    assert str(lookahead).startswith("looks ahead: 4 cuts, ")
-
-
 @pytest.mark.parametrize(
     ("call", "text"),
     [

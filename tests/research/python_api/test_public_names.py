@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import typing
 
 import pytest
 
@@ -47,15 +46,6 @@ def test_every_public_name_is_there_and_listed():
         assert name in dir(quantd)
     assert quantd.__version__
     assert set(quantd._HOMES) == set(quantd.__all__)
-
-
-def test_types_and_names_agree():
-    tree = typing.get_type_hints(quantd.backtest)
-    assert tree["return"] is quantd.Backtest
-
-
-def test_an_unknown_name_is_an_attribute_error():
-    assert not hasattr(quantd, "backtset")
 
 
 @pytest.mark.long

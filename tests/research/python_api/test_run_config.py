@@ -2,7 +2,6 @@
 
 import datetime as dt
 import tomllib
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +9,7 @@ import pytest
 
 import quantd
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL, bar_frame
-from quantd.research.python_api.run_config import around, setting_text
+from quantd.research.python_api.run_config import around
 from quantd.trading.display_text import toml_value
 from tests.support.command_line import write
 
@@ -60,14 +59,6 @@ def test_the_environment_applies_as_in_a_command(folder, monkeypatch):
 )
 def test_a_value_becomes_toml_and_back(value):
     assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
-
-
-def test_numbers_of_numpy_and_paths_are_values():
-    assert toml_value(np.float64(0.25)) == "0.25"
-    assert toml_value(np.int64(3)) == "3"
-    assert setting_text(Path("a/b")) == setting_text("a/b") == "a/b"
-    with pytest.raises(TypeError, match="no form in TOML"):
-        toml_value({1, 2})
 
 
 def stamped(stamps, symbol="A"):
@@ -147,11 +138,6 @@ def test_extended_hours_of_a_friday_are_no_weekend():
     ts = [dt.datetime(2024, 12, 6, 9) + dt.timedelta(minutes=30 * k) for k in range(32)]
     assert ts[-1] == dt.datetime(2024, 12, 7, 0, 30), "half past seven in the evening in New York"
     assert around(several(["SPY"], ts), "equal_weight", {}, None).universe.calendar == "XNYS"
-
-
-def test_a_calendar_in_the_settings_precedes():
-    config = around(several(["VOD.L"], WEEKDAYS), "equal_weight", {}, {"universe.calendar": "XLON"})
-    assert config.instruments().instruments[0].calendar == "XLON"
 
 
 def test_an_index_among_the_bars_is_the_benchmark_and_no_symbol():

@@ -19,10 +19,6 @@ OVER = {"lookback": [10, 30, 60]}
 STEPS = {"refit": "3mo", "first": "6mo"}
 
 
-def rising(view, lookback=20):
-    return np.where(view.returns(lookback).sum(axis=0) > 0, 0.5, 0.0)
-
-
 @pytest.fixture(scope="module")
 def done(bars, tmp_path_factory):
     folder = tmp_path_factory.mktemp("walk")
@@ -100,30 +96,6 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
     assert again.table.equals(walk.table)
     with pytest.raises(quantd.Error, match="given beside a sweep"):
         quantd.walk_forward(swept, over=OVER)
-
-
-@pytest.mark.long
-def test_a_function_of_the_caller_is_walked_in_processes_to_the_same_bits(bars, folder):
-    settings = [{"quantd.state": str(folder / name)} for name in ("apart", "here")]
-    pool_walk = quantd.walk_forward(rising, bars, over=OVER, workers=2, compare=False, settings=settings[0], **STEPS)
-    here = quantd.walk_forward(rising, bars, over=OVER, compare=False, settings=settings[1], **STEPS)
-    assert pool_walk.table.equals(here.table)
-    assert pool_walk.backtest.digest == here.backtest.digest
-
-
-@pytest.mark.slow
-def test_a_walk_and_a_sweep_on_a_ray_cluster_come_to_the_same_bits(bars, folder):
-    pytest.importorskip("ray")
-    results = {}
-    for on in ("ray", "local"):
-        settings = {"quantd.state": str(folder / on)}
-        how = {"workers": 2, "on": on, "settings": settings}
-        results[on] = (
-            quantd.sweep(rising, {"lookback": [10, 20, 30]}, bars=bars, **how).points,
-            quantd.walk_forward("momentum", bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
-            quantd.walk_forward(rising, bars, over=OVER, compare=False, **how, **STEPS).backtest.digest,
-        )
-    assert results["ray"] == results["local"]
 
 
 LOCK = Lock()

@@ -190,19 +190,6 @@ def test_a_question_between_two_samples_leaves_the_block_as_it_is() -> None:
     assert 0 < policies[0].blocks < 4, "a split and a delisting"
 
 
-@pytest.mark.long
-def test_no_answer_depends_on_a_later_bar() -> None:
-    """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""
-    reference, cut = world(8, 3), world(8, 3)
-    policies = [POLICIES[name](params) for name, params in SIMPLE]
-    cut.items = cut.items[: 2 * 100 + 1]
-    answers, acted = driven(reference, policies, blocks=True)
-    early, _ = driven(cut, policies, blocks=True)
-    assert len(early) > 90 * len(policies)
-    assert early == answers[: len(early)]
-    assert acted.total() < len(answers) / 4
-
-
 TABLE = """
 import numpy as np
 LOOKBACK = 5

@@ -14,7 +14,6 @@ from quantd.research.significance.deflated_sharpe import (
     expected_maximum,
     highest_hurdle,
     minimum_track_record,
-    moments,
     prefixes,
     probabilistic_sharpe,
 )
@@ -41,15 +40,6 @@ def test_the_example_of_the_paper() -> None:
     assert probabilistic_sharpe(daily, expected_maximum(88, 0.5 / 250), 1250, 0.0, 3.0) == pytest.approx(
         0.9505, abs=5e-5
     )
-
-
-def test_more_trials_and_wider_ones_deflate_more() -> None:
-    returns = np.random.default_rng(2).normal(0.001, 0.01, 500)
-    one = by(returns, [0.1])
-    assert one == pytest.approx(probabilistic_sharpe(0.1, 0.0, 500, *moments(returns)))
-    few, many = by(returns, [0.1, 0.05]), by(returns, [0.1, 0.05] * 20)
-    wide = by(returns, [0.1, -0.15] * 20)
-    assert one > few > many > wide
 
 
 def test_an_estimate_without_a_variance_has_no_probability() -> None:

@@ -50,14 +50,6 @@ def test_returns_that_hang_together_are_covered_too_where_single_draws_would_fai
     assert naive / 150 < 0.85
 
 
-def test_a_series_compared_with_itself_differs_by_nothing() -> None:
-    returns = autoregressive(300, 0.2, 3, mean=0.1)
-    intervals = made(returns, returns.copy())
-    assert intervals.difference is not None
-    assert (intervals.difference.low, intervals.difference.high) == (0.0, 0.0)
-    assert intervals.own == intervals.other
-
-
 @pytest.mark.requirement("R-244")
 def test_a_paired_difference_is_narrower_than_the_two_intervals() -> None:
     common = autoregressive(600, 0.0, 5)

@@ -1,11 +1,6 @@
-"""The test of equal Sharpe ratios against loops over the paper's formulas.
-
-The functions of Ledoit and Wolf, run by their users on the authors' own returns, print four numbers that are compared
-too. Those returns have no licence to be copied here: `LEDOIT_WOLF_RETURNS` names a CSV file with the two hedge funds.
-"""
+"""The test of equal Sharpe ratios against loops over the paper's formulas."""
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -21,16 +16,6 @@ def test_the_robust_error_is_that_of_the_loops(seed: int) -> None:
     outcome = ledoit_wolf(returns, other)
     assert outcome.error == pytest.approx(parzen_error(returns, other), rel=1e-9)
     assert outcome.p == pytest.approx(math.erfc(abs(outcome.difference) / outcome.error / math.sqrt(2)), rel=1e-12)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("LEDOIT_WOLF_RETURNS" not in os.environ, reason="the returns of the authors are not here")
-def test_the_hedge_funds_of_ledoit_and_wolf() -> None:
-    """github.com/pfnaibert/LW-SR-VAR, DEMO.md: the authors' `hac.inference`."""
-    returns, other = np.loadtxt(os.environ["LEDOIT_WOLF_RETURNS"], delimiter=",").T
-    whitened = ledoit_wolf(returns, other)
-    assert (whitened.own, whitened.other) == pytest.approx((1.014228, 1.460547), abs=5e-7)
-    assert (whitened.error, whitened.p) == pytest.approx((0.3872694, 0.2491259), abs=5e-8)
 
 
 @pytest.mark.requirement("R-252")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import quantd
-from quantd.research.studies.cost_fit import Observations, TooFewFills, fit_costs, predicted
-from quantd.trading.execution import CostTable, FittedCost
+from quantd.research.studies.cost_fit import Observations, TooFewFills, fit_costs
+from quantd.trading.execution import FittedCost
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import CONFIG, answer, write
 from tests.support.command_line import quantd as command
@@ -61,15 +61,6 @@ def test_a_cost_is_never_negative_and_few_fills_are_refused():
     assert min(min(row.fixed_bp, row.impact) for row in fit.costs.rows) == 0.0
     with pytest.raises(TooFewFills, match="19 fills"):
         fit_costs("r", UNIVERSE, drawn(19, lambda c, h: 1.0, lambda c: 0.0, 1.0), CONFIGURED)
-
-
-def test_a_table_answers_for_the_hour_then_the_symbol_then_all():
-    rows = (FittedCost("", None, 1.0, 0.0), FittedCost("A", None, 2.0, 0.0), FittedCost("A", 9, 3.0, 0.0))
-    table = CostTable(rows)
-    assert [table.at(*key).fixed_bp for key in (("A", 9), ("A", 10), ("B", 9))] == [3.0, 2.0, 1.0]
-    assert CostTable(rows[1:]).at("B", 9) is None
-    one = Observations(np.array([0, 1]), np.array([9, 9]), np.zeros(2), np.zeros(2))
-    assert predicted(rows, UNIVERSE, one).tolist() == [3.0, 1.0]
 
 
 @pytest.fixture
@@ -137,11 +128,3 @@ def test_a_file_that_is_no_table_of_costs_is_refused_with_the_remedy(folder, tex
     (folder / "fitted.json").write_text(text)
     with pytest.raises(quantd.Error, match="study costs --out"):
         quantd.backtest("config.toml", settings={"broker.costs": "fitted.json"})
-
-
-def test_a_run_without_fills_is_refused(tmp_path):
-    write(tmp_path, CONFIG.replace("capital = 0.5", "capital = 0.0001").replace("capital = 0.4", "capital = 0.0001"))
-    assert command(tmp_path, "backtest", "--journal", "--no-compare").returncode == 0
-    done = command(tmp_path, "study", "costs", "--state", "state/backtests")
-    assert done.returncode == 1
-    assert "a fit needs 20" in done.stderr

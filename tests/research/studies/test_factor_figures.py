@@ -8,7 +8,6 @@ import pytest
 import statsmodels.api
 from scipy.stats import pearsonr, spearmanr
 
-from quantd.research.significance.multiple_tests import benjamini_hochberg
 from quantd.research.studies.factor_figures import (
     Charges,
     Spread,
@@ -177,21 +176,6 @@ def test_a_planted_correlation_is_found_within_its_error(strength):
     assert figures.autocorrelation == pytest.approx(0.0, abs=0.02)
 
 
-@pytest.mark.long
-def test_a_random_factor_has_no_coefficient_and_few_of_200_are_found():
-    p, means, errors = [], [], []
-    for seed in range(200):
-        values, wealth = planted(1000 + seed, 0.0, rows=300, size=10)
-        rank, _, tested = coefficients(values, forward_returns(wealth, wealth, 1), over_time=False)
-        error = newey_west_error(tested, 0)
-        means.append(rank.mean())
-        errors.append(error)
-        p.append(horizon_of(values, wealth, wealth, 1, 5, FREE, over_time=False).p)
-    assert np.mean(means) == pytest.approx(0.0, abs=4.0 * np.mean(errors) / sqrt(200))
-    assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.10
-    assert (benjamini_hochberg(np.array(p)) < 0.05).sum() <= 2
-
-
 def rejections_of(markets, horizons):
     """Whether |t| > 1.96 and p < 0.05 for a slow factor without a signal, by horizon, of each of so many markets."""
     rejections: dict[int, list[tuple[bool, bool]]] = {horizon: [] for horizon in horizons}
@@ -212,15 +196,6 @@ def test_a_slow_factor_over_a_long_horizon_is_seldom_found_by_chance():
     """The short form of the next test: three standard errors of ten markets above its largest share."""
     for rejected in rejections_of(10, (21, 63)).values():
         assert np.mean(rejected, axis=0).max() <= 0.12 + 3.0 * sqrt(0.12 * 0.88 / 10)
-
-
-@pytest.mark.slow
-def test_a_slow_factor_over_a_long_horizon_is_found_by_chance_little_more_often_than_it_should_be():
-    """The figures of docs/research/signals.md: shares of |t| > 1.96, and of p < 0.05, by horizon."""
-    shown = {1: (0.07, 0.07), 5: (0.12, 0.05), 21: (0.10, 0.07), 63: (0.08, 0.08)}
-    rejections = rejections_of(60, shown)
-    for horizon, shares in shown.items():
-        assert np.mean(rejections[horizon], axis=0) == pytest.approx(shares, abs=0.02)
 
 
 def test_permuted_symbols_leave_every_figure():

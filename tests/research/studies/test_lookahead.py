@@ -1,16 +1,12 @@
 """Who looks ahead is found out, and who does not is not accused."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.cli.configuration import read
-from quantd.research.studies.lookahead import _cut_copy
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, Done, quantd, write
 
@@ -40,60 +36,6 @@ def act(view, memory):
     done = study(tmp_path, honest)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "looks only backwards: 4 cuts, 0 differences\n"
-
-
-FITTED = """
-import polars as pl
-best = {}
-def act(view, *, path):
-    if not best:  # the whole file, fitted once, on the first day
-        last = pl.read_parquet(path).filter(pl.col("symbol") == "SPY").sort("ts")["close"][-1]
-        best["SPY"] = 0.5 if last > 300 else 0.4
-    return best
-"""
-
-
-@pytest.mark.long
-def test_a_fit_on_the_whole_file_that_a_parameter_names_is_found_by_the_cuts(tmp_path: Path) -> None:
-    done = study(tmp_path, FITTED, params=f'{{ path = "{BARS}" }}')
-    assert done.returncode == 1
-    assert done.stdout.startswith("looks ahead: 4 cuts, ")
-    assert "2019-01-02 SPY: 0.5 knowing the whole market, 0.4 when it ends 2019-01" in done.stdout
-
-
-def test_a_cut_copy_holds_what_is_known_then_by_each_symbols_own_clock(tmp_path: Path) -> None:
-    rows = [f"2024-07-0{day},{symbol},10,11,9,10,{day}" for symbol in ("SPY", "BTC-USD") for day in (1, 2, 3, 5)]
-    (tmp_path / "bars.csv").write_text("\n".join(["ts,symbol,open,high,low,close,volume", *rows]) + "\n")
-    text = CONFIG[: CONFIG.index("[[agents]]")].replace('["SPY", "QQQ", "IWM"]', '["SPY", "BTC-USD"]')
-    text = "\n".join(line for line in text.splitlines() if not line.startswith(("start", "end", "actions", "warmup")))
-    text = text.replace(f'path = "{BARS}"', 'path = "bars.csv"').replace(
-        "[feed]", '[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"\n[feed]'
-    )
-    text += '\n[[agents]]\nname = "mine"\npolicy = "equal_weight"\ncapital = 1.0\n[bus]\nport = 0\n'
-    config = read(write(tmp_path, text))
-    full_feed = assemble(config).feed
-    rows_by_hour = {}
-    for hour in ("2024-07-02T20:00", "2024-07-03T00:00"):  # New York's close, then the end of the crypto day
-        feed = full_feed.until(int(datetime.fromisoformat(f"{hour}+00:00").timestamp()) * 10**9)
-        (tmp_path / "cut").mkdir(exist_ok=True)
-        bars = pl.read_csv(_cut_copy(config, feed, tmp_path / "cut"), schema_overrides={"ts": pl.String})
-        rows_by_hour[hour] = {name: part["ts"].str.slice(9, 1).to_list() for (name,), part in bars.group_by("symbol")}
-    assert rows_by_hour["2024-07-02T20:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1"]}
-    assert rows_by_hour["2024-07-03T00:00"] == {"SPY": ["1", "2"], "BTC-USD": ["1", "2"]}
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("where", ["module", "act"])
-@pytest.mark.parametrize("reader", ["polars", "open"])
-def test_opening_the_markets_own_file_is_refused_wherever_it_happens(tmp_path: Path, where: str, reader: str) -> None:
-    read = {"polars": f"__import__('polars').read_parquet({BARS!r})", "open": f"open({BARS!r}, 'rb').read(9)"}[reader]
-    source = f"def act(view):\n    {read}\n    return [0.1] * 3\n"
-    if where == "module":
-        source = f"T = {read}\ndef act(view):\n    return [0.1] * 3\n"
-    done = study(tmp_path, source)
-    assert done.returncode == 1
-    assert done.stdout.startswith("no result: the policy opens a file with the market's future")
-    assert BARS in done.stdout
 
 
 @pytest.mark.long
@@ -182,14 +124,6 @@ def test_a_table_by_symbol_is_compared_with_its_own_symbol(tmp_path: Path) -> No
     ]
 
 
-def test_a_policy_that_draws_is_told_so_and_not_called_a_seer(tmp_path: Path) -> None:
-    done = study(tmp_path, "import random\ndef act(view):\n    return [random.random() / 3] * 3\n")
-    assert done.returncode == 1
-    assert done.stdout.startswith("no result: two runs over the same market differ")
-    report = document(study(tmp_path, (tmp_path / "mine.py").read_text(), "--json"))
-    assert report["unsteady"] > 0 == report["differences"]
-
-
 def test_what_a_module_beside_it_remembers_is_forgotten_between_runs(tmp_path: Path) -> None:
     (tmp_path / "kept_beside.py").write_text("seen = []\n")
     source = f"""
@@ -204,23 +138,6 @@ def act(view):
     assert document(done)["unsteady"] == 0
     assert document(done)["edge"]["by_dates"]  # it counts its calls, whatever the prices
     assert done.returncode == 2
-
-
-@pytest.mark.long
-def test_a_policy_that_fails_is_said_to(tmp_path: Path) -> None:
-    done = study(tmp_path, "def act(view):\n    return 1 / 0\n")
-    assert done.returncode == 1
-    assert done.stdout == (
-        "failed on 61 of 61 decisions, first 2019-01-02: ZeroDivisionError: division by zero at mine.py:2\n"
-        "no result: every decision failed\n"
-    )
-
-
-def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path: Path) -> None:
-    write(tmp_path)
-    done = quantd(tmp_path, "study", "lookahead", "absent.py:act")
-    assert done.returncode == 78
-    assert "absent.py" in done.stderr
 
 
 MEMBERS = """symbol,joined,left

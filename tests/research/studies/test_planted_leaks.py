@@ -11,15 +11,12 @@ import pytest
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.models.history.splits import Split, Splits
 from quantd.research.runs.backtest import drive
 from quantd.research.runs.comparison import unlimited
 from quantd.research.runs.run_record import Record
 from quantd.research.studies.factors import source_of
 from quantd.research.studies.lookahead import Lookahead, lookahead
 from quantd.research.studies.signal_study import study_signals
-from quantd.strategies.features import Inputs, compute, spec_of
-from quantd.trading.bars import FIELDS
 from tests.support.checkout import DATA
 from tests.support.leaks import ABOVE, LEAKS, Leak
 
@@ -183,36 +180,6 @@ def test_a_value_of_a_macro_series_is_known_after_its_availability_date_only(tmp
             before += tick.macro[0] == values[row - 1]
     assert before == 30
     assert matches <= 1
-
-
-def test_a_test_range_inside_the_training_window_is_refused() -> None:
-    train = Split("train", date(2010, 1, 4), date(2015, 12, 31))
-    validation = Split("validation", date(2016, 1, 4), date(2016, 12, 30))
-    with pytest.raises(ValueError, match="parts may not overlap"):
-        Splits(train, validation, Split("test", date(2015, 6, 1), date(2015, 12, 31)))
-    with pytest.raises(ValueError, match="parts may not overlap"):
-        Splits(train, validation, Split("test", date(2016, 12, 30), date(2017, 12, 29)))
-    Splits(train, validation, Split("test", date(2017, 1, 3), date(2017, 12, 29)))
-
-
-def test_a_feature_that_uses_tomorrows_bar_is_found_by_truncated_bars(monkeypatch: pytest.MonkeyPatch) -> None:
-    from quantd.strategies.features import specs
-    from quantd.strategies.features.families import FAMILIES, Family
-    from quantd.strategies.indicators.bars import CLOSE
-    from quantd.strategies.indicators.nodes import growth, point
-
-    def tomorrow():
-        return point("tomorrow", lambda x: np.vstack([x[1:], x[-1:]]), growth(CLOSE))
-
-    monkeypatch.setattr(specs, "FAMILIES", {**FAMILIES, "tomorrow": Family("returns", tomorrow, "planted")})
-    draw = np.random.default_rng(1)
-    close = 50.0 * np.cumprod(1.0 + 0.01 * draw.normal(size=(120, 5)), axis=0)
-    session = np.arange(120, dtype=np.int64) * 86_400_000_000_000
-    for name, leaks in (("tomorrow", True), ("momentum_5", False)):
-        values, cut = (
-            compute(spec_of([name]), Inputs(session[:n], dict.fromkeys(FIELDS, close[:n]))) for n in (120, 100)
-        )
-        assert bool((~np.isclose(values[:100], cut, equal_nan=True)).any()) is leaks
 
 
 """Leaks that are no policy file, and the test that plants each."""

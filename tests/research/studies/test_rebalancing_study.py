@@ -163,12 +163,3 @@ def test_the_page_has_a_bar_for_each_rule_and_cost_and_a_star_for_the_best(rows)
     failed = drawn([msgspec.structs.replace(rows[0], failed="no price <today>"), *rows[1:]])
     assert failed.count("linear-gradient") == len(titles) * (len(rows) - 1)
     assert "no price &lt;today&gt;" in failed
-
-
-def test_orders_are_counted_beside_the_samples_with_orders(rows):
-    """With three symbols a sample has one to three orders; a monthly rule trades at the first of each month at most."""
-    for row in rows:
-        assert row.rebalances <= row.orders <= 3 * row.rebalances
-    daily, monthly = by(rows, 0.0)["daily"], by(rows, 0.0)["monthly"]
-    assert daily.orders > daily.rebalances > monthly.rebalances
-    assert monthly.rebalances <= 9

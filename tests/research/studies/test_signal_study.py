@@ -127,11 +127,6 @@ def test_names_of_symbols_address_the_values_and_none_is_no_value(tmp_path: Path
     assert "the signal has a value for 'XYZ', which is not in the universe" in wrong.stdout
 
 
-def test_a_feature_that_is_one_number_for_all_is_measured_over_time(tmp_path: Path) -> None:
-    market(tmp_path, count=118)
-    assert results(study(tmp_path, "month_sin", "--json"))[0]["mode"] == "time series"
-
-
 @pytest.mark.parametrize(("symbols", "quantiles"), [(5, 2), (6, 3), (9, 4), (10, 5), (500, 5)])
 def test_a_small_universe_has_fewer_quantiles(symbols: int, quantiles: int) -> None:
     many = np.arange(100.0)
@@ -222,26 +217,6 @@ def test_no_figure_is_given_and_no_look_noted_for_a_factor_that_opens_the_market
     assert "refused: no figure is given for this factor" in done.stdout
     assert "Pearson" not in done.stdout.partition("IC: rank")[0]
     assert read_looks(tmp_path / "state").looks == ()
-
-
-def test_a_factor_that_depends_on_the_calls_before_it_is_refused(tmp_path: Path) -> None:
-    market(tmp_path)
-    above = "seen = []\ndef count():\n    seen.append(1)\n    return len(seen)\n"
-    done = study(tmp_path, write(tmp_path, "view.prices * count()", above))
-    assert done.returncode == 1
-    assert "no result: two runs over the same market differ" in done.stdout
-
-
-@pytest.mark.long
-def test_one_refused_factor_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
-    market(tmp_path)
-    body = "pl.read_parquet('bars.parquet')['close'][-1] / view.prices"
-    done = study(tmp_path, write(tmp_path, body, "import polars as pl\n"), "rsi_14", "--json")
-    assert done.returncode == 1
-    factors = {factor["factor"]: factor for factor in results(done)}
-    assert factors["rsi_14"]["horizons"]
-    assert factors["mine.py:signal"]["horizons"] == []
-    assert factors["mine.py:signal"]["guard"]["market_files"]
 
 
 @pytest.mark.long

@@ -111,14 +111,6 @@ def test_equal_weight_is_among_them_and_rows_are_in_order_of_the_sharpe_ratio(do
     assert document["trials"] == 3
 
 
-def test_the_table_says_what_it_is_and_what_it_is_worth(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG)
-    said = quantd(tmp_path, "study", "compare", "hrp").stdout
-    assert "significantly better than equal weight" in said
-    assert "SPY, QQQ, IWM" in said
-    assert "turnover: value bought and sold" in said
-
-
 def test_a_policy_that_is_not_there_is_named(tmp_path: Path) -> None:
     write(tmp_path, CONFIG)
     wrong = quantd(tmp_path, "study", "compare", "min_varianz")

@@ -6,12 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 
 import numpy as np
 import polars as pl
 import pytest
-from msgspec.structs import replace
 
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
@@ -24,8 +22,8 @@ from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Known, Look
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
-from quantd.research.studies.sweep import POINTS, Sweep, identity_of, sweep
-from quantd.research.studies.sweep_points import METRICS, Point, base_of, config_of, run_points
+from quantd.research.studies.sweep import Sweep, identity_of, sweep
+from quantd.research.studies.sweep_points import METRICS, Point, base_of, run_points
 from quantd.training.runs.workers import executor
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd, write
@@ -62,21 +60,6 @@ def test_each_point_has_the_figures_of_its_backtest(done):
         np.testing.assert_array_equal(point.series(), track.returns)
 
 
-def test_the_text_of_a_configuration_is_parsed_once_for_all_points(tmp_path, monkeypatch):
-    base = base_of(read(write(tmp_path)), (tmp_path / "config.toml").read_text() + "# another\n", (), tmp_path)
-    parses, loads = [], tomllib.loads
-
-    def counted(text):
-        parses.append(text)
-        return loads(text)
-
-    monkeypatch.setattr(tomllib, "loads", counted)
-    configs = [config_of(base, (f"agents.trend.params.lookback={k}",)) for k in (20, 40, 60, 20)]
-    assert [config.agents[1].params["lookback"] for config in configs] == [20, 40, 60, 20]
-    assert config_of(base).agents[1].params["lookback"] == 60  # no override stays
-    assert sum(text == base.text for text in parses) == 1
-
-
 def test_points_are_in_the_order_of_the_grid_and_the_table_is_typed(done):
     _, grid_sweep = done
     assert [point.values for point in grid_sweep.points] == list(Grid(GRID))
@@ -107,12 +90,6 @@ def test_every_point_is_a_look_and_the_best_is_deflated_by_all(done):
     assert "6 trials known" in grid_sweep.verdict()
 
 
-@pytest.mark.long
-def test_several_processes_find_the_same(done, tmp_path):
-    _, grid_sweep = done
-    assert swept(tmp_path, where=executor("local", 2)).points == grid_sweep.points
-
-
 def test_a_second_call_runs_nothing(done, tmp_path):
     folder, grid_sweep = done
 
@@ -137,29 +114,6 @@ def test_other_values_bars_or_costs_are_another_sweep(tmp_path):
     }  # fmt: skip
     assert len(names) == 4
     assert identity() in names
-
-
-@pytest.mark.long
-def test_a_stopped_sweep_continues_and_a_torn_point_is_run_again(done, tmp_path):
-    def few(work, tell):
-        part = type(work)(work.base, work.keys, work.points[:1])
-        return run_points(part, tell)
-
-    swept(tmp_path, run=few)
-    file = tmp_path / "sweep" / POINTS
-    data = file.read_bytes()
-    file.write_bytes(data[:-7])
-    runs = []
-
-    def counted(work, tell):
-        runs.extend(number for number, _ in work.points)
-        return run_points(work, tell)
-
-    grid_sweep = swept(tmp_path, run=counted)
-    assert [replace(point, look=None) for point in grid_sweep.points] == [
-        replace(point, look=None) for point in done[1].points
-    ]
-    assert 0 < len(runs) < 6
 
 
 def test_a_point_with_a_mistake_has_a_fault_and_the_others_results(tmp_path):
@@ -273,13 +227,6 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
     assert done.returncode == 0
     assert "The best" not in done.stdout
     assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["0", "20"], "the order of the grid"
-
-
-def test_only_points_that_ran_are_counted():
-    points = tuple(point_of(k, (f"{k}",), 1.0 + k, "a mistake" if k > 1 else "") for k in range(12))
-    grid_sweep = Sweep(("a.b",), points, Known())
-    assert grid_sweep.verdict().startswith("The best of 2 points is a.b 1: Sharpe 2.00")
-    assert grid_sweep.returns.columns == ["ts", "0", "1"]
 
 
 def test_a_heat_map_does_not_colour_small_differences_from_red_to_green():

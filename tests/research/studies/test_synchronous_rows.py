@@ -16,7 +16,6 @@ from quantd.research.runs.comparison import unlimited
 from quantd.research.studies import lookahead
 from quantd.research.studies.synchronous_rows import synchronous_rows
 from quantd.strategies.policies import POLICIES
-from quantd.trading.execution import Costs
 from tests.support.command_line import CONFIG, write
 from tests.support.market_frames import frame_of
 
@@ -158,9 +157,3 @@ def test_beside_shares_a_coins_own_bar_of_the_date_counts_and_the_row_is_used_on
     # the row of the 3rd is decided at the close of the 5th: the coin fills at midnight, the share on the 8th
     assert rows.open[2].tolist() == [108.0, 106.0]
     assert rows.decided[:-1].tolist() == rows.ts[1:].tolist()
-
-
-def test_costs_of_latency_move_the_first_open(tmp_path: Path) -> None:
-    assembly = assembled(tmp_path)
-    slow = replace(assembly, costs=Costs(latency_ns=5 * 86_400 * 10**9))
-    assert np.isnan(synchronous_rows(slow).open[:-4]).all()

@@ -40,15 +40,6 @@ def test_each_refit_decides_from_its_open_on_and_an_equal_choice_keeps_its_memor
     ]  # fmt: skip
 
 
-def test_it_needs_what_any_of_its_policies_needs_and_shows_no_training_window():
-    policy = walked({("a",): Counting(0, 20), ("b",): Counting(1, 60)}, [("a",), ("b",)], [100, 200])
-    assert policy.lookback == 60
-    assert policy.uses_macro == ("vix",)
-    assert policy.candidates == {"model 0": 3, "model 1": 4}
-    assert not policy.uses_bars
-    assert not hasattr(policy, "inside")
-
-
 def test_a_policy_that_was_trained_on_bars_after_its_refit_is_refused():
     late = Counting(1, 60)
     late.trained_until_ns = 20 * DAY_NS

@@ -16,6 +16,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import read
 from quantd.daemon.policies.loading import load
+from quantd.models.history.panel import Panel
 from quantd.models.history.panel_files import read_panel
 from quantd.models.observation.return_features import LOOKBACK
 from quantd.models.observation.table import observe
@@ -28,7 +29,7 @@ from quantd.training.market.environments import Portfolio
 from quantd.training.market.episodes import WHOLE
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import market_of
-from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, core, ns
+from tests.support.bundled_account import ACTIONS, BARS, CASH, COSTS, END, START, SYMBOLS, WARM, Equity, core, ns
 from tests.support.checkout import ROOT
 from tests.support.panels import plain
 
@@ -51,6 +52,24 @@ class Drawn:
         return self.weights, memory
 
 
+def walked(
+    panel: Panel, log: Equity, costs: Costs, lot: float | list[float] = 1.0
+) -> tuple[list[float], list[list[float]]]:
+    """The equity and the units held at each close, of a simulator that moves to the weights of the event core."""
+    first = int(np.searchsorted(panel.day_ns, ns(START)))
+    short = min(float(w.min()) for w in log.weights) < 0.0
+    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
+    env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=lot)
+    env.reset()
+    equity, units = [float(env.equity)], [[0.0] * len(SYMBOLS)]
+    for weights in log.weights[: market.last - first]:
+        row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
+        env.move(env.targets(torch.from_numpy(row)[None]))
+        equity.append(float(env.equity))
+        units.append(env.lots()[0].tolist())
+    return equity, units
+
+
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("policy", "costs"),
@@ -66,19 +85,8 @@ class Drawn:
     ids=["equal weight", "momentum", "inverse volatility", "scorer", "drawn", "drawn short", "drawn, least fee"],
 )
 def test_a_step_at_a_time_holds_the_lots_of_the_event_core_every_day(policy: Policy, costs: Costs) -> None:
-    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     log = core(policy, costs)
-    first = int(np.searchsorted(panel.day_ns, ns(START)))
-    short = min(float(w.min()) for w in log.weights) < 0.0
-    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
-    env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
-    env.reset()
-    equity, lots = [float(env.equity)], [[0.0] * len(SYMBOLS)]
-    for weights in log.weights[: market.last - first]:
-        row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
-        env.move(env.targets(torch.from_numpy(row)[None]))
-        equity.append(float(env.equity))
-        lots.append(env.lots()[0].tolist())
+    equity, lots = walked(read_panel(BARS, ACTIONS, SYMBOLS, WARM, END), log, costs)
     assert len(log.equity) == len(equity) > 370
     assert np.abs(np.diff(log.lots, axis=0)).sum() > 1000
     ties = int((np.abs(np.array(lots) - log.lots) > 1e-6).sum())
@@ -175,38 +183,18 @@ def test_cash_earns_the_same_in_the_simulator_and_in_the_event_core(
     (tmp_path / "bills.csv").write_text(BILLS)
     panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END, str(tmp_path / "bills.csv"))
     log = core(policy, costs, panel.cash_rate)
-    first = int(np.searchsorted(panel.day_ns, ns(START)))
-    short = min(float(w.min()) for w in log.weights) < 0.0
-    equity = {}
-    for name, world in (("earning", panel), ("idle", replace_panel(panel, cash_rate=None))):
-        market = market_of(world, observe(world, plain), range(first, len(world.day_ns)), dtype=torch.float64)
-        env = Simulator(market, batch=1, kind="box" if short else "simplex", episodes=WHOLE, costs=costs, lot=1.0)
-        env.reset()
-        equity[name] = [float(env.equity)]
-        for weights in log.weights[: market.last - first]:
-            row = weights if short else np.append(weights, max(0.0, 1.0 - weights.sum()))
-            env.move(env.targets(torch.from_numpy(row)[None]))
-            equity[name].append(float(env.equity))
-    np.testing.assert_allclose(equity["earning"], log.equity, rtol=1e-9)
-    assert np.abs(np.array(equity["idle"]) / log.equity - 1.0).max() > 0.01
+    np.testing.assert_allclose(walked(panel, log, costs)[0], log.equity, rtol=1e-9)
+    idle = np.array(walked(replace_panel(panel, cash_rate=None), log, costs)[0])
+    assert np.abs(idle / log.equity - 1.0).max() > 0.01
 
 
 @pytest.mark.parametrize("seed", [6, 7])
 def test_lots_of_their_own_size_are_those_of_the_event_core(seed: int) -> None:
     sizes = (NANO, 10, NANO // 100, 5 * NANO)
     costs = Costs(commission_bp=10.0, spread_bp=3.0)
-    panel = read_panel(BARS, ACTIONS, SYMBOLS, WARM, END)
     log = core(Drawn(seed, short=False), costs, lot_nano=sizes)
-    first = int(np.searchsorted(panel.day_ns, ns(START)))
-    market = market_of(panel, observe(panel, plain), range(first, len(panel.day_ns)), dtype=torch.float64)
     lot = [size / NANO for size in sizes]
-    env = Simulator(market, batch=1, kind="simplex", episodes=WHOLE, costs=costs, lot=lot)
-    env.reset()
-    equity, units = [float(env.equity)], [[0.0] * len(SYMBOLS)]
-    for weights in log.weights[: market.last - first]:
-        env.move(env.targets(torch.from_numpy(np.append(weights, max(0.0, 1.0 - weights.sum())))[None]))
-        equity.append(float(env.equity))
-        units.append(env.lots()[0].tolist())
+    equity, units = walked(read_panel(BARS, ACTIONS, SYMBOLS, WARM, END), log, costs, lot)
     differences = np.abs(np.array(units) - np.array(log.lots) * lot)
     # money of the core is whole micro: of lots of 1e-8, worth a micro each, it may be a few more or less
     assert (differences < 1e-6).all()

@@ -12,7 +12,6 @@ from typing import IO
 
 import pytest
 
-from quantd.research.cli.learn.tune import luck_of
 from quantd.training.learners.record import learners
 from quantd.training.search.spaces import dump
 from tests.support.command_line import ROOT, environment, quantd
@@ -149,15 +148,3 @@ def test_another_search_in_the_same_folder_is_refused_until_it_is_begun_anew(pla
     assert "was begun with seeds = [1], now it is [1, 2]" in refused.stderr
     assert "--fresh" in refused.stderr
     assert quantd(place, *short, "--seeds", "2", "--fresh").returncode == 0
-
-
-def test_luck_grows_with_the_number_of_trials_and_with_their_spread() -> None:
-    few, many = luck_of([0.1, 0.5, 0.9], 1000), luck_of([0.1, 0.5, 0.9] * 20, 1000)
-    wide = luck_of([-0.7, 0.1, 0.9], 1000)
-    assert few is not None
-    assert many is not None
-    assert wide is not None
-    assert 0.0 < few.best_of_luck < many.best_of_luck
-    assert few.best_of_luck < wide.best_of_luck
-    assert wide.probability < few.probability
-    assert luck_of([float("nan")], 1000) is None

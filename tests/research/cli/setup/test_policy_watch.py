@@ -56,16 +56,6 @@ def test_a_policy_has_its_verdict_and_its_look_ahead_and_the_market_is_loaded_on
 
 
 @pytest.mark.long
-def test_the_comparison_is_that_of_a_backtest(tmp_path: Path) -> None:
-    """The kept record of equal weight gives the figures of a run of its own."""
-    config, policy = write(tmp_path), tmp_path / "mine.py"
-    policy.write_text(EVEN)
-    bench = Bench(config, policy)
-    first, second = lines_of(bench), lines_of(bench)
-    assert first == second
-
-
-@pytest.mark.long
 def test_a_policy_that_reads_later_bars_is_accused(tmp_path: Path) -> None:
     config, policy = write(tmp_path), tmp_path / "mine.py"
     policy.write_text(AHEAD)
@@ -125,19 +115,6 @@ def test_each_save_is_tested_and_no_mistake_ends_the_watch(tmp_path: Path) -> No
         config.write_text(config.read_text().replace("end = 2019-03-29", "end = 2019-02-28"))
         at = arrives(out, "over 40 samples. ", at)
         assert begun.poll() is None
-
-
-@pytest.mark.long
-def test_each_save_is_answered_on_the_bundled_bars(tmp_path: Path) -> None:
-    assert quantd(tmp_path, "init").returncode == 0
-    policy = tmp_path / "mine.py"
-    assert quantd(tmp_path, "init", "--policy", "mine.py").returncode == 0
-    bench = Bench(tmp_path / "config.toml", policy)
-    lines_of(bench)
-    for lookback in (60, 50, 40):
-        policy.write_text(policy.read_text().replace("LOOKBACK = ", f"LOOKBACK = {lookback}  # was "))
-        _, ahead = lines_of(bench)
-        assert ahead == "looks only backwards: 10 cuts, 0 differences"
 
 
 def test_a_watch_without_a_policy_says_which_option_is_missing(tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 import json
 import re
 from datetime import date
-from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from quantd.research.significance.sharpe_tests import ledoit_wolf
 from quantd.research.studies.ablation.ablation_picture import ablation_page
 from quantd.research.studies.ablation.ablation_study import (
     Ablation,
@@ -132,16 +130,6 @@ def test_a_drop_is_paired_by_seed_with_its_interval_spread_and_tier() -> None:
     assert row.low is not None
     assert row.high is not None
     assert (row.high - row.low) / 2 == pytest.approx(1.96 * error, rel=1e-4)
-
-
-def test_the_error_over_dates_is_that_of_ledoit_and_wolf_for_one_seed() -> None:
-    draw = np.random.default_rng(3)
-    market = draw.normal(0.0004, 0.01, 500)
-    one, two = (market + draw.normal(0.0, 0.004, 500) for _ in range(2))
-    error = drop_error([Trial(1, 1.0, tuple(one))], [Trial(1, 1.0, tuple(two))])
-    # theirs estimates four moments and their autoregression together, this one their sum
-    assert error == pytest.approx(ledoit_wolf(one, two).error * sqrt(252), rel=0.05)
-    assert drop_error([Trial(1, 1.0, tuple(one))], [Trial(1, 1.0, tuple(one))]) == 0.0
 
 
 @pytest.mark.requirement("R-256")

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import msgspec
 import pytest
 
-from quantd.research.studies.ablation.ablation_trials import Trial, digest_of, stored
+from quantd.research.studies.ablation.ablation_trials import digest_of
 from tests.support.command_line import quantd
 from tests.support.studies import plan, text
 
@@ -53,18 +53,6 @@ def test_a_killed_study_repeats_at_most_one_trial_and_ends_with_the_same_bytes(t
     assert (tmp_path / "broken.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     files = {path.name: path.read_bytes() for path in (broken / "ablation").glob("*.json")}
     assert files == {path.name: path.read_bytes() for path in (reference / "ablation").glob("*.json")}
-
-
-def test_a_stored_trial_is_read_to_the_bit_and_not_made(tmp_path: Path) -> None:
-    calls: list[int] = []
-
-    def make() -> Trial:
-        calls.append(1)
-        return Trial(3, None, (0.1 + 0.2, -1e-17))
-
-    trials = [stored(tmp_path / "new", "a", make) for _ in range(2)]
-    assert trials == [Trial(3, None, (0.1 + 0.2, -1e-17))] * 2
-    assert calls == [1]
 
 
 def test_the_name_of_a_trial_changes_with_what_decides_it_and_with_nothing_else(tmp_path: Path) -> None:
