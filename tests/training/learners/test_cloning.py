@@ -33,14 +33,6 @@ def test_weights_are_cloned(simplex: str) -> None:
 
 
 @pytest.mark.long
-def test_positions_are_cloned_from_a_mean_reversion_rule() -> None:
-    learner, _ = taught(RevertingPair("box", 32), lambda observations: -torch.tanh(2.0 * observations))
-    assert share(RevertingPair("box"), learner.act) > 0.7
-    grid = torch.linspace(-2.0, 2.0, 9).unsqueeze(1)
-    torch.testing.assert_close(learner.act(grid), -torch.tanh(2.0 * grid), rtol=0, atol=0.1)
-
-
-@pytest.mark.long
 def test_allocations_are_cloned_and_ppo_learns_on_from_them() -> None:
     env = RegimeBandit("discrete", 32)
     learner, _ = taught(env, lambda observations: observations.argmax(1))

@@ -10,18 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from quantd.models.observation.sight import SightSpec, observed_by
+from quantd.models.observation.sight import SightSpec
 from quantd.training.learners.algorithms.deterministic_agents import Maddpg
 from quantd.training.learners.joint_replay import JointReplay, Views
 from quantd.training.learners.maddpg import MaddpgPlan
-from quantd.training.market.desks import Desks
-from quantd.training.market.episodes import Episodes
-from quantd.training.market.tensors import market_of
-from quantd.training.market.terms import PROFILES, Diversity
 from quantd.training.market.vector_env import Step
 from quantd.training.networks.onnx_nodes import Graph
 from quantd.training.networks.sizes import Layout, Sizes
-from tests.support.panels import panel_of
 from tests.support.problems import DriftingAsset, RevertingPair, share
 from tests.training.learners.joint_problems import CooperativeSplit
 from tests.training.learners.replay_problems import on
@@ -203,29 +198,6 @@ def test_a_step_drawn_is_that_of_one_desk_with_each_agents_reward_and_end() -> N
 SIGHT = SightSpec(features=("momentum_5", "drawdown"), window=6, book=())
 LAYOUT = Layout(3, 3, 6)
 TINY = Sizes(width=8, heads=2, layers=2, widening=2)
-
-
-def desks(seed: int = 1, spec: SightSpec = SIGHT) -> Desks:
-    panel = panel_of(1, 220, 3)
-    days = market_of(panel, observed_by(spec, panel))
-    return Desks(days, PROFILES[:2], desks=3, diversity=Diversity(window=5), episodes=Episodes(30), seed=seed)
-
-
-def test_agents_share_nothing_and_see_what_is_shared_once() -> None:
-    plan = MaddpgPlan(agents=2, network="transformer", hidden=(8,), transformer=TINY, layout=LAYOUT)
-    learner = Maddpg(plan, SIGHT.size(3), 4, "simplex", 1)
-    assert learner.views == Views(2, SIGHT.size(3), 0)
-    rows = torch.randn((2, SIGHT.size(3)), generator=torch.Generator().manual_seed(1))
-    rows[1] = rows[0]
-    before = learner.act(rows)
-    assert not torch.equal(before[0], before[1])
-    assert torch.equal(learner.act(rows[:1]), before)
-    with torch.no_grad():
-        for leaf in learner.network.leaves:
-            leaf[1] += 0.3
-    after = learner.act(rows)
-    assert torch.equal(after[0], before[0])
-    assert not torch.allclose(after[1], before[1])
 
 
 @pytest.mark.parametrize("network", ["mlp", "transformer"])

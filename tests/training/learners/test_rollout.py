@@ -12,7 +12,7 @@ from quantd.training.learners.rollout import Rollout, advantages, episode_return
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step, play
 from tests.support.examples import examples
-from tests.support.problems import RegimeBandit, RevertingPair
+from tests.support.problems import RevertingPair
 
 SEEDS = st.integers(0, 10_000)
 
@@ -117,31 +117,6 @@ def test_returns_of_episodes_are_sums_of_their_rewards(seed: int, length: int, c
                 running_totals[b] = 0.0
     assert ended.tolist() == pytest.approx(expected)
     assert open_returns.tolist() == pytest.approx(running_totals)
-
-
-@pytest.mark.long
-def test_a_recurrent_network_begins_each_episode_without_memory() -> None:
-    env = RegimeBandit("discrete", batch=3, length=4)
-    agent = agent_of("discrete", PpoPlan(network="lstm", hidden=(8,)), 3)
-    rollout = Rollout(env, 10)
-    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
-    fresh = agent.network.begin(3)
-    assert torch.equal(rollout.carry, fresh)
-    assert now.started.any()
-    assert not now.started.all()
-    assert (now.carry[now.started] == 0.0).all()
-    assert (now.carry[~now.started] != 0.0).any()
-    # what the rollout says row by row is what the whole sequence says, resets and all
-    heads = agent.network.run(rollout.observation, rollout.started, rollout.carry)
-    actor, _ = agent.network.act(rollout.observation[9], carry_before(agent, rollout, 9))
-    torch.testing.assert_close(heads.actor[9], actor)
-
-
-def carry_before(agent: Ppo, rollout: Rollout, row: int) -> Tensor:
-    carry = rollout.carry
-    for t in range(row):
-        _, carry = agent.network.act(rollout.observation[t], carry * ~rollout.started[t].unsqueeze(1))
-    return carry * ~rollout.started[row].unsqueeze(1)
 
 
 def test_an_environment_without_a_kept_place_is_refused_one() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.models.history.panel import Panel
 from quantd.trading.execution import Costs
-from quantd.training.market.episodes import WHOLE, Episodes, Stress
+from quantd.training.market.episodes import Episodes, Stress
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market, grid
 from quantd.training.market.terms import USUAL_COSTS, Kind, RewardPlan
@@ -105,15 +105,6 @@ def test_every_account_of_a_batch_is_the_one_kept_by_hand(
         expected, held = by_hand(panel, weights, costs, 100_000, whole_lots)
         np.testing.assert_allclose(equity[k], expected, rtol=1e-11)
         np.testing.assert_allclose(lots[k], held, rtol=1e-9, atol=1e-6)
-
-
-def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> None:
-    price = np.full((3, 1), 33.33)
-    panel = Panel(("A",), np.arange(3) * DAY, price, price, np.ones((3, 1)), np.zeros((3, 1)))
-    lots = np.arange(1.0, 3000.0)
-    env = Simulator(market(panel, dtype=F64), batch=len(lots), episodes=WHOLE, costs=FREE, lot=1.0)
-    env.move(torch.from_numpy(lots * 33.33 / 100_000.0)[:, None])
-    np.testing.assert_allclose(env.lots()[:, 0].numpy(), lots, rtol=1e-12)
 
 
 @pytest.mark.requirement("R-048", "R-052")
@@ -240,20 +231,6 @@ def test_an_action_that_is_not_a_number_is_an_error_and_not_a_result() -> None:
     env = Simulator(market(panel_of(1, 12, 2)), batch=2)
     with pytest.raises(FloatingPointError, match="not a number"):
         env.step(torch.full((2, 3), float("nan")))
-
-
-def test_a_seed_decides_every_draw_and_another_draws_otherwise() -> None:
-    world = market(panel_of(1, 200, 2))
-    plan = Episodes(length=7, block=5, stress=Stress(chance=0.2), together=2)
-
-    def play(seed: int) -> list[torch.Tensor]:
-        env = Simulator(world, batch=8, episodes=plan)
-        first = env.reset(seed)
-        return [first] + [x for _ in range(20) for x in env.step(torch.ones(8, 3))]
-
-    draws, repetition, other_draws = play(1), play(1), play(2)
-    assert all(torch.equal(a, b) for a, b in zip(draws, repetition, strict=True))
-    assert not torch.equal(draws[0], other_draws[0])
 
 
 def played(world: Market, kind: Kind, reward: RewardPlan) -> list[torch.Tensor]:

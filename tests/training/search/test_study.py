@@ -70,12 +70,6 @@ def test_a_trial_that_is_worse_than_half_of_the_others_ends_early() -> None:
     assert all(row.state == "complete" for row in rows[: tuning.BEFORE_PRUNING])
 
 
-def test_one_seed_draws_the_same_trials_and_another_does_not() -> None:
-    sitting, repetition, other_sitting = (sit(search(trials=15, sampler_seed=seed)) for seed in (1, 1, 2))
-    assert sitting == repetition
-    assert [row.values for row in sitting] != [row.values for row in other_sitting]
-
-
 @pytest.mark.parametrize("cut_at", [0, 3, 12])
 def test_a_study_that_is_broken_off_comes_to_what_it_would_have_come_to(cut_at: int) -> None:
     reference, storage = sit(search(trials=20)), InMemoryStorage()

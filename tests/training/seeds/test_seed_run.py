@@ -133,15 +133,6 @@ def test_a_process_that_was_killed_goes_on_to_the_same_bits_in_another(
     assert figures(broken) == figures(tmp_path / "whole")
 
 
-@pytest.mark.long
-def test_a_longer_plan_goes_on_from_the_end_of_a_shorter_one(bars: Path, tmp_path: Path) -> None:
-    plan = world.plan(bars, "ppo", steps=1_000, evaluate_every=500, checkpoint_every=500)
-    run(plan, tmp_path / "a")
-    assert run(plan, tmp_path / "a", resume=True).steps == run(plan, None).steps
-    longer = replaced(plan, {"steps": 1_400})
-    assert run(longer, tmp_path / "a", resume=True).steps >= 1_400
-
-
 @pytest.mark.requirement("R-070", "R-086")
 def test_a_flat_market_stops_early(tmp_path: Path) -> None:
     flat = world.bars(tmp_path, flat=True)
