@@ -23,7 +23,6 @@ def act(view):
 
 
 def told(folder: Path, weights: str | None, *more: str, text: str = CONFIG) -> dict:
-    """The document of a backtest of one policy with all the capital."""
     write(folder, text)
     chosen: tuple[str, ...] = ()
     if weights is not None:

@@ -50,7 +50,6 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(artifacts: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """A copy of an artifact by its kind."""
     return lambda kind: Path(shutil.copytree(artifacts / kind, tmp_path / kind))
 
 
@@ -355,7 +354,6 @@ def test_an_ensemble_that_contradicts_itself_is_refused(
 
 
 def parted(folder: Path) -> Path:
-    """The weights of the shipped transformer as a wheel has them."""
     shutil.copytree(SHIPPED / "transformer", folder)
     spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
     assert spec is not None

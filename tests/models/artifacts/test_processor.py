@@ -18,7 +18,6 @@ PRINTS = "import torch; from quantd.models.artifacts.processor import processor;
 
 
 def printed(**settings: str) -> str:
-    """The record of a process that begins with these settings."""
     command = [sys.executable, "-c", PRINTS]
     done = subprocess.run(
         command,

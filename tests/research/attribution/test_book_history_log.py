@@ -24,7 +24,6 @@ COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=3.0)
 
 
 def turning(seed: int, symbols: int):
-    """A policy with new long and short weights at each sample."""
     rng = np.random.default_rng(seed)
 
     def act(view):
@@ -35,7 +34,6 @@ def turning(seed: int, symbols: int):
 
 
 def logged(world: World) -> tuple[BookHistoryLog, World]:
-    """Run a world with a history log before it."""
     log = BookHistoryLog(world.rules, world)
     world.shell = world.fresh(log)
     return log, world.run()

@@ -23,7 +23,6 @@ OTHER = DAILY.replace("0.1 * (", "0.05 * (")
 
 @contextmanager
 def trading(folder, text=TEXT):
-    """A daemon that trades two days. Yields its log."""
     write(with_calendar(folder), text)
     (folder / "mine.py").write_text(DAILY)
     log = folder / "log.txt"

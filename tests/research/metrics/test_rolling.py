@@ -17,7 +17,6 @@ FIGURES = {"sharpe": "sharpe", "volatility": "volatility", "drawdown": "max_draw
 
 
 def by_loop(record: TrackRecord, window: int) -> dict[str, list[float]]:
-    """The metric of the catalogue in each window."""
     out: dict[str, list[float]] = {name: [] for name in FIGURES}
     for end in range(window, record.samples + 1):
         rows = slice(end - window, end + 1)

@@ -10,6 +10,5 @@ params = { command = ["python3", "agent.py", "momentum"], lookback = 20, timeout
 
 
 def by(kind: str, *more: str) -> tuple[str, ...]:
-    """The overrides for an agent of this kind."""
     command = f'agents.guest.params.command=["python3", "agent.py", "{kind}"]'
     return ("--set", command, *(part for override in more for part in ("--set", f"agents.guest.params.{override}")))

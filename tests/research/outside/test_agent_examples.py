@@ -29,7 +29,6 @@ AGENTS = ROOT / "examples" / "agents"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The examples beside the bundled data."""
     shutil.copytree(AGENTS, tmp_path / "examples" / "agents")
     (tmp_path / "data").symlink_to(DATA)
     return tmp_path
@@ -41,7 +40,6 @@ def backtest(folder: Path, name: str, *more: str) -> Done:
 
 
 def answered(folder: Path, name: str) -> int:
-    """Put the recorded answers where a backtest finds them; returns their number."""
     store = StoredAnswers(folder / "state" / name / "answers")
     lines = (RECORDED / f"{name}.jsonl").read_bytes().splitlines()
     for line in lines:

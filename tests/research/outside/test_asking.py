@@ -45,8 +45,6 @@ def stored(folder: Path) -> int:
 
 @contextmanager
 def served(reply: Any) -> Iterator[str]:
-    """An agent at an address; `reply` writes its answer to a question."""
-
     class Agent(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

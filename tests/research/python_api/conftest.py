@@ -10,7 +10,6 @@ SYMBOLS = ("SPY", "IWM")
 
 @pytest.fixture(scope="session")
 def bars():
-    """SPY and IWM without a split, 2012 and 2013."""
     frame = pl.read_parquet(DATA / "us_daily.parquet")
     years = pl.col("ts").dt.year().is_between(2012, 2013)
     return frame.filter(pl.col("symbol").is_in(SYMBOLS) & years)
@@ -18,6 +17,5 @@ def bars():
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """The current folder, where state/ appears."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -11,7 +11,6 @@ from quantd.research.python_api import plots
 
 @pytest.fixture
 def bare(monkeypatch):
-    """No plotly."""
     monkeypatch.setattr(plots, "find_spec", lambda name: None if name == "plotly" else util.find_spec(name))
 
 

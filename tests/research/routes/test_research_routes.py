@@ -43,7 +43,6 @@ async def test_looks_are_the_newest_of_the_ledger_and_a_changed_ledger_is_not_be
 
 
 def stored(shared: Any, name: str, text: str = CONFIG, *options: str) -> dict[str, Any]:
-    """A backtest in the store of the run's state folder: its JSON document."""
     folder = shared.folder.parent / name
     folder.mkdir()
     write(folder, text)

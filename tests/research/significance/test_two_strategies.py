@@ -10,13 +10,11 @@ pytestmark = [pytest.mark.significance, pytest.mark.requirement("R-252")]
 
 
 def late(view, lookback=126):
-    """Own in equal parts what has risen over the lookback."""
     risen = view.returns(lookback).sum(axis=0) > 0.0
     return np.where(risen, 1.0 / len(risen), 0.0)
 
 
 def spread(view, lookback=126):
-    """Own everything in equal parts."""
     return np.full(view.returns(lookback).shape[1], 1.0 / view.returns(lookback).shape[1])
 
 

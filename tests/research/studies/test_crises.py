@@ -40,7 +40,6 @@ capital = 1.0
 
 
 def market(folder: Path, risk: str, first: date = date(2024, 1, 2)) -> list[date]:
-    """Write bars and configuration; returns the dates of the bars."""
     days = sessions(len(PRICES), first)
     opens = [PRICES[0], *PRICES[:-1]]
     rows = [
@@ -90,7 +89,6 @@ def test_the_periods_are_those_of_the_requirement_and_a_window_without_bars_says
 
 @pytest.fixture(scope="module")
 def fallen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[date]]:
-    """A run that may hold half of its equity, over the fall, and one day of it."""
     folder = tmp_path_factory.mktemp("fallen")
     days = market(folder, "max_position_weight = 0.5\nmax_daily_loss = 0.9\ncollar = 0.01")
     fall, one = f"fall={days[5]}:{days[13]}", f"one day={days[8]}:{days[8]}"

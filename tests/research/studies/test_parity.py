@@ -20,7 +20,6 @@ CLOSE = drift(1, 2, 3, 0.002)
 
 
 def trend(view) -> np.ndarray:
-    """Weights that depend on the newest prices."""
     return 0.4 * np.array([1.0, 1.0]) * (view.prices / 100.0) / 2.0
 
 

@@ -77,7 +77,6 @@ def files(coins: bool) -> TemporaryDirectory[str]:
 
 
 def market(folder: Path, leak: Leak, body: str) -> Path:
-    """Write the policy or factor, and a configuration over it and the market."""
     coins = "another calendar" in leak.name
     there = Path(files(coins).name).resolve()
     named = {"BARS": there / "bars.parquet", "ACTIONS": there / "actions.csv", "MACRO": there / "vix.parquet"}
@@ -97,7 +96,6 @@ def market(folder: Path, leak: Leak, body: str) -> Path:
 
 
 def guarded(folder: Path, cache: Path, leak: Leak, body: str) -> Lookahead:
-    """The result of the command that the leak is studied by."""
     config = read(market(folder, leak, body))
     if leak.command == "study lookahead":
         return lookahead(config, "mine.py:act", cuts=4, cache=cache)
@@ -108,12 +106,10 @@ def guarded(folder: Path, cache: Path, leak: Leak, body: str) -> Lookahead:
 
 @pytest.fixture(scope="module")
 def calendars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built calendars of every study."""
     return tmp_path_factory.mktemp("calendars")
 
 
 def found_by(report: Lookahead) -> set[str]:
-    """The guards that speak."""
     spoken = {
         "truncated markets": report.differences,
         "files of the market": report.market_files,

@@ -102,7 +102,6 @@ def shipped() -> Assembly:
 
 
 def played(env: Exact, seed: int, *, stepping: bool = False) -> tuple[list[NDArray[np.float64]], list[dict]]:
-    """The answers of an episode of drawn actions, and what each step says."""
     draw = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
     env.shell.stepping = stepping
@@ -117,7 +116,6 @@ def played(env: Exact, seed: int, *, stepping: bool = False) -> tuple[list[NDArr
 
 
 def backtest(assembly: Assembly, agent: int, answers: Sequence[NDArray[np.float64]], books: Books | None = None) -> str:
-    """The digest of a backtest in which an agent gives these answers."""
     policies = list(assembly.policies)
     policies[agent] = Replayed(answers)
     shell, _ = drive(

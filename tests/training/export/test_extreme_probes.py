@@ -23,7 +23,6 @@ OLD_LEVELS = 127
 
 
 def product(weight: NDArray[np.float32]) -> bytes:
-    """A graph of one product with `weight`."""
     rows, columns = weight.shape
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])],

@@ -63,7 +63,6 @@ MODELS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 
 def saved(folder: Path, name: str = "ppo", **options: Any) -> tuple[Any, Path, Path]:
-    """A model, its zip file and its declaration; the weights are large enough that outputs reach their bounds."""
     kind, action, settings = MODELS[name]
     model = kind(
         "MlpPolicy", World(action, options.pop("entries", ENTRIES)), seed=1, device="cpu", **settings | options
@@ -78,7 +77,6 @@ def saved(folder: Path, name: str = "ppo", **options: Any) -> tuple[Any, Path, P
 
 
 def weights_of(action: Any, kind: str) -> Any:
-    """The weights that quantd/Portfolio-v0 makes of an action."""
     if kind == "discrete":
         return grid(SYMBOLS, 2).weights[int(action), :3]
     if kind == "short":
@@ -123,14 +121,12 @@ def changed(path: Path, **members: bytes) -> Path:
 
 
 def altered(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """The archive with another record `data`."""
     data = json.loads(zipfile.ZipFile(path).read("data"))
     change(data)
     return changed(path, data=json.dumps(data).encode())
 
 
 def reweighted(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """The archive with other tensors."""
     tensors = dict(torch.load(io.BytesIO(zipfile.ZipFile(path).read("policy.pth")), weights_only=True))
     change(tensors)
     buffer = io.BytesIO()
@@ -166,7 +162,6 @@ def outside(path: Path, name: str) -> Path:
 
 
 def inflated(path: Path) -> Path:
-    """The archive with a record that unpacks to 32 MiB, of some kilobytes."""
     with zipfile.ZipFile(path) as archive:
         weights = archive.read("policy.pth")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -335,7 +330,6 @@ def _votes(given: dict[str, Any], row: Any) -> float:
 
 
 def asked(agent: LearnedAgent, count: int = 20) -> list[tuple[Any, Any]]:
-    """Pairs of an observation, as rows of symbols, and the weights."""
     width = agent.artifact.manifest.sight.width
     observed = np.random.default_rng(5).normal(size=(count, 3 * width)).astype(np.float32)
     return [(row.reshape(3, width), agent.decide(row[None]).weights) for row in observed]

@@ -217,7 +217,6 @@ DUE = 1_546_462_800_000_000_000
 
 
 def beside(folder: Path, begun: Path, *sets: str) -> tuple[Kit, Jobs, Path]:
-    """A service with a shadow, what trains beside it, and the shadow's versions."""
     path = placed(folder, begun, CONFIG.replace('"even"', '"a0"').replace('"rival"', '"s0"'))
     config = read(path.read_text(), known_names(), file=str(path), folder=folder, sets=sets)
     of, _ = world([worse], better)

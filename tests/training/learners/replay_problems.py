@@ -45,12 +45,10 @@ class SwitchingFee:
 
 
 def on(_: Report) -> bool:
-    """Does not stop."""
     return False
 
 
 def digest(state: State) -> str:
-    """Of every bit of a learner's state."""
     hasher = hashlib.sha256()
     for name in sorted(state):
         kept = state[name]

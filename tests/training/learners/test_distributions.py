@@ -22,7 +22,6 @@ def outputs(distribution: Family, seed: int, rows: int = 6) -> tuple[Tensor, Ten
 
 
 def known(distribution: Family, actor: Tensor, spread: Tensor) -> reference.Distribution:
-    """Of the coordinates."""
     match distribution:
         case Discrete():
             return reference.Categorical(logits=actor)

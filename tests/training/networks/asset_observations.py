@@ -27,7 +27,6 @@ def random_of(seed: int) -> torch.Generator:
 
 
 def permuted(observation: Tensor, order: list[int]) -> Tensor:
-    """Return the observation with its assets in another order."""
     assets = observation[..., : LAYOUT.market].unflatten(-1, (ASSETS, -1))[..., order, :].flatten(-2)
     weights = observation[..., 23:26][..., order]
     return torch.cat([assets, observation[..., 21:23], weights, observation[..., 26:]], -1)
@@ -37,7 +36,6 @@ N = TypeVar("N", bound=Any)
 
 
 def learned(network: N) -> N:
-    """As after learning: no parameter at its start."""
     network.vector.add_(torch.randn(network.vector.shape, generator=random_of(9)) * 0.1)
     return network
 

@@ -28,7 +28,6 @@ def random_of(seed: int) -> torch.Generator:
 
 
 def disturbed(network: Mlp | Lstm, seed: int) -> Mlp | Lstm:
-    """As after learning: no parameter at its start."""
     network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)
     return network
 

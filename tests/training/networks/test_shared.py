@@ -22,7 +22,6 @@ from tests.training.networks.asset_observations import ASSETS, BARE, GAINS, LAYO
 def network_of(
     seed: int, kind: Kind = "simplex", simplex: Simplex = "softmax_gaussian", layout: Layout = LAYOUT, size: int = SIZE
 ) -> Shared:
-    """As after learning: no parameter at its start."""
     actions = family(kind, ASSETS + (kind == "simplex"), simplex)
     sizes = (size, actions.outputs, actions.spread, random_of(seed))
     network = Shared(*sizes, layout=layout, hidden=(8, 6), invested=0.0 if kind == "box" else INVESTED)

@@ -30,7 +30,6 @@ def random_of(seed: int) -> torch.Generator:
 
 
 def network_of(seed: int, kind: Kind = "simplex", layout: Layout = LAYOUT, size: int = SIZE) -> Transformer:
-    """As after learning: no parameter at its start."""
     actions = family(kind, 4)
     network = Transformer(size, actions.outputs, actions.spread, random_of(seed), layout=layout, sizes=SIZES)
     network.vector.add_(torch.randn(network.vector.shape, generator=random_of(seed)) * 0.1)

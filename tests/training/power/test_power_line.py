@@ -24,7 +24,6 @@ FINDING = Finding("", "small", "ppo", "signal", "feature", 1.0, 15.0, 1, 1.1, 0.
 
 
 def splits_of(panel: Panel, *rows: int) -> Splits:
-    """The parts from the first to the last row of each."""
     days = [day_of(panel.day_ns[row]) for row in rows]
     parts = [Split(name, *days[2 * k : 2 * k + 2]) for k, name in enumerate(("train", "validation", "test"))]
     return Splits(*parts)

@@ -42,7 +42,6 @@ class Heard:
 
 
 def trained(seed: int, tell: Callable[[Progress], bool]) -> tuple[float, bytes]:
-    """A seed as `quantd train` fits it: its score and its weights."""
     settings = plan(steps=256, evaluate_every=128)
     fitted = fit(settings, markets_of(settings), seed, None, tell)
     weights = fitted.learner.network.vector  # type: ignore[union-attr]

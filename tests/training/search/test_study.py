@@ -52,7 +52,6 @@ def sit(
     work: Callable[[Job, Callable[[Evaluation], bool]], Tried] = answer,
     note: Callable[[Course, Row], None] = lambda course, row: None,
 ) -> tuple[Row, ...]:
-    """A sitting with trials that answer at once."""
     study = kept(of, storage or InMemoryStorage())
     course = Course(study, of, None, False, lambda row, trials: note(course, row))
     Here().run(work, course.jobs(), course)

@@ -22,7 +22,6 @@ STATE = {
 
 
 def made(folder: Path) -> Path:
-    """Two of them; the newer one."""
     for step in (100, 200):
         write(path_of(folder, step), PLAN, Place(1, step, best_score=0.25), STATE)
     return path_of(folder, 200)

@@ -50,7 +50,6 @@ def run(plan: Plan, folder: Path | None, seed: int = 1, until: int | None = None
 
 
 def figures(folder: Path) -> list[dict[str, str]]:
-    """Rows of metrics.csv, but for the pace."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "steps_per_s"} for row in csv.DictReader(file)]
 

@@ -48,7 +48,6 @@ def go_on(_: Progress) -> bool:
 
 
 def kept(folder: Path, plan: Plan) -> tuple[dict[str, object], list[dict[str, str]]]:
-    """The newest checkpoint, and the rows of metrics.csv but for the pace."""
     place, state = checkpoints.read(checkpoints.there(folder)[-1], plan)
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if k != "steps_per_s"} for row in csv.DictReader(file)]

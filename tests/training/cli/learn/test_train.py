@@ -87,7 +87,6 @@ def manifest_of(folder: Path) -> AgentManifest:
 
 @pytest.fixture(scope="module")
 def outputs(place: Path) -> tuple[str, str]:
-    """What the command printed; its artifact is in `place`/mine."""
     code, out, err = quantd(place, "train", "small.toml", "--out", "mine", "--tracker", "files")
     assert code == 0, err
     return out, err
