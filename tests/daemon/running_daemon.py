@@ -8,13 +8,21 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import environment, write
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    """Wait until it is so, at most a minute; else say what is not."""
+    limit = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < limit, what
+        time.sleep(0.05)
 
 
 @dataclass
@@ -30,13 +38,13 @@ class Running:
 
     def get(self, path: str) -> Any:
         """What the API answers; tried again while it has no place for one more connection."""
-        until = time.monotonic() + 20
+        limit = time.monotonic() + 20
         while True:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self.place['port']}{path}", timeout=10) as answer:
                     return json.load(answer)
             except (urllib.error.URLError, ConnectionError):
-                if time.monotonic() > until:
+                if time.monotonic() > limit:
                     raise
                 time.sleep(0.1)
 
@@ -63,11 +71,8 @@ def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Ite
         )
     daemon = Running(folder, process)
     try:
-        until = time.monotonic() + 60
-        while not (folder / "state" / "api.json").exists():
-            assert process.poll() is None, daemon.written("err")
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        until(lambda: (folder / "state" / "api.json").exists() or process.poll() is not None, "it did not start")
+        assert process.poll() is None, daemon.written("err")
         yield daemon
     finally:
         with contextlib.suppress(ProcessLookupError):

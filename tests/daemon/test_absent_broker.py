@@ -1,7 +1,6 @@
 """A whole daemon whose MQTT broker is away: what waits leaves later with the same bytes, ids and order."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from quantd.adapters.bus.outbox import StoredAlerts
 from quantd.adapters.store.handle import read_only
 from quantd.daemon.runtime.committed_folds import sent_by
 from quantd.risk.limits.catalogue import REASON_NAMES
-from tests.daemon.running_daemon import Running, running
+from tests.daemon.running_daemon import Running, running, until
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import Mosquitto, Subscriber
 
@@ -40,13 +39,6 @@ def config(broker: Mosquitto) -> str:
         "participation = 0", "participation = 0.000001"
     )
     return f'{text}[bus]\nkind = "mqtt"\nurl = "mqtt://127.0.0.1:{broker.port}"\n'
-
-
-def until(done: Callable[[], bool], what: str) -> None:
-    limit = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < limit, what
-        time.sleep(0.05)
 
 
 def stored(daemon: Running) -> tuple[list[Line], list[Line]]:

@@ -8,13 +8,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from quantd.daemon.cli.streams import Outlet
+from tests.daemon.running_daemon import until
 from tests.support.command_line import CONFIG, quantd, write
 from tests.support.mqtt import free_port
 
@@ -96,13 +96,6 @@ def test_what_was_done_decides_the_exit_code(tmp_path: Path, words: str, redirec
         assert "no space left on device" in done.stderr
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    limit = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.1)
-
-
 def filled(database: Path) -> bool:
     """Whether an order has a fill there."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -175,8 +168,8 @@ def test_a_daemon_trades_on_without_its_standard_descriptors_and_stops_in_order(
         command = f"set -o pipefail; {command}"
     process = subprocess.Popen(["bash", "-c", f"{command} & echo $! >/dev/null; wait $!; exit $?"], cwd=tmp_path)
     try:
-        wait_for(lambda: (tmp_path / "state/api.json").exists())
-        wait_for(lambda: filled(tmp_path / "state/quantd.db"))
+        until((tmp_path / "state/api.json").exists, "it did not start")
+        until(lambda: filled(tmp_path / "state/quantd.db"), "no order was filled")
         daemon = json.loads((tmp_path / "state/api.json").read_text())["pid"]
         for number in (0, 1, 2):
             target = os.readlink(f"/proc/{daemon}/fd/{number}")

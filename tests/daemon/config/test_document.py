@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Config, ConfigError, Known, applicable, digest, load, read
+from quantd.daemon.config import Config, ConfigError, applicable, digest, load, read
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
@@ -349,13 +348,12 @@ def test_stops_rest_only_where_a_venue_has_them(where, line, path):
     ],
 )
 def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano):
-    names = Known(policies=KNOWN.policies, calendars=("XNYS", "XLON", "24/7"), limits=limit_keys())
     text = changed('"QQQ"', f'"{symbol}"') + f'[[universe.instruments]]\nsymbol = "{symbol}"\n{more}\n'
-    assert read(text, names).instruments().lot_nano == [10**9, lot_nano]
+    assert read(text, KNOWN).instruments().lot_nano == [10**9, lot_nano]
     if not more:
-        assert read(changed('"QQQ"', f'"{symbol}"'), names).instruments().lot_nano == [10**9, lot_nano]
+        assert read(changed('"QQQ"', f'"{symbol}"'), KNOWN).instruments().lot_nano == [10**9, lot_nano]
         always = changed('"QQQ"]', f'"{symbol}"]\ncalendar = "24/7"')
-        assert read(always, names).instruments().lot_nano == [10, 10]
+        assert read(always, KNOWN).instruments().lot_nano == [10, 10]
 
 
 def test_sinks_change_no_trade_and_need_a_restart():

@@ -3,38 +3,19 @@ reaches the engine."""
 
 import pytest
 
-from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.config import ConfigError, Known
+from quantd.daemon.config import ConfigError
 from quantd.daemon.config import read as parse
 from quantd.daemon.engine.state.capital_shares import Regime
 from quantd.trading.events import Tick
 from tests.proofs.five_agents import CONFIG
+from tests.support.known_names import KNOWN, SMALL
 
-KNOWN = Known(
-    policies=("momentum",),
-    calendars=("XNYS",),
-    feeds=("replay", "yfinance", "alpaca", "ccxt", "http"),
-    brokers=("paper", "alpaca", "ccxt"),
-    limits=limit_keys(),
+TWO = (
+    SMALL.replace("[risk]\nmax_drawdown = 0.25\n", "")
+    + '[[agents]]\nname = "two"\npolicy = "momentum"\ncapital = 0.5\n'
 )
-SMALL = """\
-[universe]
-symbols = ["SPY"]
-[feed]
-path = "bars.parquet"
-[broker]
-cash = "1000.00"
-[[agents]]
-name = "one"
-policy = "momentum"
-capital = 0.5
-[[agents]]
-name = "two"
-policy = "momentum"
-capital = 0.5
-"""
 RIVAL = '[[agents]]\nname = "rival"\npolicy = "momentum"\ncapital = 0.3\nshadow = true\n'
 
 
@@ -75,7 +56,7 @@ def mistakes(text):
     ],
 )
 def test_a_contradiction_is_named_with_its_line(more, line, said):
-    lines = mistakes(SMALL + more)
+    lines = mistakes(TWO + more)
     assert any(said in text and f":{line}:" in text for text in lines), lines
 
 

@@ -5,23 +5,12 @@ import re
 import pytest
 
 from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import ConfigError, Known, read
+from quantd.daemon.config import ConfigError, read
 from quantd.risk.limits.catalogue import EXTRA
+from tests.support.known_names import KNOWN, SMALL
 
-KNOWN = Known(policies=("momentum",), calendars=("XNYS",), limits=limit_keys())
-TEXT = """
-[universe]
-symbols = ["SPY", "QQQ"]
-groups = [{ name = "large", symbols = ["SPY"] }]
-[feed]
-path = "bars.csv"
-[broker]
-cash = "1000.00"
-[[agents]]
-name = "one"
-policy = "momentum"
-capital = 1
-"""
+GROUPS = 'groups = [{ name = "large", symbols = ["SPY"] }]'
+TEXT = SMALL.replace("[risk]\nmax_drawdown = 0.25\n", "").replace("[feed]", f"{GROUPS}\n[feed]")
 LIMITS = [
     "collar = 0.05", "reduce_collar = 0.15", "flatten_collar = 0.1", "in_flight = 0.5", "cash_reserve = 0.02",
     "max_cash_debit = 0.02", "min_history = 60", 'max_price_age = "30h"', 'duplicate_window = "2s"',

@@ -6,20 +6,14 @@ from pathlib import Path
 import pytest
 import typer
 
-from quantd.daemon.assembly.limit_keys import limit_keys
 from quantd.daemon.cli.program import commands, program
-from quantd.daemon.config import ConfigError, Known, read
+from quantd.daemon.config import ConfigError, read
 from quantd.daemon.config.overrides import alone
-from tests.support import command_line
+from tests.support import command_line, known_names
 from tests.support.checkout import ROOT
 
 TEXT = (ROOT / "config.toml").read_text()
-KNOWN = Known(
-    policies=("inverse_volatility", "momentum"),
-    calendars=("XNYS", "24/7"),
-    secrets={"alpaca_key": "a key"},
-    limits=limit_keys(),
-)
+KNOWN = replace(known_names.KNOWN, secrets={"alpaca_key": "a key"})
 
 
 def config(*sets, **environ):

@@ -8,28 +8,16 @@ import pytest
 import structlog
 
 from quantd.bundled import find, placed
-from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import ConfigError, Known, load, of_keys, read
+from quantd.daemon.config import ConfigError, load, of_keys, read
 from quantd.daemon.monitoring.metrics import configure
 from quantd.server.api.client_side.api_error import ApiError
 from quantd.server.api.client_side.python_client import Client
 from quantd.server.api.client_side.transport import usual_address
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
+from tests.support.known_names import KNOWN, SMALL
 
-KNOWN = Known(policies=("momentum",), calendars=("XNYS",), feeds=("replay", "yfinance"), limits=limit_keys())
-TEXT = """
-[universe]
-symbols = ["SPY"]
-[feed]
-path = "bars.csv"
-[broker]
-cash = "1.00"
-[[agents]]
-name = "a"
-policy = "momentum"
-capital = 1
-"""
+TEXT = SMALL.replace("[risk]\nmax_drawdown = 0.25\n", "")
 MONITOR = '[risk]\nmonitor_interval = "2m"\n'
 ROWS = [
     # variable, text, key, its default or value in the file, its value by the variable, line of the file
@@ -51,7 +39,7 @@ ROWS = [
         MONITOR,
     ),
     ("LOG_LEVEL", "WARNING", "log.level", "info", "warning", '[log]\nlevel = "debug"\n'),
-    ("DATA_PATH", "mine.csv", "feed.path", "bars.csv", "mine.csv", ""),
+    ("DATA_PATH", "mine.csv", "feed.path", "bars.parquet", "mine.csv", ""),
 ]
 PREFIXED = {
     "API_PORT": ("QUANTD_API__PORT", "9001", 9001),
@@ -81,8 +69,8 @@ def test_the_environment_goes_over_the_file_and_the_file_over_the_default(
 
 
 def test_the_path_of_bars_does_not_reach_a_feed_of_a_vendor() -> None:
-    vendor = TEXT.replace('path = "bars.csv"', 'kind = "yfinance"')
-    for text, environ in ((vendor, {}), (TEXT.replace('path = "bars.csv"', ""), {"QUANTD_FEED__KIND": "yfinance"})):
+    vendor = TEXT.replace('path = "bars.parquet"', 'kind = "yfinance"')
+    for text, environ in ((vendor, {}), (TEXT.replace('path = "bars.parquet"', ""), {"QUANTD_FEED__KIND": "yfinance"})):
         assert read(text, KNOWN, environ=environ | {"DATA_PATH": "mine.csv"}).feed.path == ""
 
 
@@ -158,7 +146,7 @@ def test_log_lines_are_also_in_the_named_folder(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.requirement("R-026")
 def test_a_file_of_symbols_follows_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = TEXT.replace('["SPY"]', '"data/x.txt"')
+    text = TEXT.replace('["SPY", "QQQ"]', '"data/x.txt"')
     for folder, symbol in (("data", "SPY"), ("moved", "QQQ")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.txt").write_text(f"{symbol}\n")

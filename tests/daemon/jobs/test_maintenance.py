@@ -10,8 +10,7 @@ import pytest
 from quantd.adapters.store.upkeep.backup import read_manifest
 from quantd.adapters.store.upkeep.restore import restore
 from quantd.adapters.store.upkeep.verify import verify
-from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import Known, read
+from quantd.daemon.config import read
 from quantd.daemon.jobs.maintenance import Upkeep
 from quantd.daemon.jobs.runner import Jobs
 from quantd.daemon.runtime.timeline import instants
@@ -19,9 +18,8 @@ from quantd.daemon.views.run_summary import summary
 from quantd.trading.events import Stopping
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.known_names import KNOWN
 from tests.support.service_kit import TEXT, Kit, backtest, until, world
-
-KNOWN = Known(("equal_weight",), ("24/7",), limits=limit_keys())
 
 
 def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:

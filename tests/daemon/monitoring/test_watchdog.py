@@ -30,6 +30,7 @@ from tests.support.api_world import RUN as RUN_NAME
 from tests.support.api_world import World
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, ROOT
+from tests.support.service_kit import until
 
 S = 1_000_000_000
 MINUTE = 60 * S
@@ -173,18 +174,12 @@ async def watched(folder: Path, text: str, before: Condition | None = None, **cl
         world.store.close()
 
 
-async def until(world: World, state: int, within_s: float = 60.0) -> None:
-    limit = time.monotonic() + within_s
-    while world.service.shell.state.switch.state != state:
-        assert time.monotonic() < limit
-        await asyncio.sleep(0.02)
+async def switched(world: World, state: int) -> None:
+    await until(lambda: world.service.shell.state.switch.state == state)
 
 
-async def all_up(world: World, within_s: float = 60.0) -> None:
-    limit = time.monotonic() + within_s
-    while world.service.shell.state.down:
-        assert time.monotonic() < limit
-        await asyncio.sleep(0.02)
+async def all_up(world: World) -> None:
+    await until(lambda: not world.service.shell.state.down)
 
 
 async def recorded(world: World) -> list[Condition]:
@@ -220,7 +215,7 @@ async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_res
         await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
         wall.ahead_ns += seconds * S
-        await until(world, REDUCE)
+        await switched(world, REDUCE)
         assert world.service.shell.state.down == {"clock"}
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE  # over, but nobody has looked
@@ -274,7 +269,7 @@ async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest
         await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
         world.service.shell.state.ledger.books[0].cash_micro += 1
-        await until(world, HALT)
+        await switched(world, HALT)
         assert "differ from the house's by 1" in (await recorded(world))[0].detail
 
 
@@ -304,7 +299,7 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
     async with watched(tmp_path, PACED) as world:
         market = broken(instants(world.assembly.items()), 200)
         await feed_recorded(world.service, market, pace, "stop")
-        await until(world, REDUCE)
+        await switched(world, REDUCE)
         assert not world.service.shell.stopped
         assert world.service.shell.state.down == {"feed"}
         detail = (await recorded(world))[0].detail
@@ -344,7 +339,7 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         feeding = asyncio.create_task(
             feed_recorded(world.service, instants(world.assembly.items()), "real", "wait"), name="feeding"
         )
-        await until(world, REDUCE)
+        await switched(world, REDUCE)
         assert time.monotonic() - began >= 2.5  # the bar of second 1 came at once, so second 4 is 3 s later
         detail = (await recorded(world))[0].detail
         assert "seconds.csv" in detail

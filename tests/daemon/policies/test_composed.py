@@ -1,47 +1,34 @@
 """Sizing and rebalancing as a configuration says them: what is built, in which order, and what a mistake looks like."""
 
+from pathlib import Path
+
 import pytest
 
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.config import ConfigError, load
+from quantd.daemon.config import Config, ConfigError, load
 from quantd.daemon.policies.composed import policy_of
 from quantd.daemon.policies.loading import PolicyError
 from quantd.strategies.policies.equal_weight import EqualWeight
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced
 from quantd.strategies.policies.sizing import Sized, SizingRules
 from tests.support.checkout import ROOT
+from tests.support.command_line import one_agent, write
 
-HEAD = f"""\
-[universe]
-symbols = ["SPY", "QQQ", "IWM", "AAPL", "BAC"]
-[feed]
-path = "{ROOT}/data/us_daily.parquet"
-actions = "{ROOT}/data/us_actions.csv"
-stamps = "session"
-start = 2020-01-02
-end = 2020-06-30
-[broker]
-cash = "100000.00"
-commission_bp = 3.0
-spread_bp = 4.0
-slippage_bp = 1.0
-[risk]
-max_gross_exposure = 1.0
-[[agents]]
-name = "one"
-capital = 1.0
-"""
+COSTS = "commission_bp = 3.0\nspread_bp = 4.0\nslippage_bp = 1.0\n[risk]"
 
 
-def config(tmp_path, agent):
-    path = tmp_path / "config.toml"
-    path.write_text(HEAD + agent)
-    return load(path, known_names())
+def config(folder: Path, agent: str, policy: str = "equal_weight") -> Config:
+    text = one_agent(("SPY", "QQQ", "IWM"), policy, agent=agent, path=f"{ROOT}/data/us_daily.parquet")
+    return load(write(folder, text.replace("[risk]", COSTS)), known_names())
+
+
+def line_of(folder: Path, text: str) -> int:
+    return (folder / "config.toml").read_text().splitlines().index(text.strip()) + 1
 
 
 def rules_in(tmp_path, agent):
-    configuration = config(tmp_path, 'policy = "equal_weight"\n' + agent)
+    configuration = config(tmp_path, agent)
     return policy_of(configuration, configuration.instruments(), configuration.agents[0], lambda weights: 1.0)
 
 
@@ -81,21 +68,20 @@ def test_costs_are_the_brokers_unless_they_are_given(tmp_path):
 )
 def test_a_mistake_names_its_line_and_what_to_write(tmp_path, agent, text):
     with pytest.raises(ConfigError) as refused:
-        config(tmp_path, 'policy = "equal_weight"\n' + agent)
+        config(tmp_path, agent)
     said = str(refused.value)
     assert text in said
-    assert f"config.toml:{len(HEAD.splitlines()) + 2}" in said
+    assert f"config.toml:{line_of(tmp_path, agent)}" in said
 
 
 def test_a_policy_that_cannot_be_loaded_names_the_agent_and_the_line(tmp_path):
-    configuration = config(
-        tmp_path, 'policy = "ensemble"\nparams = { members = [{ policy = "hold" }, { policy = "mometum" }] }\n'
-    )
+    members = 'params = { members = [{ policy = "hold" }, { policy = "mometum" }] }'
+    configuration = config(tmp_path, members, "ensemble")
     with pytest.raises(PolicyError) as refused:
         assemble(configuration, cache=tmp_path / "cache")
     said = str(refused.value)
-    line = len(HEAD.splitlines()) + 1
+    line = line_of(tmp_path, 'policy = "ensemble"')
     assert (
-        f"config.toml:{line}: [[agents]] \"one\": params.members[1].policy: there is no policy 'mometum'; did you "
+        f"config.toml:{line}: [[agents]] \"even\": params.members[1].policy: there is no policy 'mometum'; did you "
         f"mean 'momentum'?" in said
     )

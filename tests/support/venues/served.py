@@ -2,6 +2,7 @@
 it."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from aiohttp import web
 
 
 @contextmanager
-def served(app: web.Application) -> Iterator[int]:
-    """The port it listens on, as long as the block lasts."""
+def served(app: web.Application, tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    """The port it listens on, as long as the block lasts; by HTTPS with a context for it."""
     loop = asyncio.new_event_loop()
     ready = threading.Event()
     ports: list[int] = []
@@ -19,7 +20,7 @@ def served(app: web.Application) -> Iterator[int]:
 
     async def start() -> None:
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
         ports.append(runner.addresses[0][1])
 
     def run() -> None:

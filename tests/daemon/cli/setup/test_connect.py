@@ -1,6 +1,5 @@
 """`quantd connect`: keys are asked for without an echo, tested at the service, and stored for their owner alone."""
 
-import asyncio
 import io
 import os
 import pty
@@ -8,7 +7,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,27 +153,10 @@ def test_refused_keys_a_strange_answer_and_a_missing_network_each_have_a_next_co
 @contextmanager
 def proxied(folder: Path, app: web.Application) -> Iterator[str]:
     """The service behind a certificate that this machine does not trust, as a company's proxy has one."""
-    files = certificate(folder)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*files)
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-
-    async def start() -> int:
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        return int(runner.addresses[0][1])
-
-    port = loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
+    context.load_cert_chain(*certificate(folder))
+    with served(app, context) as port:
         yield f"https://127.0.0.1:{port}"
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 @pytest.mark.long

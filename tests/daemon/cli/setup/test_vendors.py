@@ -16,6 +16,7 @@ from quantd.daemon.cli.setup import vendors
 from quantd.daemon.cli.setup.vendors import universe_of
 from tests.support.command_line import quantd
 from tests.support.library_words import LIBRARIES
+from tests.support.sockets import free_port
 from tests.support.venues.foreign_answers import FOREIGN, foreign
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import home
@@ -67,18 +68,13 @@ def black_hole() -> Iterator[int]:
         connection.close()
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_refused_connection_is_one_sentence_with_the_host_and_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     monkeypatch.setattr(vendors, "RETRY_FOR_S", 0.1)
-    port = closed_port()
+    port = free_port()
     done = quantd(tmp_path, *arguments(tmp_path, source, f"http://127.0.0.1:{port}"), env=KEYS | home())
     assert done.returncode == 75, done.stderr
     assert f"{source}: 127.0.0.1:{port} cannot be reached: " in done.stderr
@@ -101,7 +97,7 @@ def test_a_host_whose_name_is_not_resolved_is_named(
 @pytest.mark.long
 def test_each_failure_before_another_attempt_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vendors, "RETRY_FOR_S", 3.0)
-    done = quantd(tmp_path, *arguments(tmp_path, "alpaca", f"http://127.0.0.1:{closed_port()}"), env=KEYS | home())
+    done = quantd(tmp_path, *arguments(tmp_path, "alpaca", f"http://127.0.0.1:{free_port()}"), env=KEYS | home())
     first, second, *_, last = done.stderr.splitlines()
     assert first.endswith("Trying again for up to 3 s; Ctrl-C stops")
     assert second.startswith("alpaca: attempt 2 failed too: 127.0.0.1:")

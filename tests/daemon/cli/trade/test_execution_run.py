@@ -9,47 +9,26 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions as calendar_sessions
-from quantd.daemon.assembly.limit_keys import limit_keys
-from quantd.daemon.config import ConfigError, Known, read
+from quantd.daemon.config import ConfigError, read
 from tests.support.command_line import CONFIG as DAILY
-from tests.support.command_line import answer, quantd, write
+from tests.support.command_line import answer, one_agent, quantd, write
+from tests.support.known_names import KNOWN
 
-KNOWN = Known(policies=("equal_weight",), calendars=("XNYS",), limits=limit_keys())
-CONFIG = """
-[quantd]
-state = "state"
-[universe]
-symbols = ["AAA", "BBB"]
-[feed]
-path = "minutes.parquet"
-stamps = "close"
-interval = "1m"
-warmup = 0
-pace = "fast"
-at_end = "stop"
-[broker]
-cash = "100000.00"
-commission_bp = 1.0
-spread_bp = 2.0
-[risk]
-profile = "research"
+MINUTES = 'interval = "1m"\nwarmup = 0\npace = "fast"\nat_end = "stop"'
+CONFIG = one_agent(("AAA", "BBB"), feed=MINUTES, path="minutes.parquet").replace('"session"', '"close"')
+CONFIG = CONFIG.replace("capital = 1.0", "capital = 0.5").replace(
+    "[risk]", "commission_bp = 1.0\nspread_bp = 2.0\n[risk]"
+)
+CONFIG += """
 [execution]
 style = "twap"
 over = "30m"
 slices = 3
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 0.5
 [[schedules]]
 name = "morning"
 do = "rebalance"
 at = "open+60m"
 agents = ["even"]
-[bus]
-port = 0
-[api]
-port = 0
 """
 
 
