@@ -78,9 +78,12 @@ class Halfway(World):
 
 
 @contextlib.asynccontextmanager
-async def halfway(folder: Path, artifacts: Path, count: int = 160, text: str = TEXT) -> AsyncIterator[Any]:
+async def halfway(
+    folder: Path, artifacts: Path | None = None, count: int = 160, text: str = TEXT
+) -> AsyncIterator[Any]:
     """A service that has traded a part of its market."""
-    shutil.copytree(artifacts / "models", folder / "models")
+    if artifacts is not None:
+        shutil.copytree(artifacts / "models", folder / "models")
     world = Halfway(folder, text)
     await world.api.start()
     stepping = asyncio.create_task(world.service.step_forever())

@@ -85,22 +85,3 @@ async def test_an_acknowledgement_has_who_and_why_is_journalled_and_is_made_once
     status, problem = await acknowledge(world, shown["id"])
     assert status == 409
     assert "cleared already" in problem["detail"]
-
-
-@pytest.mark.long
-async def test_bad_requests_have_their_own_answers(world):
-    await fail(world, "feed")
-    (shown,) = of_kind(await active(world), "feed")
-    status, problem = await acknowledge(world, "run-1-0")
-    assert status == 404
-    assert "quantd alerts --active" in problem["detail"]
-    assert (await acknowledge(world, shown["id"], "  "))[0] == 422
-    assert (await acknowledge(world, shown["id"], headers={}))[0] == 401
-    path = f"/api/v1/alerts/{shown['id']}/acknowledge"
-    async with world.session.post(path, json={"why": "x"}, headers=world.bearer) as response:
-        assert response.status == 422
-    status, problem = await get(world, "/api/v1/alerts/active?agent=nobody")
-    assert status == 404
-    assert "nobody" in problem["detail"]
-    name = world.config.agents[0].name
-    assert of_kind(await active(world, f"?agent={name}"), "feed") == []

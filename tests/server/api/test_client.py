@@ -177,6 +177,9 @@ async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
         assert client.alerts().total is None
         assert client.alerts(search="no such text", totals=True).total == 0
         assert client.jobs(search="no such text").total == 0
+        with pytest.raises(ApiError, match="a/b c"):
+            client.model("a/b c")
+        assert not client.why("SPY", recorded=True).recomputed
 
     await asyncio.to_thread(call)
 

@@ -20,6 +20,7 @@ from quantd.trading.orders import OrderBasket, order_id
 from tests.server.api.routes.outside_run import OUTSIDE
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.shut_store import before, gated
+from tests.server.requests.orders_by_hand import journalled, post
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.mqtt import until
 
@@ -32,16 +33,6 @@ RESUME = {"command": "resume", "reason": "back"}
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with standing_at_the_end(tmp_path, PORTFOLIOS) as world:
         yield world
-
-
-async def post(world: Any, path: str, body: object, key: str = "") -> tuple[int, Any]:
-    headers = world.bearer | ({"Idempotency-Key": key} if key else {})
-    async with world.session.post(f"/api/v1/{path}", json=body, headers=headers) as response:
-        return response.status, await response.json()
-
-
-def journalled(world: Any, kind: type) -> list[Any]:
-    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
 
 
 async def stepped(world: Any, kind: type, count: int = 1) -> None:
@@ -185,12 +176,12 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_request_that_fails_after_its_commit_says_that_it_was_carried_out_and_so_does_its_key(
     world: Any, failing: None
 ) -> None:
-    first = await post(world, "cash", CASH, "once")
+    first = await post(world, "cash", CASH, key="once")
     status, answer = first
     assert (status, answer["code"]) == (500, "carried_out")
     (seq,) = (seq for seq, data in world.store.entries(RUN, 1) if isinstance(decode(data).event, Flow))
     assert answer["detail"].startswith(f"the request was carried out, as entry {seq} of the journal; do not send it")
-    assert await post(world, "cash", CASH, "once") == first
+    assert await post(world, "cash", CASH, key="once") == first
     assert len(journalled(world, Flow)) == 1
     assert (await post(world, "commands", HALT))[0] == 200
 
@@ -203,24 +194,8 @@ async def test_a_request_that_fails_before_it_queues_anything_says_that_nothing_
         raise ZeroDivisionError
 
     monkeypatch.setattr(manual_routes, "flow", fault)
-    first = await post(world, "cash", CASH, "once")
+    first = await post(world, "cash", CASH, key="once")
     assert (first[0], first[1]["code"]) == (500, "internal")
     assert first[1]["detail"].startswith("no command of the request was carried out; internal error")
-    assert await post(world, "cash", CASH, "once") == first
+    assert await post(world, "cash", CASH, key="once") == first
     assert journalled(world, Flow) == []
-
-
-@pytest.mark.long
-async def test_a_late_commit_is_answered_in_time_and_its_key_gets_the_result(
-    world: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(commits, "WAIT_S", 0.2)
-    async with gated(world):
-        status, answer = await post(world, "cash", CASH, "once")
-        assert (status, answer["code"]) == (504, "late")
-        status, answer = await post(world, "cash", CASH, "once")
-        assert (status, "still carried out" in answer["detail"]) == (409, True)
-    await until(lambda: not world.api._open._open, "the commit")
-    last_answer = await post(world, "cash", CASH, "once")
-    assert (last_answer[0], last_answer[1]["amount"]) == (200, "1000.00")
-    assert len(journalled(world, Flow)) == 1

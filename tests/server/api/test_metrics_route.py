@@ -144,12 +144,14 @@ async def test_a_task_and_its_failures_are_counted(world):
     assert metrics["quantd_job_failures_total", "backup"] == 1
 
 
-@pytest.mark.requirement("R-214")
+@pytest.mark.requirement("R-203", "R-214")
 async def test_every_metric_of_the_tables_is_in_a_scrape(world):
     async with world.session.get("/metrics") as response:
+        assert response.headers["Content-Type"].startswith("text/plain; version=")
         families = {family.name for family in text_string_to_metric_families(await response.text())}
     assert {f"quantd_{name}" for name in COUNTERS | GAUGES | HISTOGRAMS} <= families
     metrics = await scrape(world)
+    assert metrics["quantd_slices_total",] == world.service.shell.tally.slices > 0
     for name, (_, *labels) in (COUNTERS | GAUGES).items():
         suffix = "_total" if name in COUNTERS else ""
         assert labels or name in CONDITIONAL or (f"quantd_{name}{suffix}",) in metrics, name

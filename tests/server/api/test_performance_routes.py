@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import pytest
 
@@ -22,7 +21,7 @@ from quantd.research.runs.run_record import Record
 from quantd.risk.measures.var_backtest import backtest
 from quantd.risk.monitor.equity_series import KEPT
 from quantd.trading.statistics import sharpe, sortino, volatility
-from tests.server.api.model_worlds import Halfway
+from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.routes.traded_run import TEXT as TRADED
 from tests.server.requests.orders_by_hand import post
@@ -67,13 +66,10 @@ async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -
 
 @pytest.mark.long
 async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> None:
-    world = Halfway(tmp_path, TRADED)
-    await world.api.start()
-    stepping = asyncio.create_task(world.service.step_forever())
     past = PastTrades()
-    try:
-        for sessions in (170, None):
-            await world.feed(*([] if sessions is None else [sessions]))
+    async with halfway(tmp_path, count=170, text=TRADED) as world:
+        for sessions in (0, None):
+            await world.feed(sessions)
             reader = Reader.open(world.folder)
             for book in ("", "trend"):
                 kept = StoredBooks(reader, world.assembly, past=past)._all_trips(book)
@@ -82,22 +78,14 @@ async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> 
             one = StoredBooks(reader, world.assembly, past=past)
             last = len(one.ts) - 1
             assert one._trips("trend", 0, last) == StoredBooks(reader, world.assembly)._trips("trend", 0, last)
-    finally:
-        world.service.shell.stopped = "the test is over"
-        await stepping
-        await world.api.stop()
-        world.store.close()
 
 
 @pytest.mark.long
 async def test_a_history_between_reads_is_that_of_a_new_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = Halfway(tmp_path, TRADED)
-    await world.api.start()
-    stepping = asyncio.create_task(world.service.step_forever())
-    stored, trades = StoredHistory(world.assembly, world.store, RUN), []
-    try:
-        for sessions in (170, 1, None):
-            await world.feed(*([] if sessions is None else [sessions]))
+    async with halfway(tmp_path, count=170, text=TRADED) as world:
+        stored, trades = StoredHistory(world.assembly, world.store, RUN), []
+        for sessions in (0, 1, None):
+            await world.feed(sessions)
             fresh = StoredHistory(world.assembly, world.store, RUN).newest()
             with monkeypatch.context() as patch:
                 patch.setattr(book_history_log, "MAX_OBJECTS", 0)  # columns at each sample
@@ -106,11 +94,6 @@ async def test_a_history_between_reads_is_that_of_a_new_reader(tmp_path: Path, m
             np.testing.assert_equal(asdict(kept), asdict(fresh))
             trades.append(len(kept.trades.interval))
         assert 0 < trades[0] < trades[-1]
-    finally:
-        world.service.shell.stopped = "the test is over"
-        await stepping
-        await world.api.stop()
-        world.store.close()
 
 
 @pytest.mark.requirement("R-198")
@@ -221,11 +204,7 @@ async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> 
 
 @pytest.mark.long
 async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: Any) -> None:
-    world = Halfway(tmp_path, PORTFOLIOS)
-    await world.api.start()
-    stepping = asyncio.create_task(world.service.step_forever())
-    await world.feed(160)
-    async with aiohttp.ClientSession(world.api.url) as world.session:
+    async with halfway(tmp_path, text=PORTFOLIOS) as world:
         status, portfolio = await world.post("/api/v1/portfolios", CORE)
         assert status == 200, portfolio
         await world.feed(20)
@@ -249,10 +228,6 @@ async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: 
         assert status == 404
         assert "known: even, trend, portfolio-1, core, benchmark" in problem["detail"]
         assert (await get(world, "/api/v1/stats"))[1]["portfolios"] == 1
-    world.service.shell.stopped = "the test is over"
-    await stepping
-    await world.api.stop()
-    world.store.close()
 
 
 @pytest.mark.long

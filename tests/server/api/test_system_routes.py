@@ -122,9 +122,3 @@ async def test_health_is_503_while_the_model_of_an_agent_is_suspended(world: Any
     status, health = await get(world, "/health")
     assert (status, health["ready"], health["models"]) == (503, False, {"even": True, "trend": False})
     assert (await get(world, "/api/v1/status"))[0] == 200
-
-
-@in_shared_loop
-@pytest.mark.parametrize("path", ["runs", "schedules", "config", "version", "stats", "policies"])
-async def test_a_parameter_is_refused(shared: Any, path: str) -> None:
-    assert (await get(shared, f"/api/v1/{path}?x=1"))[0] == 422

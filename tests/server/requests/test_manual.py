@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.server.requests.control import NotDone
-from quantd.server.requests.manual import compared, correction, found, how_of
+from quantd.server.requests.manual import how_of
 from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import CancelRequested, Flow, Halted, Proposed
-from quantd.trading.ports import VenueAccount
 from quantd.trading.sessions import DAY_NS
 from tests.server.requests.orders_by_hand import BY_HAND, journalled, post, world
 from tests.support.api_world import RATES, RUN, in_shared_loop, standing_at_the_end
@@ -102,6 +100,22 @@ async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -
     assert (done["cut_by"], done["text"]) == (
         "house", "the switch of house is HALT; `quantd resume --reason R` sets it to RUN"
     )  # fmt: skip
+
+
+@pytest.mark.requirement("R-207")
+async def test_an_order_with_the_plan_of_a_preview_is_refused_once_it_would_become_another(world: Any) -> None:
+    asked, before = ORDER | {"side": "sell", "qty": "5", "agent": "trend"}, world.store.last_seq(RUN)
+    status, preview = await post(world, "orders/preview", asked)
+    assert (status, preview["would"]["allowed"]) == (200, "5")
+    assert (await post(world, "orders/preview", asked | {"reason": "another"}))[1] == preview
+    assert world.store.last_seq(RUN) == before
+    planned = asked | {"as_planned": str(preview["plan"])}
+    assert (await post(world, "orders", planned | {"qty": "6"}))[0] == 409
+    status, done = await post(world, "orders", planned)
+    assert (status, done["allowed"]) == (200, "5")
+    assert (await post(world, "commands", {"command": "halt"}))[0] == 200
+    status, refused = await post(world, "orders", planned)
+    assert (status, refused["code"], "preview it again" in refused["detail"]) == (409, "conflict", True)
 
 
 async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:
@@ -279,46 +293,18 @@ async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) 
 # ---- a venue across a network --------------------------------------------------------------------
 
 
-async def with_a_difference(tmp_path: Path) -> tuple[Parts, Any, VenueAccount]:
+async def at_a_venue(tmp_path: Path) -> Any:
+    """The service of a run at a venue."""
     of = parts()
     venue = venue_of(of)
     stopped_run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
-    venue.has.lots[1] += 7
-    venue.has.cash_micro -= 70_000_000
-    account = await Remote(venue).account()
     stopped_run.service.status = "running"
-    return of, stopped_run.service, account
-
-
-@pytest.mark.long
-async def test_a_comparison_says_what_the_venue_has_more(tmp_path: Path) -> None:
-    _, service, account = await with_a_difference(tmp_path)
-    state = service.shell.state
-    said = compared(state, account)
-    assert not said.agrees
-    assert said.lots == {"S1": "7"}
-    assert said.cash == "-70.00"
-    assert said.differences == ["7 S1 more", "70.00 USD less"]
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("how", ["fence", "mix"])
-async def test_a_correction_has_the_numbers_of_the_comparison_and_settles_it(tmp_path: Path, how: str) -> None:
-    _, service, account = await with_a_difference(tmp_path)
-    state = service.shell.state
-    said = how_of(service, how, "bought by telephone")
-    event = correction(service, account, how, said)
-    assert (event.lots, event.cash_micro, event.reason) == ([0, 7, 0], -70_000_000, "bought by telephone")
-    step(state, event)
-    assert found(state, account) == ([0, 0, 0], 0)
-    assert compared(state, account).agrees
-    with pytest.raises(NotDone, match="no difference to fence"):
-        correction(service, account, how, said)
+    return stopped_run.service
 
 
 @pytest.mark.long
 async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Path) -> None:
-    _, service, _ = await with_a_difference(tmp_path)
+    service = await at_a_venue(tmp_path)
     with pytest.raises(NotDone, match="reason"):
         how_of(service, "fence", "")
     with pytest.raises(NotDone, match="no agent"):
@@ -327,24 +313,10 @@ async def test_a_correction_needs_a_reason_and_a_book_that_there_is(tmp_path: Pa
 
 
 @pytest.mark.long
-async def test_a_comparison_is_made_when_it_is_asked_for_and_not_when_something_was_filled_since(
-    tmp_path: Path,
-) -> None:
-    of = parts()
-    venue = venue_of(of)
-    stopped_run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(4), venue, NOW), Remote(venue))
-    assert stopped_run.service.compare is not None
-    reconciler = stopped_run.outside.reconciler
-    assert reconciler is not None
-    assert reconciler.last is not None
-    assert compared(stopped_run.service.shell.state, reconciler.last).agrees
-
-
-@pytest.mark.long
 async def test_cash_is_the_venues_business_where_there_is_one(tmp_path: Path) -> None:
     from quantd.server.requests.manual import Cash, flow
 
-    _, service, _ = await with_a_difference(tmp_path)
+    service = await at_a_venue(tmp_path)
     with pytest.raises(NotDone, match="reports deposits and withdrawals itself") as refused:
         flow(service, Cash("add", "10.00", "x"))
     assert refused.value.fault == "venue"

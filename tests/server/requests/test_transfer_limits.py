@@ -9,6 +9,7 @@ import pytest
 from quantd.daemon.engine.safety.monitor import basket_values
 from quantd.daemon.engine.state import HOUSE
 from quantd.risk.monitor.levels import UNWATCHED, share_of
+from tests.server.requests.orders_by_hand import post
 from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
@@ -24,11 +25,6 @@ GIVER = (
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with standing_at_the_end(tmp_path, GIVER) as world:
         yield world
-
-
-async def post(world: Any, path: str, body: object) -> tuple[int, Any]:
-    async with world.session.post(f"/api/v1/{path}", json=body, headers=world.bearer) as response:
-        return response.status, await response.json()
 
 
 def broken(world: Any, books: list[int]) -> set[tuple[int, str]]:

@@ -91,14 +91,6 @@ async def test_reads_need_a_token_while_an_agent_has_one(world: Any) -> None:
 
 
 @pytest.mark.long
-async def test_the_decisions_of_an_unknown_agent_are_a_404_with_the_names(world: Any) -> None:
-    status, refused = await get(world, "/api/v1/decisions?agent=nobody")
-    assert (status, refused["code"]) == (404, "agent")
-    assert refused["detail"] == "there is no agent 'nobody'; the agents are even, trend, guest, ally"
-    assert (await get(world, "/api/v1/decisions?agent=trend"))[1]["decisions"] != []
-
-
-@pytest.mark.long
 async def test_the_token_of_an_agent_does_not_sign_in_to_the_page(world: Any) -> None:
     _, secret = created(world.folder, "guest", "propose", agent="guest")
     await asyncio.sleep(CHECK_S + 0.1)

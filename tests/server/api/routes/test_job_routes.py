@@ -94,6 +94,9 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert done["state"] == "succeeded", done
         assert done["result"].endswith(".html")
         assert done["seconds"] >= 0
+        for words, count in (("html", 1), ("no such text", 0)):
+            async with world.session.get(f"/api/v1/jobs?search={words}") as response:
+                assert (await response.json())["total"] == count, words
         async with world.session.get("/api/v1/jobs?job=daily_report&limit=1") as response:
             listed = await response.json()
         assert [job["name"] for job in listed["jobs"]] == [job.name for job in JOBS]
@@ -110,31 +113,23 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert [(row.job, row.state) for row in rows if row.who] == [("daily_report", "succeeded")]
 
 
-@pytest.mark.quick_cases(1)
-@pytest.mark.parametrize(
-    ("name", "body", "status", "code"),
-    [
-        ("nightly", {"reason": "x"}, 404, "schedule"),
-        ("off", {"reason": "x"}, 409, "conflict"),
-        ("yearly", {"reason": "  "}, 422, "reason"),
-        ("yearly", {}, 422, "command"),
-        ("yearly", {"reason": "x", "when": "now"}, 422, "command"),
-    ],
-)
-async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path, name, body, status, code):
+async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path):
     async with standing_at_the_end(tmp_path, TEXT) as world:
         seq = world.service.journal.seq
-        async with world.session.post(f"/api/v1/schedules/{name}/run", json=body, headers=world.bearer) as response:
-            problem = await response.json()
-        assert (response.status, problem["code"]) == (status, code), problem
+        for name, body, status, code in (
+            ("nightly", {"reason": "x"}, 404, "schedule"),
+            ("off", {"reason": "x"}, 409, "conflict"),
+            ("yearly", {"reason": "  "}, 422, "reason"),
+            ("yearly", {}, 422, "command"),
+            ("yearly", {"reason": "x", "when": "now"}, 422, "command"),
+        ):
+            async with world.session.post(f"/api/v1/schedules/{name}/run", json=body, headers=world.bearer) as response:
+                problem = await response.json()
+            assert (response.status, problem["code"]) == (status, code), problem
         assert world.service.journal.seq == seq
         for id in ("77", "x", "9" * 40):
             async with world.session.get(f"/api/v1/jobs/{id}") as response:
                 assert response.status == 404
-
-
-async def test_while_the_daemon_is_not_ready_a_run_is_refused_as_503(tmp_path):
-    async with standing_at_the_end(tmp_path, TEXT) as world:
         world.service.status = "starting"
         status, problem = await post(world, "yearly")
         assert (status, problem["code"]) == (503, "not_ready")

@@ -1,6 +1,9 @@
 """/api/v1/portfolios in front of a real service: a portfolio from its opening to its end, and every refusal."""
 
 import asyncio
+import json
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,9 +14,11 @@ import pytest
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.trading.codec import decode
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
+from tests.server.answering_daemon import started, until
+from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.support.api_world import RUN, World, standing_at_the_end
-from tests.support.checkout import ROOT
+from tests.support.command_line import answer, quantd, write
 
 
 @pytest.fixture
@@ -194,21 +199,6 @@ async def test_a_portfolio_that_is_not_created_says_why_and_leaves_no_event(worl
         assert not journalled(world, Proposed), change
 
 
-@pytest.mark.requirement("R-025")
-async def test_a_stock_without_bundled_bars_is_refused_with_its_remedy_and_the_page_says_so(world: Any) -> None:
-    four = {"weights": dict.fromkeys(("AAPL", "GOOGL", "MSFT", "AMZN"), 0.25)}
-    status, answer = await post(world, "", CORE | {"weights": {"SPY": 0.2, "GOOGL": 0.2}})
-    assert (status, answer["code"]) == (422, "targets")
-    remedy = "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
-    assert "'GOOGL' is not in the universe of this run, SPY, QQQ, IWM." in answer["detail"]
-    assert remedy in answer["detail"]
-    assert (await post(world, "", CORE | four))[0] == 422
-    assert not journalled(world, PortfolioOpened)
-    page = (ROOT / "docs/trade/portfolios.md").read_text()
-    assert "GOOGL" in page
-    assert "quantd data fetch" in page
-
-
 @pytest.mark.long
 async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (await targets(world, {"weights": {"SPY": 1}}))[0] == 404
@@ -252,22 +242,6 @@ async def test_a_preview_of_an_opening_has_its_first_orders_and_binds_them(world
     assert status == 200, portfolio
     assert [order | {"order": ""} for order in portfolio["trades"]["orders"]] == would["trades"]["orders"]
     assert (await post(world, "/open/preview", CORE))[0] == 409  # it is open already
-
-
-@pytest.mark.long
-async def test_a_preview_of_a_closing_has_its_sales_and_sells_nothing(world: Any) -> None:
-    await post(world, "", CORE)
-    before = world.store.last_seq(RUN)
-    body = {"how": "hand_over", "to": "even", "reason": "the end"}
-    status, would = await post(world, "/core/close/preview", body)
-    assert status == 200, would
-    assert (would["how"], would["to"], world.store.last_seq(RUN)) == ("hand_over", "even", before)
-    assert world.service.shell.state.portfolios
-    status, would = await post(world, "/core/close/preview", {"how": "flatten", "reason": "the end"})
-    assert (status, world.store.last_seq(RUN)) == (200, before)
-    status, done = await post(world, "/core/close", {"how": "flatten", "reason": "the end"})
-    assert (status, done["trades"], done["state"]) == (200, would["trades"], would["state"])
-    assert (await post(world, "/none/close/preview", {"how": "flatten", "reason": "x"}))[0] == 404
 
 
 @pytest.mark.long
@@ -325,3 +299,71 @@ async def test_an_address_of_another_service_is_answered_with_the_one_here(world
         assert (response.status, problem["code"]) == (404, "not_found"), path
         assert present in problem["detail"], path
         assert problem["detail"].endswith(" answers this"), path
+
+
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("how", [{"how": "flatten"}, {"how": "hand_over", "to": "even"}])
+async def test_a_stale_plan_closes_nothing_and_the_plan_of_now_is_carried_out(
+    tmp_path: Path, how: dict[str, str]
+) -> None:
+    body = {**how, "reason": "the end"}
+    async with halfway(tmp_path, text=PORTFOLIOS) as world:
+        status, portfolio = await world.post("/api/v1/portfolios", CORE)
+        assert status == 200, portfolio
+        _, would = await world.post("/api/v1/portfolios/core/close/preview", body)
+        _, again = await world.post("/api/v1/portfolios/core/close/preview", {**body, "reason": "in other words"})
+        assert would["plan"] == again["plan"] != ""
+        await world.feed(8)  # the first orders fill
+        for stale in (would["plan"], "00"):
+            status, answer = await world.post("/api/v1/portfolios/core/close", {**body, "as_planned": stale})
+            assert (status, "nothing was closed, preview it again" in answer["detail"]) == (409, True)
+        assert world.events(PortfolioClosed) == []
+        status, now = await world.post("/api/v1/portfolios/core/close/preview", body)
+        assert status == 200, now
+        assert now["plan"] != would["plan"]
+        assert len(now["trades"]["orders"]) == (2 if how["how"] == "flatten" else 0)
+        status, done = await world.post("/api/v1/portfolios/core/close", {**body, "as_planned": now["plan"]})
+        assert status == 200, done
+        sent = [(order["side"], order["symbol"], order["qty"], order["limit"]) for order in done["trades"]["orders"]]
+        shown = [(order["side"], order["symbol"], order["qty"], order["limit"]) for order in now["trades"]["orders"]]
+        assert (done["plan"], sent) == (now["plan"], shown)
+        assert len(world.events(PortfolioClosed)) == 1
+
+
+SLOW = PORTFOLIOS.replace('pace = "fast"', 'pace = "4/s"').replace('at_end = "stop"', 'at_end = "wait"')
+
+
+def portfolio(folder: Path, *arguments: str) -> Any:
+    return answer(quantd(folder, "portfolio", *arguments, "--json"))
+
+
+@pytest.mark.long
+def test_a_portfolio_survives_a_kill_and_a_replay_repeats_it(tmp_path: Path) -> None:
+    write(tmp_path, SLOW)
+    process = started(tmp_path)
+    weights = ("-w", "SPY=0.4", "-w", "IWM=0.3", "-r", "a mandate", "--capital", "20000")
+    try:
+        until(lambda: quantd(tmp_path, "portfolio", "create", "core", *weights).returncode == 0, process)
+        until(lambda: any(row["weight"] > 0.2 for row in portfolio(tmp_path, "list", "core")["positions"]), process)
+        before = portfolio(tmp_path, "list", "core")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        process = started(tmp_path)
+        until(lambda: quantd(tmp_path, "portfolio", "list", "core").returncode == 0, process)
+        after = portfolio(tmp_path, "list", "core")
+        same = ("name", "agent", "created", "capital", "proposal", "reason", "basis", "state")
+        assert {key: after["portfolio"][key] for key in same} == {key: before["portfolio"][key] for key in same}
+        assert {r["symbol"]: r["qty"] for r in after["positions"]} == {
+            r["symbol"]: r["qty"] for r in before["positions"]
+        }
+        shown = portfolio(tmp_path, "rebalance", "core", "-w", "QQQ=0.5", "-r", "drift", "--dry-run")
+        assert shown["trades"]["orders"]
+        closing = portfolio(tmp_path, "close", "core", "hand_over", "--to", "even", "-r", "the end")
+        assert closing["to"] == "even"
+        until(lambda: not portfolio(tmp_path, "list")["portfolios"], process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    replayed = quantd(tmp_path, "replay", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)

@@ -1,6 +1,5 @@
 """A run with deposits, a withdrawal and a portfolio, and what the API answers of it."""
 
-import asyncio
 import contextlib
 import csv
 import io
@@ -9,11 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.server.api.model_worlds import Halfway
+from tests.server.api.model_worlds import Halfway, halfway
 from tests.server.api.routes.portfolio_texts import CORE
 from tests.support.api_world import RATES, get
 from tests.support.command_line import CONFIG, quantd
@@ -32,28 +30,17 @@ TEXT = (
 @contextlib.asynccontextmanager
 async def traded(folder: Path, text: str = TEXT) -> AsyncIterator[Halfway]:
     """A run with a deposit, a withdrawal and a portfolio in its middle, that goes on to its last bar."""
-    world = Halfway(folder, text)
-    await world.api.start()
-    stepping = asyncio.create_task(world.service.step_forever())
-    async with aiohttp.ClientSession(world.api.url) as session:
-        world.session = session
-        try:
-            await world.feed(170)
-            assert 0 < world.service.shell.ts < world.assembly.feed.last_ts
-            for path, body in (
-                ("/api/v1/cash", {"do": "add", "amount": "5000.00", "reason": "monthly"}),
-                ("/api/v1/portfolios", {**CORE, "capital": "3000"}),
-                ("/api/v1/cash", {"do": "remove", "amount": "1000.50", "reason": "rent"}),
-            ):
-                status, answer = await world.post(path, body)
-                assert status == 200, answer.get("detail", answer)
-            await world.feed()
-            yield world
-        finally:
-            world.service.shell.stopped = "the test is over"
-            await stepping
-            await world.api.stop()
-            world.store.close()
+    async with halfway(folder, count=170, text=text) as world:
+        assert 0 < world.service.shell.ts < world.assembly.feed.last_ts
+        for path, body in (
+            ("/api/v1/cash", {"do": "add", "amount": "5000.00", "reason": "monthly"}),
+            ("/api/v1/portfolios", {**CORE, "capital": "3000"}),
+            ("/api/v1/cash", {"do": "remove", "amount": "1000.50", "reason": "rent"}),
+        ):
+            status, answer = await world.post(path, body)
+            assert status == 200, answer.get("detail", answer)
+        await world.feed()
+        yield world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
