@@ -68,17 +68,3 @@ def random_frame(seed: int, symbols: int, count: int) -> pl.DataFrame:
         ]
     names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
     return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
-
-
-def wide_frame(seed: int, symbols: int, first: date, last: date) -> pl.DataFrame:
-    """Bars of a random walk of many symbols, S000 onwards, on the sessions of New York."""
-    days = np.array(calendar_sessions("XNYS", first, last).day_ns)
-    draw = np.random.default_rng(seed)
-    close = 50.0 * np.cumprod(1.0 + 0.01 * draw.normal(size=(symbols, len(days))), axis=1)
-    close = close.round(4)
-    opened = np.c_[close[:, :1], close[:, :-1]]
-    prices = {"open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close}
-    names = np.repeat([f"S{k:03}" for k in range(symbols)], len(days))
-    columns = {name: values.ravel() for name, values in prices.items()}
-    ts = pl.from_epoch(pl.Series(np.tile(days, symbols)), "ns")
-    return pl.DataFrame({"ts": ts, "symbol": names, **columns, "volume": np.full(len(names), 1e7)})

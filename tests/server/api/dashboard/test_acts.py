@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Proposed
-from tests.server.api.dashboard.controls import halt, no_orders, run
+from tests.server.api.dashboard.controls import halt, no_orders, owner, run
 from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RATES, RUN, World, standing_at_the_end
@@ -201,87 +201,25 @@ async def test_acts_of_another_version_in_the_browsers_store_hold_up_nothing(sha
     await run(shared)
 
 
-@pytest.mark.long
-@in_module_loop
-async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_persons_resume(
-    shared: World, browser: Browser
-) -> None:
-    async with staged(shared, browser) as stage:
-        page = stage.page
-        await page.keyboard.press("h")
-        await page.keyboard.type("news")
-        await page.keyboard.press("Enter")
-        said = page.locator(".said")
-        await expect(said).to_contain_text(re.compile(r"^\d\d:\d\d:\d\d halt of the house was carried out"))
-        why = page.locator("header .why")
-        await expect(why).to_contain_text('HALT since 2019-03-29 16:00 by api:owner: "news"')
-        await page.keyboard.press("r")
-        await expect(page.get_by_role("dialog")).to_contain_text('by api:owner: "news"')
-        await page.keyboard.press("Escape")
-        await run(shared)
-        await expect(page.locator("header .switch")).to_contain_text("RUN")
-        await expect(why).to_have_count(0)
-        assert "in force" not in await page.locator("body").inner_text()
-
-
-@pytest.mark.long
-@in_module_loop
-async def test_a_message_ends_after_15_seconds_and_at_the_next_act(shared: World, browser: Browser) -> None:
-    async with staged(shared, browser) as stage:
-        page, said = stage.page, stage.page.locator(".said")
-        await page.clock.install()
-        await page.keyboard.press("h")
-        await page.keyboard.press("Enter")
-        await expect(said).to_contain_text("halt of the house")
-        await intercept(page, "**/api/v1/commands", lambda route: route.abort())
-        await page.keyboard.press("r")
-        await page.keyboard.type("x")
-        await page.keyboard.press("Enter")
-        await expect(said).to_have_text("")
-        await pass_all(page, "**/api/v1/commands")
-        await expect(page.get_by_role("alert")).to_contain_text("NOT RESUMED")
-        await page.keyboard.press("Enter")
-        await expect(said).to_contain_text("resume of the house")
-        await page.clock.fast_forward(13_000)
-        await page.wait_for_timeout(1_100)  # the page looks at its clock once a second
-        await expect(said).to_contain_text("resume of the house")
-        await page.clock.fast_forward(2_000)
-        await expect(said).to_have_text("")
-
-
 @in_module_loop
 @pytest.mark.long
-@pytest.mark.parametrize("how", ["revoked", pytest.param("restart", marks=pytest.mark.slow)])
-async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
-    shared: World, browser: Browser, how: str
-) -> None:
+async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(shared: World, browser: Browser) -> None:
     await run(shared)
-    _, secret = created(shared.folder, f"desk-{how}", "trade")
+    _, secret = created(shared.folder, "desk", "trade")
     await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
     async with opened(browser, shared.api.url, token=secret) as page:
-        stage = Stage(shared, page, secret)
         other = await page.context.new_page()
         await other.goto(shared.api.url)
-        await expect(other.locator("header .who")).to_contain_text(f"desk-{how}, trade")
+        await expect(other.locator("header .who")).to_contain_text("desk, trade")
         await page.bring_to_front()
         await page.keyboard.press("h")
         await page.locator("#reason").fill("it was typed before")
-        if how == "revoked":
-            revoked(shared.folder, f"desk-{how}")
-            await asyncio.sleep(0.6)
-            await page.keyboard.press("Enter")
-            await expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text(
-                "NOT HALTED: the session has ended"
-            )
-        else:
-            shared.api._guard.sessions._open.clear()
-            await shared.api._guard.sessions._store()
-            await stage.restart()
-            await expect(page.get_by_role("dialog")).to_contain_text(
-                f"The session of desk-{how} has ended", timeout=20_000
-            )
+        revoked(shared.folder, "desk")
+        await asyncio.sleep(0.6)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("NOT HALTED: the session has ended")
         for tab in (page, other):
-            await expect(tab.locator("header .who")).to_have_text(f"the session of desk-{how} has ended")
+            await expect(tab.locator("header .who")).to_have_text("the session of desk has ended")
             await expect(tab.get_by_role("button", name="Halt …")).to_have_count(1)
         assert await violations(page) == []
         assert await page.locator("#reason").input_value() == "it was typed before"
@@ -291,8 +229,6 @@ async def test_the_end_of_a_session_is_seen_and_leaves_the_halt_on_the_page(
         await expect(page.get_by_role("dialog")).to_contain_text("not in force")
         await page.locator("#act-token").fill(shared.token)
         await page.locator("#act-token").press("Enter")
-        if how == "restart":  # nothing was sent yet: the sign-in alone sends nothing
-            await page.get_by_role("button", name="Halt all trading").click()
         await expect(page.locator("header .switch")).to_contain_text("HALT")
         await expect(page.locator("header .why")).to_contain_text('by api:owner: "it was typed before"')
         await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -424,51 +360,54 @@ async def test_a_halt_that_was_lost_is_not_denied_where_another_person_has_halte
     await run(shared)
 
 
+class OtherRun:
+    """The link of a page whose events get the id of another run, as after a start with --fresh. While `lost` is set,
+    no act leaves the browser."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.id, self.lost = world, RUN, False
+
+    def renamed(self, socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: socket.send(str(text).replace(f'"run":"{RUN}"', f'"run":"{self.id}"')))
+        socket.on_message(lambda text: None if self.lost and '"POST"' in str(text) else server.send(text))
+
+    async def begin(self, name: str) -> None:
+        self.id = name
+        for command in ("reduce", "resume"):  # each is an event
+            await owner(self.world, "commands", {"command": command, "reason": "a test", "agent": "trend"})
+
+
 @pytest.mark.long
 @in_module_loop
 async def test_an_act_is_known_by_its_run_and_an_open_dialog_acts_on_the_new_one(
     shared: World, browser: Browser
 ) -> None:
-    """The events of the link get the id of another run; the order before it never leaves the browser."""
-    ids, lost = [RUN], [True]
-
-    def renamed(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-        server.on_message(lambda text: socket.send(str(text).replace(f'"run":"{RUN}"', f'"run":"{ids[-1]}"')))
-        socket.on_message(lambda text: None if lost[-1] and '"POST"' in str(text) else server.send(text))
-
-    async def another(name: str) -> None:
-        ids.append(name)
-        for command in ("reduce", "resume"):  # each is an event
-            body = {"command": command, "reason": "a test", "agent": "trend"}
-            async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
-                assert response.status == 200
-
+    other = OtherRun(shared)
     async with staged(shared, browser) as stage:
         page = stage.page
-        await page.route_web_socket(re.compile("/api/v1/link$"), renamed)
+        await page.route_web_socket(re.compile("/api/v1/link$"), other.renamed)
         await page.route(re.compile("/api/v1/orders$"), lambda route: route.abort())
         await page.reload()
-        lost.append(False)
         await show(page, "order")
         await order(page, "3")
         send = page.get_by_role("button", name="Send sell 3 QQQ")
         await expect(send).to_be_visible()
-        lost.append(True)
+        other.lost = True
         await send.click()
         fault = page.locator("#main [role=alert]")
         await expect(fault).to_contain_text("It may have happened.")
-        await another("another1")
+        await other.begin("another1")
         # the new run has no record of it, which says nothing of the run before
         await expect(fault).to_contain_text(f"it was sent to the run {RUN}, and this is the run another1")
         await fault.get_by_role("button", name="I have looked").click()
         await page.get_by_role("button", name="Show the other run").click()
         await expect(page.locator("footer")).to_contain_text("run another1")
-        lost.append(False)
+        other.lost = False
         await page.keyboard.press("h")
         dialog = page.get_by_role("dialog")
         await page.keyboard.type("typed before")
-        await another("another2")
+        await other.begin("another2")
         await expect(dialog.get_by_role("alert")).to_contain_text("Another run has begun.")
         await page.keyboard.press("Enter")
         await expect(page.locator("footer")).to_contain_text("run another2")
@@ -480,30 +419,17 @@ async def test_an_act_is_known_by_its_run_and_an_open_dialog_acts_on_the_new_one
 @pytest.mark.long
 @in_module_loop
 async def test_another_run_takes_nothing_that_was_typed(shared: World, browser: Browser) -> None:
-    """The events of the link get the id of another run, as after a start with --fresh."""
-    ids = [RUN]
-
-    def renamed(socket: WebSocketRoute) -> None:
-        server = socket.connect_to_server()
-        server.on_message(lambda text: socket.send(str(text).replace(f'"run":"{RUN}"', f'"run":"{ids[-1]}"')))
-
-    async def another(name: str) -> None:
-        ids.append(name)
-        for command in ("reduce", "resume"):  # each is an event
-            body = {"command": command, "reason": "a test", "agent": "trend"}
-            async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
-                assert response.status == 200
-
+    other = OtherRun(shared)
     async with staged(shared, browser) as stage:
         page = stage.page
-        await page.route_web_socket(re.compile("/api/v1/link$"), renamed)
+        await page.route_web_socket(re.compile("/api/v1/link$"), other.renamed)
         await page.reload()
         await expect(page.locator("header .link")).to_have_text("link up")
         await page.evaluate("window.before = true")
         await page.keyboard.press("h")
         dialog = page.get_by_role("dialog")
         await page.keyboard.type("typed before")
-        await another("another1")
+        await other.begin("another1")
         await expect(dialog.get_by_role("alert")).to_contain_text("Another run has begun.")
         await page.wait_for_timeout(1_500)
         await expect(dialog.locator("#reason")).to_have_value("typed before")
@@ -513,14 +439,14 @@ async def test_another_run_takes_nothing_that_was_typed(shared: World, browser: 
         await expect(page.locator("footer")).to_contain_text("run another1")
         await show(page, "order")
         await page.locator("#order-qty").fill("3")
-        await another("another2")
+        await other.begin("another2")
         await expect(page.locator("header .why")).to_contain_text("another run has begun")
         await page.wait_for_timeout(1_500)
         await expect(page.locator("#order-qty")).to_have_value("3")
         await page.get_by_role("button", name="Show the other run").click()
         await expect(page.locator("footer")).to_contain_text("run another2")
         # nothing is typed: at once
-        await another("another3")
+        await other.begin("another3")
         await expect(page.locator("footer")).to_contain_text("run another3")
 
 

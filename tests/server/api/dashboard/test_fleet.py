@@ -7,7 +7,6 @@ import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.support.mqtt import free_port
 __all__ = ["browser"]
 
 NAMES = ("alpha", "beta", "gamma")
-HOSTILE = "<img src=x onerror=window.hacked=1>\u202e"
 LOST = "it may have happened"
 
 
@@ -131,38 +129,6 @@ async def sign_in_at(page: Page, daemon: Daemon) -> None:
     await expect(row(page, daemon.name)).to_contain_text("owner, admin")
 
 
-def money(number: Decimal) -> str:
-    return f"{number:,.2f}"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("width", [pytest.param(1440, marks=pytest.mark.slow), PHONE])
-@in_module_loop
-async def test_the_sums_are_those_of_each_daemons_own_status_and_of_one_currency_each(
-    daemons: list[Daemon], browser: Browser, width: int
-) -> None:
-    async with opened(browser, daemons[0].url, width, daemons[0].token) as page:
-        await show(page, "daemons")
-        await expect(tile(page, "Worst switch")).to_contain_text("RUN")
-        await expect(tile(page, "Worst switch")).to_contain_text("of all 3 daemons")
-        now = {daemon.name: daemon.status() for daemon in daemons}
-        assert [now[name]["currency"] for name in NAMES] == ["USD", "USD", "EUR"]
-        dollars = sum(Decimal(now[name]["equity"]) for name in NAMES[:2])
-        await expect(tile(page, "Equity, PAPER USD")).to_contain_text(money(dollars))
-        await expect(tile(page, "Equity, PAPER USD")).to_contain_text("of 2 daemons")
-        await expect(tile(page, "Equity, PAPER EUR")).to_contain_text(money(Decimal(now["gamma"]["equity"])))
-        opening = {name: Decimal(status["equity"]) / Decimal(1 + status["today"]) for name, status in now.items()}
-        earned = sum(Decimal(now[name]["equity"]) - opening[name] for name in NAMES[:2])
-        sign = "−" if earned < 0 else "+"
-        await expect(tile(page, "Today, PAPER USD")).to_contain_text(f"{sign}{money(abs(earned))}")
-        share = 100 * earned / sum(opening[name] for name in NAMES[:2])
-        await expect(tile(page, "Today, PAPER USD")).to_contain_text(f"{sign}{abs(share):.2f} % of the opening")
-        for daemon in daemons:
-            await expect(row(page, daemon.name)).to_contain_text(money(Decimal(now[daemon.name]["equity"])))
-        assert await violations(page) == []
-        assert await sideways(page) == 0
-
-
 @pytest.mark.long
 @in_module_loop
 async def test_each_daemon_is_signed_in_to_by_a_token_of_its_own_that_no_store_and_no_other_daemon_gets(
@@ -193,27 +159,6 @@ async def test_each_daemon_is_signed_in_to_by_a_token_of_its_own_that_no_store_a
         folder = next(daemon.folder for daemon in daemons if daemon.name == name)
         kept = [path for path in folder.rglob("*") if path.is_file() and beta.token.encode() in path.read_bytes()]
         assert kept == []
-
-
-@pytest.mark.long
-@in_module_loop
-async def test_the_daemon_that_needs_a_person_is_first_with_the_reason_beside_it(
-    trading: list[Daemon], browser: Browser
-) -> None:
-    alpha, _, gamma = trading
-    assert quantd(gamma.folder, "halt", "--reason", HOSTILE).returncode == 0
-    async with opened(browser, alpha.url, token=alpha.token) as page:
-        await expect(page.locator("header .switch")).to_contain_text("RUN")
-        await page.keyboard.press("d")
-        rows = page.get_by_role("region", name="Daemons", exact=True).get_by_role("row")
-        await expect(rows.nth(1)).to_contain_text("gamma")
-        await expect(rows.nth(1)).to_contain_text(
-            re.compile('HALT since .* by .*: "<img src=x onerror=window.hacked=1>"')
-        )
-        await expect(tile(page, "Worst switch")).to_contain_text("HALT")
-        await expect(tile(page, "Worst switch")).to_contain_text("gamma; of all 3 daemons")
-        await expect(tile(page, "Open incidents")).to_contain_text("critical; of all 3 daemons")
-        assert await page.evaluate("window.hacked") is None
 
 
 @pytest.mark.long

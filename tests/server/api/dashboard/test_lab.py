@@ -95,29 +95,3 @@ async def test_a_backtest_is_started_named_and_pinned_and_the_gap_has_causes_onl
         assert await violations(page) == []
         assert await sideways(page) == 0
         assert await page.evaluate("window.hacked") is None
-
-
-@pytest.mark.slow
-@in_module_loop
-async def test_a_sweep_shows_its_progress_and_ends_with_its_process_when_it_is_cancelled(
-    world: World, browser: Browser
-) -> None:
-    async with opened(browser, world.api.url, token=world.token) as page:
-        await show(page, "research")
-        await started(page, "", "a wide look", "sweep", f"{LOOKBACK}=20:199:1")
-        job = rows(page, "Started here").first
-        await expect(job).to_contain_text(re.compile(r"running, [1-9]\d? %"), timeout=60_000)
-        assert await violations(page) == []
-        await job.get_by_role("button", name="Cancel …").click()
-        await page.keyboard.type("too long")
-        await page.keyboard.press("Enter")
-        await expect(job).to_contain_text("failed")
-        await expect(job).to_contain_text("cancelled by api:owner: too long")
-        await started(page, "", "a short look", "sweep", f"{LOOKBACK}=20:40:20")
-        await expect(job).to_contain_text("2 points, best", timeout=60_000)
-    async with opened(browser, world.api.url) as page:  # without a sign-in it only reads
-        await show(page, "research")
-        await expect(rows(page, "Started here").first).to_contain_text("2 points, best")
-        await expect(page.locator("#main").get_by_role("button", name=re.compile("^(Start|Pin|Cancel)"))).to_have_count(
-            0
-        )

@@ -110,72 +110,30 @@ async def test_groups_of_orders_have_the_counts_of_the_account_and_filters_reach
 
 @pytest.mark.long
 @in_module_loop
-async def test_refused_trades_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
-    world: World, browser: Browser
-) -> None:
-    refusals = await trades(world)
-    assert len(refusals) > 200, "more than a page of the list has"
-    oldest = refusals[0]
-    async with opened(browser, world.api.url) as page:
-        await show(page, "orders")
-        option = page.get_by_label("State").locator("option").filter(has_text="refused")
-        await expect(option).to_have_text(f"refused ({len(refusals):,})")
-        await page.get_by_label("State").select_option("refused")
-        status = page.locator(".find [role=status]")
-        await expect(status).to_have_text(f"25 newest of {len(refusals):,}; {len(refusals) - 25:,} more")
-        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
-        await page.get_by_label("Search orders").fill(oldest.address)
-        same = sum(line.address == oldest.address for line in refusals)
-        await expect(status).to_have_text(f"{same}")
-        await expect(rows).to_have_count(same)
-        await expect(rows.first).to_contain_text(oldest.symbol)
-        await page.get_by_label("Search orders").fill(oldest.reason.replace("_", " "))
-        number = sum(line.reason == oldest.reason for line in refusals)
-        await expect(status).to_contain_text(f"{number:,}" if number <= 25 else f"25 newest of {number:,};")
-
-
-@pytest.mark.one_of(2)
-@pytest.mark.long
-@in_module_loop
-@pytest.mark.parametrize("column", ["agents", "side", "state", "limit"])
-async def test_a_search_of_orders_finds_what_their_row_shows(world: World, browser: Browser, column: str) -> None:
-    text, condition = {
-        "agents": ("even", "agents like '%even%'"),
-        "side": ("sell", "lots < 0"),
-        "state": ("working", f"state = {WORKING}"),
-        "limit": ("position weight", f"reason = {int(Reason.POSITION_WEIGHT)}"),
-    }[column]
-    number = int(one(world, f"select count(*) from orders where {condition}"))
-    assert 0 < number < int(one(world, "select count(*) from orders"))
-    shown = [f"{line.symbol} {line.who} {line.side} {line.reason.replace('_', ' ')}" for line in await trades(world)]
-    number += sum(text in line for line in shown)
-    async with opened(browser, world.api.url) as page:
-        await show(page, "orders")
-        await page.get_by_label("Search orders").fill(text)
-        option = page.get_by_label("State").locator("option").filter(has_text="all")
-        await expect(option).to_have_text(f"all ({number:,})")
+async def test_a_search_of_orders_finds_what_their_row_shows(world: World) -> None:
+    for text, condition in (
+        ("even", "agents like '%even%'"),
+        ("sell", "lots < 0"),
+        ("working", f"state = {WORKING}"),
+        ("position weight", f"reason = {int(Reason.POSITION_WEIGHT)}"),
+    ):
+        number = int(one(world, f"select count(*) from orders where {condition}"))
+        assert 0 < number < int(one(world, "select count(*) from orders")), text
+        assert (await get(world, f"/api/v1/orders?totals=yes&search={text}"))[1]["totals"]["all"] == number, text
 
 
 @pytest.mark.long
 @in_module_loop
-async def test_an_order_has_the_price_and_fee_of_its_fills(world: World, browser: Browser) -> None:
+async def test_an_order_has_the_price_and_fee_of_its_fills(world: World) -> None:
     fills = (await get(world, "/api/v1/fills?limit=500"))[1]["fills"]
-    async with opened(browser, world.api.url) as page:
-        await show(page, "orders")
-        await page.get_by_label("State").select_option("filled")
-        rows = page.get_by_role("region", name="Orders", exact=True).locator("tbody tr")
-        await expect(rows.first.locator("td[data-head=state]")).to_have_text("filled")
-        for row in (await rows.all())[:10]:
-            name = str(await row.locator(".why-of").get_attribute("aria-label")).rsplit(", ", 1)[1]
-            own = [fill for fill in fills if fill["order"] == name]
-            traded = sum(Decimal(fill["qty"]) for fill in own)
-            mean = sum(Decimal(fill["qty"]) * Decimal(fill["price"]) for fill in own) / traded
-            shown = [
-                Decimal((await row.locator(f"td[data-head='{head}']").inner_text()).replace(",", ""))
-                for head in ("fill price", "fee")
-            ]
-            assert abs(shown[0] - mean) < Decimal("0.000001")
-            assert shown[1] == sum(Decimal(fill["fee"]) for fill in own)
+    orders = (await get(world, "/api/v1/orders?limit=10&group=filled"))[1]["orders"]
+    assert len(orders) == 10
+    for order in orders:
+        own = [fill for fill in fills if fill["order"] == order["id"]]
+        traded = sum(Decimal(fill["qty"]) for fill in own)
+        mean = sum(Decimal(fill["qty"]) * Decimal(fill["price"]) for fill in own) / traded
+        assert abs(Decimal(order["price"]) - mean) < Decimal("0.000001")
+        assert Decimal(order["fee"]) == sum(Decimal(fill["fee"]) for fill in own)
 
 
 @pytest.mark.long
@@ -222,36 +180,3 @@ async def test_looks_have_the_count_of_the_ledger_and_the_best_is_the_best_of_al
         await page.get_by_label("Search looks").fill("best of all")
         await expect(status).to_have_text("1")
         await expect(table.locator("tbody tr")).to_contain_text("9.00")
-
-
-@pytest.mark.long
-@in_module_loop
-async def test_runs_of_jobs_are_searched_at_the_daemon(world: World, browser: Browser) -> None:
-    log = world.lanes.log
-    for k in range(60):
-        log.end(log.begin("backup", due_ts=k), f"copy {k}")
-    log.end(log.begin("parity", due_ts=1), "compared")
-    async with opened(browser, world.api.url) as page:
-        await show(page, "system")
-        table = page.get_by_role("region", name="Runs of jobs", exact=True)
-        status = page.locator("section", has=table).locator(".find [role=status]")
-        await page.get_by_label("Search runs of jobs").fill("copy 10")
-        await expect(status).to_have_text("1")
-        await expect(table.locator("tbody tr")).to_contain_text("copy 10")
-
-
-@pytest.mark.long
-@in_module_loop
-async def test_alerts_have_the_count_of_the_account_and_a_search_reaches_the_oldest(
-    world: World, browser: Browser
-) -> None:
-    number = int(one(world, "select count(*) from alerts"))
-    assert number > ALERTS
-    async with opened(browser, world.api.url) as page:
-        await show(page, "incidents")
-        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {number:,}; {number - 20:,} more")
-        rows = page.get_by_role("region", name="Alerts", exact=True).locator("tbody tr")
-        await page.get_by_label("Search alerts").fill("copy 1")
-        copies = 1 + 10 + (ALERTS - 99)  # 1, 10 to 19, 100 to 150
-        await expect(page.locator(".find [role=status]")).to_have_text(f"20 newest of {copies}; {copies - 20} more")
-        await expect(rows.first).to_contain_text("copy 1")

@@ -1,27 +1,19 @@
 """One period for the whole page, in its address: by name, by dragging, by a day of the calendar. Lists page through."""
 
 import re
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.server.api.dashboard.cockpit import cents, figure, number, read
+from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
 from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
-from tests.server.api.routes.traded_run import ok, traded, window
+from tests.server.api.routes.traded_run import ok, window
 from tests.support.browser import opened, sideways, violations
 
-__all__ = ["browser"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Halfway]:
-    async with traded(tmp_path_factory.mktemp("period")) as traded_world:
-        yield traded_world
+__all__ = ["browser", "world"]
 
 
 async def choose(page: Page, name: str) -> None:
@@ -62,14 +54,6 @@ async def test_the_period_is_kept_in_the_address_on_every_screen_and_over_a_relo
 
 @pytest.mark.long
 @in_module_loop
-async def test_a_hostile_or_wrong_period_in_the_address_is_all(world: Halfway, browser: Browser) -> None:
-    async with opened(browser, f"{world.api.url}#now?period=%3Cimg%3E&from=2019-1-1&to='") as page:
-        await read(page)
-        await figure(page, "Profit since the start")
-
-
-@pytest.mark.long
-@in_module_loop
 async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser: Browser) -> None:
     async with opened(browser, world.api.url) as page:
         await show(page, "now")
@@ -94,16 +78,12 @@ async def test_dragging_over_the_chart_chooses_its_dates(world: Halfway, browser
 
 @pytest.mark.long
 @in_module_loop
-@pytest.mark.parametrize("hand", ["keyboard", "touch"])
-async def test_two_dates_are_chosen_without_a_mouse(world: Halfway, browser: Browser, hand: str) -> None:
+async def test_two_dates_are_chosen_without_a_mouse(world: Halfway, browser: Browser) -> None:
     """A calendar month beside the benchmark."""
-    async with opened(browser, world.api.url, 390 if hand == "touch" else 1280, has_touch=hand == "touch") as page:
+    async with opened(browser, world.api.url, 390) as page:
         await show(page, "now")
         dialog = page.get_by_role("dialog")
-        if hand == "keyboard":
-            await page.keyboard.press("p")
-        else:
-            await page.get_by_role("button", name="Dates …").tap()
+        await page.keyboard.press("p")
         await expect(dialog.get_by_label("First day")).to_be_focused()
         await dialog.get_by_label("First day").fill("2019-02-28")
         await dialog.get_by_label("Last day").fill("2019-02-01")
@@ -112,10 +92,7 @@ async def test_two_dates_are_chosen_without_a_mouse(world: Halfway, browser: Bro
         assert await violations(page) == []
         await dialog.get_by_label("First day").fill("2019-02-01")
         await dialog.get_by_label("Last day").fill("2019-02-28")
-        if hand == "keyboard":
-            await page.keyboard.press("Enter")
-        else:
-            await dialog.get_by_role("button", name="Show").tap()
+        await page.keyboard.press("Enter")
         await expect(dialog).to_have_count(0)
         assert page.url.endswith("#now?from=2019-02-01&to=2019-02-28")
         profit = await ok(world, f"/api/v1/profit?{await window(world, 'from=2019-02-01&to=2019-02-28')}")
@@ -158,18 +135,6 @@ async def test_one_crosshair_is_on_all_charts_and_follows_the_keyboard(world: Ha
         await expect(page.locator(".curve .chart").first).to_have_attribute("aria-label", re.compile("^Equity from"))
         await page.evaluate("() => scrollTo(0, 0)")  # a button that the first line covers in part counts as too small
         assert await violations(page) == []
-
-
-@pytest.mark.long
-@in_module_loop
-async def test_what_happened_is_listed_and_drawn(world: Halfway, browser: Browser) -> None:
-    async with opened(browser, world.api.url) as page:
-        await show(page, "now")
-        await page.get_by_text("What happened: 4").click()
-        items = page.locator("details li")
-        await expect(items).to_have_count(4)
-        await expect(items.nth(2)).to_contain_text("deposit or withdrawal: deposit of 5000.00")
-        await expect(page.locator(".curve")).to_contain_text("D deposit or withdrawal")
 
 
 @pytest.mark.long

@@ -2,19 +2,25 @@
 
 import asyncio
 import re
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
-from playwright.async_api import Browser, Route, expect
+from msgspec import json
+from playwright.async_api import Browser, Page, Route, expect
 
+from quantd.research.routes.performance_routes import VarRecord
+from quantd.risk.measures.var_backtest import backtest
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from tests.server.api.dashboard.cockpit import read, world
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
-from tests.server.api.routes.traded_run import ok
+from tests.server.api.routes.traded_run import TEXT, ok, traded
 from tests.support.api_world import standing_at_the_end
-from tests.support.browser import PHONE, opened, sideways, violations
+from tests.support.browser import PHONE, intercept, opened, sideways, violations
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG
 
 __all__ = ["browser", "world"]
@@ -96,19 +102,6 @@ async def test_the_number_of_trades_of_a_day_is_not_claimed_before_its_answer(wo
         await expect(steps).to_contain_text(re.compile(r"trade [0-9]+ of [0-9]+ of the day"))
 
 
-@pytest.mark.long
-@in_module_loop
-async def test_why_on_a_phone_has_cards_and_fits(world: Halfway, browser: Browser) -> None:
-    async with opened(browser, f"{world.api.url}#market?why=QQQ", PHONE) as page:
-        panel = page.get_by_role("complementary", name="Why")
-        await expect(panel).to_contain_text("QQQ, decided")
-        await expect(panel.get_by_role("row").nth(1)).to_be_visible()
-        assert (await violations(page), await sideways(page)) == ([], 0)
-        wide = """() => [...document.querySelectorAll("aside .scroll")]
-          .filter((e) => e.scrollWidth > e.clientWidth + 1).length"""
-        assert await page.evaluate(wide) == 0
-
-
 COOLING = "[risk]\nprotective = { stop_loss = 0.01, take_profit = 0.02, cooldown = 3 }\n"
 
 
@@ -173,3 +166,159 @@ def test_each_term_that_a_screen_names_has_a_meaning() -> None:
     named = {name for path in scripts for name in re.findall(r'(?:\bterm: |\bterm=|\bof=)"([\w ]+)"', path.read_text())}
     assert len(named) > 7
     assert named <= terms
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_the_curve_has_the_benchmark_and_the_drawdown_its_peak(world: Halfway, browser: Browser) -> None:
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        profit = await ok(world, "/api/v1/profit/curve")
+        worth = profit["curve"]["benchmark"]
+        assert profit["benchmark"] == "SPY"
+        await page.get_by_label("Crosshair").focus()
+        await page.keyboard.press("End")
+        grown = f"{100.0 * (worth[-1] - 1.0):+.2f} %".replace("-", "−")
+        await expect(page.locator(".readout p")).to_contain_text(f"SPY {grown}")
+        now = await ok(world, "/api/v1/status")
+        peak = float(now["equity"]) / (1.0 - now["drawdown"])
+        figures = page.get_by_role("region", name="Account")
+        await expect(figures).to_contain_text(f"from the peak of {peak:,.2f}")
+
+
+@pytest.mark.slow
+@in_module_loop
+async def test_a_benchmark_whose_bars_end_early_has_no_line_and_the_page_the_reason(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    text = TEXT.replace('benchmark = "SPY"', 'benchmark = "AAPL"')
+    days = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "AAPL")
+    short = tmp_path_factory.mktemp("short")
+    days.filter(pl.col("ts").dt.date() <= date(2019, 1, 31)).write_parquet(short / "short.parquet")
+    text = text.replace("[feed]\n", f'benchmark_path = "{short / "short.parquet"}"\n[feed]\n')
+    async with traded(short, text) as outside, opened(browser, outside.api.url) as page:
+        await show(page, "now")
+        reason = "The benchmark has no line: the bars of AAPL end on 2019-01-31, before the last sample, 2019-03-29."
+        await expect(page.locator(".curve")).to_contain_text(reason)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_var_that_a_test_rejects_is_not_green(world: Halfway, browser: Browser) -> None:
+    """Of 100 samples none, five alone, or three in a row lost more than the VaR: the zone of each is green."""
+    body = b""
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(body=body, content_type="application/json")
+
+    async with opened(browser, f"{world.api.url}#agents") as page:
+        await intercept(page, "**/api/v1/risk/var", answer)
+        for losses, words in (([], "rejected, though its zone is green"), ([9, 30, 50, 70, 91], "green"),
+                              ([40, 41, 42], "rejected, though its zone is green")):  # fmt: skip
+            returns = np.full(100, 0.001)
+            returns[losses] = -0.03
+            record = VarRecord("run", backtest(returns, np.full(100, 0.02), 0.95))
+            assert record.result is not None
+            assert record.result.zone == "green"
+            body = json.encode(record)
+            await show(page, "risk")
+            for name in ("Value at risk", "Stress", "Correlations", "Measures of the agents"):
+                await expect(
+                    page.get_by_role("region", name=name, exact=True).locator("tbody tr").first
+                ).to_be_visible()
+            zone = (
+                page.locator("section").filter(has=page.get_by_role("heading", name="VaR back-test")).locator("strong")
+            )
+            await expect(zone).to_have_text(words)
+            await expect(zone).to_have_class("RUN" if words == "green" else "HALT")
+            await show(page, "agents")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_after_a_resume_the_drawdown_of_the_account_and_that_of_its_limit_have_two_names(
+    world: Halfway, browser: Browser
+) -> None:
+    for body in ({"command": "halt"}, {"command": "resume", "reason": "looked at it"}):
+        async with world.session.post("/api/v1/commands", json=body, headers=world.bearer) as response:
+            assert response.status == 200
+    now = await ok(world, "/api/v1/status")
+    fallen = (await ok(world, "/api/v1/profit/curve"))["curve"]["drawdown"][-1]
+    assert now["drawdown"] == pytest.approx(fallen)
+    assert fallen > 0.001
+    assert now["limit_drawdown"] == 0.0
+    async with opened(browser, world.api.url) as page:
+        await show(page, "now")
+        figures = page.get_by_role("region", name="Account")
+        await expect(figures).to_contain_text(f"{100.0 * fallen:.1f} %from the peak of")
+        await expect(figures).to_contain_text("0.0 % since the resume of")
+        await expect(figures).to_contain_text("which counts for the limit")
+        await show(page, "risk")
+        await page.get_by_label("Limit", exact=True).select_option("max_drawdown")
+        await expect(page.get_by_role("figure").first).to_have_accessible_name(re.compile("now 0.0 % of 25.0 %"))
+    async with opened(browser, world.api.url, PHONE) as page:
+        await show(page, "now")
+        broken = "(all) => all.filter((part) => part.getClientRects().length > 1).map((part) => part.innerText)"
+        unbroken = page.locator(".figure .whole")
+        assert await unbroken.count() >= 6  # returns, shares and dates
+        assert await unbroken.evaluate_all(broken) == []
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_the_axis_of_a_curve_is_in_the_zone_of_the_page_with_date_and_year(
+    world: Halfway, browser: Browser
+) -> None:
+    """A browser in Tokyo writes the labels that one in New York writes, and each canvas has room for both lines."""
+    drawn = []
+    note = """{ window.drawn = []; const fill = CanvasRenderingContext2D.prototype.fillText;
+      CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+        window.drawn.push([String(text), y, this.canvas.height]); return fill.apply(this, arguments); }; }"""
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        context = await browser.new_context(viewport={"width": 1280, "height": 800}, timezone_id=zone)
+        await context.add_init_script(note)
+        page = await context.new_page()
+        await page.goto(f"{world.api.url}#now?period=1M")
+        await page.locator(".curve .readout").wait_for()
+        texts = await page.evaluate("window.drawn")
+        drawn.append([text for text, _, _ in texts])
+        assert any(re.fullmatch(r"20\d\d", text) for text in drawn[-1])
+        assert any(re.fullmatch(r"\d\d-\d\d", text) for text in drawn[-1])
+        assert all(y < height for _, y, height in texts)
+        await context.close()
+    assert drawn[0] == drawn[1]
+
+
+async def heap(page: Page) -> int:
+    """Bytes of the page's heap once its garbage is collected: the least of some looks, as reads come in between."""
+    session = await page.context.new_cdp_session(page)
+    looks = []
+    for _ in range(8):
+        await session.send("HeapProfiler.collectGarbage")
+        looks.append(int((await session.send("Runtime.getHeapUsage"))["usedSize"]))
+        await page.wait_for_timeout(400)
+    await session.detach()
+    return min(looks)
+
+
+@pytest.mark.slow
+@in_module_loop
+async def test_the_heap_is_flat_over_more_events(world: Halfway, browser: Browser) -> None:
+    """After 240 events every list of the page is full, and its scripts are compiled."""
+    async with opened(browser, world.api.url, token=world.token) as page:
+        sizes: list[int] = []
+        nodes: list[int] = []
+        for number in range(1, 361):
+            command = "halt" if number % 2 else "resume"
+            await world.post("/api/v1/commands", {"command": command, "reason": f"event {number}"})
+            if number % 10 == 0:
+                screen = SCREENS[number // 10 % len(SCREENS)]
+                await page.evaluate("(name) => { location.hash = name; }", screen)
+                await page.wait_for_timeout(200)
+            if number in (240, 360):
+                await show(page, "now")
+                await expect(page.locator("header .switch")).to_contain_text("RUN")
+                sizes.append(await heap(page))
+                nodes.append(await page.evaluate("document.querySelectorAll('*').length"))
+    assert sizes[1] < 1.1 * sizes[0], sizes
+    assert nodes[1] < 1.1 * nodes[0], nodes
