@@ -14,11 +14,14 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import OrderSide, TimeInForce
 from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 
+from quantd.adapters.store.queries import Reader
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.run_reader import RunReader
 from quantd.server.gateway import alpaca
 from quantd.server.gateway.alpaca import Gateway
+from quantd.server.gateway.tickets import Tickets
 from quantd.server.gateway.vendor_data import VendorData
+from quantd.server.gateway.vendor_form import order_of
 from quantd.server.requests.tokens import created
 from tests.server.api.routes.outside_run import market
 from tests.server.gateway.closed_schemas import STREAM, check, check_answer
@@ -69,6 +72,16 @@ class Bot:
                             json=None if isinstance(body, bytes) else body) as response,
         ):  # fmt: skip
             return response.status, msgspec.json.decode(await response.read() or b"null")
+
+    def folded(self) -> list[Any]:
+        """The orders as a restart folds them from the journal. They must be those of now."""
+        state, again = self.world.service.shell.state, Tickets(self.world.service.run)
+        for _, entry in Reader.open(self.world.folder, self.world.service.run).journal():
+            for _ in again.take(entry.event, entry.effects):
+                pass
+        orders = [order_of(state, ticket) for ticket in again.by_id.values()]
+        assert orders == [order_of(state, ticket) for ticket in self.gateway.tickets.by_id.values()]
+        return orders
 
     @property
     def mark(self) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 from alpaca.trading.stream import TradingStream
 from msgspec import structs
+from msgspec.structs import replace
 
-from quantd.adapters.store.queries import Reader
 from quantd.models.artifacts.receipt import HEADER, public_key, unsealed
 from quantd.risk.switch import RUN
-from quantd.server.gateway.tickets import THROUGH, Tickets
-from quantd.server.gateway.vendor_form import order_of
+from quantd.server.gateway.tickets import THROUGH, WITHDRAWN, Tickets
 from quantd.server.requests.tokens import created
-from quantd.trading.effects import Filled
-from quantd.trading.events import Condition, Proposed
+from quantd.trading.effects import Effect, Filled
+from quantd.trading.events import Condition, Event, Operator, ProposalReviewed, Proposed
 from quantd.trading.orders import THE_DAY, OrderBasket, Wish
 from tests.server.api.routes.outside_run import OUTSIDE
 from tests.server.gateway.gateway_bot import TRADING, WIDE, Bot, bot_of
+from tests.support.night import LAST, Night, buy
 
 
 async def test_a_program_reads_its_account_buys_holds_and_closes(bot: Bot) -> None:
@@ -66,19 +67,6 @@ async def test_each_answer_to_an_order_has_a_receipt_in_a_header(bot: Bot) -> No
         assert (fill.symbol, fill.qty) == ("SPY", "3")
 
 
-async def test_an_order_passes_whole_or_is_refused_with_the_largest_that_would_pass(bot: Bot) -> None:
-    with pytest.raises(APIError) as refused:
-        await bot.buy(90_000)
-    assert refused.value.status_code == 403
-    assert refused.value.code == 40310000
-    assert "at most" in refused.value.message
-    assert "max_position_weight" in refused.value.message
-    assert "quantd why" in refused.value.message
-    assert await bot.call(bot.client.get_orders) == []
-    state = bot.world.service.shell.state
-    assert not [work for work in state.working.values() if work.cause]
-
-
 async def test_a_refusal_has_the_value_of_the_order_asked_and_its_bound(bot: Bot) -> None:
     """Checked by the weights themselves: the value is that of all lots asked, in each book whose limit refuses."""
     state = bot.world.service.shell.state
@@ -86,6 +74,9 @@ async def test_a_refusal_has_the_value_of_the_order_asked_and_its_bound(bot: Bot
         with pytest.raises(APIError) as refused:
             await bot.buy(size)
         said = refused.value.message
+        assert (refused.value.status_code, refused.value.code) == (403, 40310000)
+        assert "at most" in said
+        assert "quantd why" in said
         column = state.universe.index["SPY"]
         for owner, book, bound in (("guest", 2, 0.5), ("the account", -1, 0.25)):
             told = re.search(f"max_position_weight of {owner} would be ([0-9.]+), bound {bound}", said)
@@ -94,6 +85,8 @@ async def test_a_refusal_has_the_value_of_the_order_asked_and_its_bound(bot: Bot
             if told is not None:  # the fee leaves a little less equity
                 assert float(told[1]) == pytest.approx(weight, rel=1e-3)
         assert f"{size} SPY was asked for" in said
+    assert await bot.call(bot.client.get_orders) == []
+    assert not [work for work in state.working.values() if work.cause]
 
 
 async def test_a_refusal_is_counted_as_a_refusal_and_not_as_a_cut(bot: Bot) -> None:
@@ -312,14 +305,7 @@ async def test_tickets_are_the_same_from_the_journal(bot: Bot) -> None:
     with pytest.raises(APIError):
         await bot.buy(90_000, client_order_id="c")
     await bot.world.go(1)
-    again = Tickets(bot.world.service.run)
-    for _, entry in Reader.open(bot.world.folder, bot.world.service.run).journal():
-        for _ in again.take(entry.event, entry.effects):
-            pass
-    state = bot.world.service.shell.state
-    now = bot.gateway.tickets
-    assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
-    assert [t.client_id for t in again.by_id.values()] == ["a", "b"]
+    assert [order["client_order_id"] for order in bot.folded()] == ["a", "b"]
 
 
 async def test_an_earlier_order_in_a_symbol_that_is_gone_keeps_its_id_used_and_is_not_shown(bot: Bot) -> None:
@@ -362,3 +348,79 @@ def test_a_fill_that_the_venue_takes_back_is_no_further_fill() -> None:
     (ticket,) = tickets.by_id.values()
     assert told == ["pending_new", "fill", "trade_bust"]
     assert (ticket.filled, ticket.value, ticket.status) == (0, 0, "filled")
+
+
+CLIENT = "mine"
+
+
+class Seen(Night):
+    """A night whose steps are folded into tickets; `told` is what a stream would tell."""
+
+    def __init__(self) -> None:
+        self.tickets, self.told = Tickets("account"), list[str]()
+        super().__init__()
+
+    def add(self, event: Event, effects: Sequence[Effect]) -> None:
+        super().add(event, effects)
+        self.told += [update.event for update in self.tickets.take(event, effects)]  # type: ignore[arg-type]
+
+    def order(self, agent: str = "a0") -> None:
+        now = self.shell.state.now
+        self.shell.run(Proposed(now, agent, CLIENT, THROUGH, "bot", orders=(buy(10),), whole=True))
+
+    def tonight(self, act: Callable[[], object]) -> list[str]:
+        self.until({LAST: lambda: (self.order(), act())})
+        return self.told
+
+
+def test_a_held_order_is_accepted_then_new_and_filled() -> None:
+    night = Seen()
+    assert night.tonight(lambda: None) == ["accepted", "new", "fill"]
+    ticket = night.tickets.find("a0", CLIENT)
+    assert ticket is not None
+    assert (ticket.status, ticket.filled) == ("filled", 10)
+
+
+def test_a_program_withdraws_its_held_order() -> None:
+    night = Seen()
+    cancel = lambda why: ProposalReviewed(night.shell.state.now, "a0", CLIENT, False, why, "bot")  # noqa: E731
+    assert night.tonight(lambda: night.shell.run(cancel(WITHDRAWN))) == ["accepted", "canceled"]
+
+
+def test_a_person_who_declines_rejects_it_and_a_halt_too() -> None:
+    night = Seen()
+    no = lambda: ProposalReviewed(night.shell.state.now, "a0", CLIENT, False, "no", "ann")  # noqa: E731
+    assert night.tonight(lambda: night.shell.run(no())) == ["accepted", "rejected"]
+    halted = Seen()
+    halt = lambda: Operator(halted.shell.state.now, "halt", "a test", "ann")  # noqa: E731
+    assert halted.tonight(lambda: halted.shell.run(halt())) == ["accepted", "rejected"]
+
+
+def test_the_same_client_id_of_two_agents_is_two_tickets() -> None:
+    tickets = Tickets("account")
+    first = Proposed(1, "a0", CLIENT, THROUGH, "bot", orders=(buy(10),), whole=True)
+    for event in (first, replace(first, agent="a1")):
+        assert [update.event for update in tickets.take(event, [])] == ["pending_new"]
+    own, other = tickets.find("a0", CLIENT), tickets.find("a1", CLIENT)
+    assert own is not None
+    assert other is not None
+    assert (own.id != other.id, own.cause, other.cause) == (True, "a0/mine", "a1/mine")
+
+
+async def test_an_approved_order_that_the_limits_refuse_is_rejected_with_the_reason(tmp_path: Path) -> None:
+    text = TRADING.replace('policy = "external"', 'policy = "external"\napproval = "person"')
+    async with bot_of(tmp_path, text.replace("max_position_weight = 0.25", "max_position_weight = 1.0")) as bot:
+        state = bot.world.service.shell.state
+        lots = int(0.4 * state.equity_of(2) / 1e6 / bot.mark)  # two of them are above the limit of 0.5
+        first, second = [await bot.buy(lots, client_order_id=name) for name in ("first", "second")]
+        for order in (first, second):
+            review = ProposalReviewed(state.now, "guest", order.client_order_id, True, "yes", "ann")
+            await bot.world.service.inbox.command(review)
+        told = await bot.call(bot.client.get_order_by_id, second.id)
+        ticket = bot.gateway.tickets.by_id[str(second.id)]
+        assert (told.status, bool(told.failed_at)) == ("rejected", True)
+        assert "max_position_weight" in ticket.note
+        await bot.world.go(2)
+        assert (await bot.call(bot.client.get_order_by_id, first.id)).status == "filled"
+        await bot.gateway.rebuild()
+        assert bot.gateway.tickets.by_id[str(second.id)].status == "rejected", "the same after a restart"

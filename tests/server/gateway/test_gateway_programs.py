@@ -6,48 +6,33 @@ names a Python that has them.
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.server.answering_daemon import paced, priced, trading
 from tests.support.checkout import ROOT
-from tests.support.command_line import CONFIG, answer, environment, quantd, with_calendar, write
+from tests.support.command_line import environment, quantd, with_calendar, write
 from tests.support.sockets import free_port
 
 PROGRAMS = ROOT / "examples" / "gateway"
 
-PACED = (
-    CONFIG.replace('pace = "fast"', 'pace = "5/s"')
-    .replace('at_end = "stop"', 'at_end = "wait"')
-    .replace("end = 2019-03-29", "end = 2021-03-31")
-    .replace("max_position_weight = 0.25", "max_position_weight = 0.9")
-)
-
 
 @pytest.fixture
-def trading(tmp_path: Path) -> Iterator[Path]:
+def bot(tmp_path: Path) -> Iterator[Path]:
     """The folder of a daemon with an agent `bot`, whose market goes on."""
-    write(tmp_path, PACED + f"[gateway]\nport = {free_port()}\n")
+    write(tmp_path, paced("5/s") + f"[gateway]\nport = {free_port()}\n")
     with_calendar(tmp_path)
     assert quantd(tmp_path, "agent", "add", "bot", "--share", "0.2").returncode == 0
     file = tmp_path / "config.toml"
     file.write_text(file.read_text().replace("limits = { order", "limits = { max_position_weight = 0.5, order"))
-    with (tmp_path / "said").open("w") as said:
-        command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"]
-        daemon = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=said, stderr=said, text=True)
-        until_s = time.monotonic() + 60
-        while (shown := quantd(tmp_path, "status", "--json")).returncode or not answer(shown).get("fills"):
-            assert time.monotonic() < until_s
-            time.sleep(0.1)
+    with trading(tmp_path):
+        priced(tmp_path)
         yield tmp_path
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(30)
 
 
 def said(folder: Path, *program: str) -> str:
@@ -66,35 +51,35 @@ def python_with(package: str, variable: str) -> str:
 
 
 @pytest.mark.long
-def test_a_program_on_alpaca_py(trading: Path) -> None:
-    text = said(trading, sys.executable, str(PROGRAMS / "with_alpaca_py.py"))
+def test_a_program_on_alpaca_py(bot: Path) -> None:
+    text = said(bot, sys.executable, str(PROGRAMS / "with_alpaca_py.py"))
     assert re.search(r"^at most \d+ of \d+ (SPY|QQQ|IWM) would pass now", text, re.MULTILINE), text
     assert re.search(r"^bought \d+ (SPY|QQQ|IWM) at \d+", text, re.MULTILINE), text
 
 
 @pytest.mark.slow
-def test_a_notebook_on_alpaca_py(trading: Path) -> None:
+def test_a_notebook_on_alpaca_py(bot: Path) -> None:
     text = (PROGRAMS / "with_alpaca_py.py").read_text()
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text)])
-    nbformat.write(notebook, trading / "bot.ipynb")
-    said(trading, sys.executable, "-m", "jupyter", "execute", "--inplace", "bot.ipynb")
-    cells = nbformat.read(trading / "bot.ipynb", 4).cells
+    nbformat.write(notebook, bot / "bot.ipynb")
+    said(bot, sys.executable, "-m", "jupyter", "execute", "--inplace", "bot.ipynb")
+    cells = nbformat.read(bot / "bot.ipynb", 4).cells
     printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
     assert re.search(r"^bought \d+ (SPY|QQQ|IWM) at \d+", printed, re.MULTILINE), printed
 
 
 @pytest.mark.long
-def test_a_program_on_alpaca_trade_api(trading: Path) -> None:
+def test_a_program_on_alpaca_trade_api(bot: Path) -> None:
     python = python_with("alpaca-trade-api", "QUANTD_PYTHON_OF_ALPACA_TRADE_API")
-    text = said(trading, python, str(PROGRAMS / "with_alpaca_trade_api.py"))
+    text = said(bot, python, str(PROGRAMS / "with_alpaca_trade_api.py"))
     assert "fill buy SPY ['2']" in text
     assert "refused: at most" in text
     assert "fill sell SPY []" in text
 
 
 @pytest.mark.long
-def test_the_broker_of_lumibot(trading: Path) -> None:
-    text = said(trading, python_with("lumibot", "QUANTD_PYTHON_OF_LUMIBOT"), str(PROGRAMS / "with_lumibot.py"))
+def test_the_broker_of_lumibot(bot: Path) -> None:
+    text = said(bot, python_with("lumibot", "QUANTD_PYTHON_OF_LUMIBOT"), str(PROGRAMS / "with_lumibot.py"))
     assert re.search(r"^bought 2.* at \d+", text, re.MULTILINE), text
     assert "holds [('SPY', '2')]" in text
     assert re.search(r"^last price \d+", text, re.MULTILINE), text

@@ -16,9 +16,6 @@ from alpaca.trading.requests import (
     TakeProfitRequest,
 )
 
-from quantd.adapters.store.queries import Reader
-from quantd.server.gateway.tickets import Tickets
-from quantd.server.gateway.vendor_form import order_of
 from quantd.trading.events import Action
 from quantd.trading.sessions import DAY_NS
 from tests.server.gateway.gateway_bot import Bot
@@ -66,12 +63,7 @@ async def test_a_stop_limit_order_is_listed_and_cancelled_and_is_the_same_from_t
     await bot.call(bot.client.cancel_order_by_id, order.id)
     assert (await bot.call(bot.client.get_order_by_id, order.id)).status.value == "canceled"
     assert await bot.call(bot.client.get_orders) == []
-    again = Tickets(bot.world.service.run)
-    for _, entry in Reader.open(bot.world.folder, bot.world.service.run).journal():
-        for _ in again.take(entry.event, entry.effects):
-            pass
-    state, now = bot.world.service.shell.state, bot.gateway.tickets
-    assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
+    assert bot.folded()
 
 
 async def test_a_stop_order_passes_the_limits_when_it_comes(bot: Bot) -> None:
@@ -117,12 +109,7 @@ async def test_a_bracket_has_two_legs_of_which_one_fills_and_the_other_is_cancel
     assert (await bot.call(bot.client.get_order_by_id, target.id)).status.value == "filled"
     assert (await bot.call(bot.client.get_order_by_id, stop.id)).status.value == "canceled"
     assert await bot.call(bot.client.get_all_positions) == []
-    again = Tickets(bot.world.service.run)
-    for _, entry in Reader.open(bot.world.folder, bot.world.service.run).journal():
-        for _ in again.take(entry.event, entry.effects):
-            pass
-    state, now = bot.world.service.shell.state, bot.gateway.tickets
-    assert [order_of(state, t) for t in again.by_id.values()] == [order_of(state, t) for t in now.by_id.values()]
+    assert bot.folded()
     with pytest.raises(APIError) as used:
         await bot.buy(1, client_order_id="group#stop_loss")
     assert used.value.code == 40010001

@@ -3,7 +3,6 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,25 +17,16 @@ from alpaca.trading.enums import OrderSide, QueryOrderStatus, TimeInForce
 from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 
 from quantd.adapters.store.handle import read_only
-from tests.support.command_line import CONFIG, environment, quantd, with_calendar, write
+from tests.server.answering_daemon import paced, started
+from tests.support.command_line import quantd, with_calendar, write
 from tests.support.sockets import free_port
 
-PACED = (
-    CONFIG.replace('pace = "fast"', 'pace = "2/s"')
-    .replace('at_end = "stop"', 'at_end = "wait"')
-    .replace("end = 2019-03-29", "end = 2021-03-31")
-)
+PACED = paced("2/s")
 
 UNLIMITED = PACED.replace(
-    "max_position_weight = 0.25\nmax_drawdown = 0.25\nvar = { limit = 0.03 }", 'profile = "research"'
+    "max_position_weight = 0.9\nmax_drawdown = 0.25\nvar = { limit = 0.03 }", 'profile = "research"'
 )
 """The same without limits on one position, which the other agents would fill."""
-
-
-def started(folder: Path, *options: str) -> subprocess.Popen[str]:
-    with (folder / "said").open("a") as said:
-        command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", *options]
-        return subprocess.Popen(command, cwd=folder, env=environment(), stdout=said, stderr=said, text=True)
 
 
 def asked(what: Any, *given: Any, within_s: float = 60.0) -> Any:
@@ -53,42 +43,7 @@ def asked(what: Any, *given: Any, within_s: float = 60.0) -> Any:
         time.sleep(0.2)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_an_order_has_one_id_over_the_end_of_the_daemon(tmp_path: Path, how: signal.Signals) -> None:
-    port = free_port()
-    write(tmp_path, PACED + f"[gateway]\nport = {port}\n")
-    with_calendar(tmp_path)
-    added = quantd(tmp_path, "agent", "add", "bot", "--share", "0.1")
-    assert added.returncode == 0, added.stderr
-    secret = (tmp_path / "bot.token").read_text().strip()
-    client = TradingClient("bot", secret, url_override=f"http://127.0.0.1:{port}")
-    daemon = started(tmp_path)
-    try:
-        asked(client.get_account)
-        order = MarketOrderRequest(
-            symbol="SPY", qty=2, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="only"
-        )
-        sent = asked(client.submit_order, order)
-        daemon.send_signal(how)
-        daemon.wait(30)
-        daemon = started(tmp_path)
-        again = asked(client.get_order_by_client_id, "only")
-        assert again.id == sent.id
-        with pytest.raises(APIError) as used:
-            asked(client.submit_order, order)
-        assert (used.value.status_code, used.value.code) == (422, 40010001)
-        until_s = time.monotonic() + 30
-        while (now := asked(client.get_order_by_id, sent.id)).status.value != "filled" and time.monotonic() < until_s:
-            time.sleep(0.2)
-        assert (now.status.value, float(now.filled_qty)) == ("filled", 2.0), (tmp_path / "said").read_text()
-        assert [float(position.qty) for position in asked(client.get_all_positions)] == [2.0]
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(30)
-
-
-def stopped(daemon: subprocess.Popen[str]) -> None:
+def stopped(daemon: "subprocess.Popen[bytes]") -> None:
     daemon.send_signal(signal.SIGTERM)
     daemon.wait(30)
 
@@ -201,7 +156,7 @@ def test_kills_between_post_fill_and_answer_leave_one_order_for_each_id(tmp_path
             time.sleep(0.2)
         listed = asked(client.get_orders, GetOrdersRequest(status=QueryOrderStatus.ALL, limit=500))
         assert sorted(order.client_order_id for order in listed) == sorted(f"order {n}" for n in range(rounds))
-        assert {order.status.value for order in listed} == {"filled"}, (tmp_path / "said").read_text()
+        assert {order.status.value for order in listed} == {"filled"}, (tmp_path / "log.txt").read_text()
         fills = [row for page in pages(client) for row in page]
         assert Counter(row["order_id"] for row in fills) == Counter(str(order.id) for order in listed)
         held = {position.symbol: float(position.qty) for position in asked(client.get_all_positions)}

@@ -75,7 +75,6 @@ async def test_a_guarded_fill_costs_few_tokens(tmp_path: Path, symbols: tuple[st
             assert end["ended"] is True
             assert {row["state"] for row in end["orders"]} == {"filled"}
             assert tokens(sum(sizes.values())) <= most, sizes
-            print(len(symbols), tokens(len(tools)), tokens(sum(sizes.values())), sizes)  # noqa: T201
             worked, why = await call(client, "why", what=symbols[0])
             assert worked, why
             assert len(json.dumps(why)) <= 1_100

@@ -7,9 +7,14 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from quantd.server.cli.setup.doctor_checks import Check
+from quantd.server.cli.setup.readiness import BY_HAND, readiness
+from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 
@@ -97,3 +102,34 @@ def test_rights_of_others_on_the_state_are_named_by_the_doctor_and_taken_by_a_st
     assert started.stderr.count("state.tightened") == 3
     assert [stat.S_IMODE(path.stat().st_mode) for path in loose] == [0o775, 0o600, 0o664]
     assert "state.tightened" not in quantd(tmp_path, "run", "--json").stderr
+
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CHECKS = [Check("mode", True, 'mode = "live"'), Check("keys", None, "not\nchecked | here")]
+
+
+@pytest.mark.requirement("R-229")
+def test_one_failed_check_is_not_ready_and_checks_without_live_are_no_readiness() -> None:
+    failed = [*CHECKS, Check("disk", False, "full"), Check("disk", False, "slow")]
+    page = readiness(failed, "desk", "live", True, NOW)
+    assert "desk: not ready\n" in page
+    assert "- Failed: disk (2 of 4 checks)\n" in page
+    assert "desk: in order\n" in readiness(CHECKS, "desk", "paper", False, NOW)
+
+
+@pytest.mark.requirement("R-229")
+def test_the_command_prints_the_report_only_with_the_code_of_its_checks(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = quantd(tmp_path, "doctor", "--live", "--report")
+    assert (done.returncode, done.stdout.startswith("# Readiness of quantd ")) == (1, True)
+    assert "| mode | FAILED |" in done.stdout
+    assert "| paper run | FAILED |" in done.stdout
+    wrong = quantd(tmp_path, "doctor", "--report", "--set", "risk.max_drawdwon=1")
+    assert (wrong.returncode, "max_drawdwon" in wrong.stdout, "not ready" in wrong.stdout) == (1, True, True)
+
+
+@pytest.mark.requirement("R-229")
+def test_pages_that_the_report_names_are_there() -> None:
+    named = [word.strip("()") for text in BY_HAND for word in text.split() if "docs/" in word]
+    assert len(named) >= 4
+    assert [page for page in named if not (ROOT / page).is_file()] == []

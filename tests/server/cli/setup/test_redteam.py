@@ -15,7 +15,6 @@ from quantd.daemon.cli.places import Place
 from quantd.daemon.config import read
 from quantd.server.api.access.guard import Guard
 from quantd.server.api.routes.proposal_routes import ProposalRoutes
-from quantd.server.cli.setup import redteam_run
 from quantd.server.cli.setup.redteam_cases import CASES, LIMITS, RIGHTS, Case
 from quantd.server.cli.setup.redteam_copy import Copy, copied, subject
 from quantd.server.cli.setup.redteam_run import Row, Trial
@@ -98,12 +97,10 @@ def test_the_owners_token_approves_and_the_row_says_what_that_means(tmp_path: Pa
 
 
 @pytest.mark.long
-def test_the_owners_token_does_not_approve_what_needs_a_device(tmp_path: Path) -> None:
-    done = quantd(tmp_path, "redteam", "--json", "--config", str(write(tmp_path, DEVICE)))
-    assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = [row for row in json.loads(done.stdout)["rows"] if row["door"] == "shell"]
-    assert row["held"]
-    assert row["happened"].startswith("403 the proposal waits was not approved")
+async def test_the_owners_token_does_not_approve_what_needs_a_device(tmp_path: Path) -> None:
+    (row,) = await tried(tmp_path, [case for case in CASES if case.door == "shell"], DEVICE)
+    assert row.held
+    assert row.happened.startswith("403 the proposal waits was not approved")
 
 
 def test_an_agent_that_does_not_decide_outside_is_refused(tmp_path: Path) -> None:
@@ -167,11 +164,3 @@ async def test_a_limit_that_is_off_is_no_success(tmp_path: Path) -> None:
     (tmp_path / "on").mkdir()
     (row,) = await tried(tmp_path / "on", [turnover], TRADING.replace("max_drawdown = 0.25", "max_turnover = 0.4"))
     assert (row.held, row.expected) == (True, "max_turnover 0.4 of the account")
-
-
-def test_each_case_is_one_row_and_names_a_limit_that_exists() -> None:
-    from quantd.risk.limits.catalogue import LIMITS as KNOWN
-
-    assert len(CASES) == len({(case.what, case.door, case.limit, case.key) for case in CASES}) >= 60
-    named = {case.limit for case in CASES if case.limit} - set(redteam_run.ALWAYS)
-    assert named <= set(KNOWN)
