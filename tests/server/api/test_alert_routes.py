@@ -6,13 +6,9 @@ from quantd.adapters.store.handle import read_only
 from quantd.trading.codec import decode
 from quantd.trading.effects import LimitMoved
 from quantd.trading.events import Acknowledged, Condition
-from tests.support.api_world import RUN, get, standing_at_the_end
+from tests.support.api_world import RUN, get, world
 
-
-@pytest.fixture
-async def world(tmp_path):
-    async with standing_at_the_end(tmp_path) as world:
-        yield world
+__all__ = ["world"]
 
 
 async def acknowledge(world, incident, reason="seen", headers=None):

@@ -1,5 +1,5 @@
 """A POST under an idempotency key is carried out once. The key is in its event, so that the journal answers for it
-after a kill, too.
+after a kill, too. A request whose answer was lost is found by its key.
 """
 
 import asyncio
@@ -18,21 +18,25 @@ import pytest
 
 from quantd.daemon.engine.state import ActRecord, engine_state
 from quantd.daemon.engine.state.snapshot import freeze, thaw
-from quantd.server.api import idempotency
+from quantd.server.api import commits, idempotency
 from quantd.server.api.route_records import Post
 from quantd.server.api.server import Api
+from quantd.server.requests.tokens import created
 from quantd.trading.events import External, Flow, Operator
 from quantd.trading.model_events import Act
 from quantd.trading.orders import ScheduleRun
 from tests.proofs.kill_switch import Daemon
+from tests.server.api.shut_store import gated
 from tests.server.requests.orders_by_hand import journalled
-from tests.support.api_world import in_shared_loop, shared, world
+from tests.support.api_world import get, in_shared_loop, shared, world
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment
+from tests.support.mqtt import until
 
 __all__ = ["shared", "world"]
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
+HALT = {"command": "halt", "reason": "news"}
 KEY = "6f1c2d3e-once"
 
 
@@ -246,3 +250,58 @@ def asked(daemon: Daemon, path: str, body: object = None, key: str = "") -> tupl
         return response.status, json.loads(response.read())
     finally:
         connection.close()
+
+
+async def act(world: Any, key: str, headers: dict[str, str] | None = None) -> tuple[int, dict[str, Any]]:
+    return await get(world, f"/api/v1/acts/{key}", headers=world.bearer if headers is None else headers)
+
+
+@pytest.mark.long
+async def test_a_request_is_found_by_its_key_with_its_answer_or_its_refusal(world: Any) -> None:
+    assert (await act(world, "one"))[1]["code"] == "no_act"
+    await post(world, "commands", HALT, "one")
+    status, outcome = await act(world, "one")
+    assert (status, outcome["state"], outcome["status"], outcome["text"]) == (200, "done", 200, "")
+    assert (outcome["answer"]["switch"], outcome["answer"]["reason"]) == ("HALT", "operator")
+    assert (await post(world, "commands", HALT | {"agent": "nobody"}, "two"))[0] == 404
+    status, outcome = await act(world, "two")
+    assert (status, outcome["state"], outcome["status"], outcome["answer"]) == (200, "refused", 404, None)
+    assert "nobody" in outcome["text"]
+    assert len(journalled(world, Operator)) == 1
+
+
+@pytest.mark.long
+async def test_a_request_is_running_until_its_commit_and_one_that_was_not_begun_did_nothing(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "WAIT_S", 0.2)
+    async with gated(world):
+        assert (await post(world, "cash", CASH, "late"))[0] == 504
+        status, text, _ = await post(world, "cash", CASH, "late")
+        assert (status, b"still carried out" in text) == (409, True)
+        assert (await act(world, "late"))[1]["state"] == "running"
+    await until(lambda: not world.api._open._open, "the commit")
+    outcome = (await act(world, "late"))[1]
+    assert (outcome["state"], outcome["answer"]["amount"]) == ("done", "1000.00")
+    assert (await post(world, "cash", CASH, "late"))[0] == 200
+    world.service.status = "starting"
+    assert (await post(world, "cash", CASH, "early"))[0] == 503
+    world.service.status = "ended"
+    assert (await act(world, "early"))[0] == 404
+    assert len(journalled(world, Flow)) == 1
+
+
+@pytest.mark.long
+async def test_a_request_is_found_by_its_sender_alone_and_after_a_restart(world: Any) -> None:
+    _, secret = created(world.folder, "desk", "trade")
+    await post(world, "cash", CASH, "one")
+    await asyncio.sleep(0.6)  # the shortest time between two looks at the file of tokens
+    assert (await act(world, "one", {"Authorization": f"Bearer {secret}"}))[0] == 404
+    assert (await act(world, "one", {}))[0] == 401  # open_reads: figures need no token, requests do
+    await restarted(world)
+    assert (await act(world, "one"))[1]["state"] == "done"
+
+
+async def test_a_key_that_is_none_and_a_question_with_another_parameter_are_refused(world: Any) -> None:
+    for asked_key in ("%20", "x" * 65, "one?age_s=1", "one?age=1"):
+        assert (await act(world, asked_key))[0] == 422, asked_key

@@ -1,41 +1,32 @@
 """The log over the API and on the page: for a token that may trade, searched at the daemon."""
 
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from quantd.daemon.monitoring.log_ring import RING
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
-from tests.support.api_world import RATES, World, standing_at_the_end
+from tests.server.api.dashboard.screens import browser, show
+from tests.support.api_world import World, in_shared_loop, shared
 from tests.support.browser import PHONE, opened, violations
-from tests.support.command_line import CONFIG
 
-__all__ = ["browser"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("log"), CONFIG + RATES) as standing_world:
-        yield standing_world
+__all__ = ["browser", "shared"]
 
 
 def line(text: str, level: str = "INFO") -> None:
     RING.handle(logging.makeLogRecord({"name": "quantd.test", "levelname": level, "msg": text}))
 
 
-@in_module_loop
-async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: World) -> None:
-    async with world.session.get("/api/v1/log") as response:
+@in_shared_loop
+async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(shared: World) -> None:
+    async with shared.session.get("/api/v1/log") as response:
         assert response.status == 401
     for k in range(7):
         line(f"paged {k}", "WARNING")
     seen, cursor = [], ""
     while True:
         path = f"/api/v1/log?search=PAGED&level=WARNING&limit=3&cursor={cursor}"
-        async with world.session.get(path, headers=world.bearer) as response:
+        async with shared.session.get(path, headers=shared.bearer) as response:
             page = await response.json()
         seen += [row["text"] for row in page["lines"]]
         cursor = page["next"]
@@ -43,21 +34,21 @@ async def test_the_log_needs_a_token_that_may_trade_and_pages_by_number(world: W
             break
     assert seen == [f"paged {k}" for k in range(6, -1, -1)]
     assert page["total"] == 7
-    async with world.session.get("/api/v1/log?level=LOUD", headers=world.bearer) as response:
+    async with shared.session.get("/api/v1/log?level=LOUD", headers=shared.bearer) as response:
         assert response.status == 422
 
 
 @pytest.mark.long
-@in_module_loop
+@in_shared_loop
 @pytest.mark.parametrize("width", [1280, pytest.param(PHONE, marks=pytest.mark.slow)])
-async def test_the_page_searches_the_log(world: World, browser: Browser, width: int) -> None:
+async def test_the_page_searches_the_log(shared: World, browser: Browser, width: int) -> None:
     line("feed.reconnected host=<b>x</b>", "WARNING")
     for k in range(40):
         line(f"filler {k}")
-    async with opened(browser, world.api.url, width) as page:
+    async with opened(browser, shared.api.url, width) as page:
         await show(page, "system")
         await expect(page.get_by_role("heading", name="Log of the process")).to_have_count(0)
-    async with opened(browser, world.api.url, width, world.token) as page:
+    async with opened(browser, shared.api.url, width, shared.token) as page:
         await show(page, "system")
         rows = page.get_by_role("region", name="Log", exact=True).locator("tbody tr")
         # the line of the sign-in is newer where another test of this process has set up the log of the API

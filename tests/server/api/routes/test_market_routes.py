@@ -1,36 +1,26 @@
 """Reads that the page needs: bars up to now, refused orders, and the marks that a resume resets."""
 
-from collections.abc import AsyncIterator
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 import pytest
 import pytest_asyncio
 
 from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.views.addresses import refused_lines
+from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.server.api.routes.market_routes import BarNow, joined
-from tests.support.api_world import RATES, World, standing_at_the_end
-from tests.support.command_line import CONFIG, ROOT
+from tests.support.api_world import World, get, in_shared_loop, shared
+from tests.support.command_line import ROOT
 
-in_module_loop = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("reads"), CONFIG + RATES) as world:
-        yield world
+__all__ = ["shared"]
 
 
-async def read(world: World, path: str) -> tuple[int, Any]:
-    async with world.session.get(path) as response:
-        return response.status, await response.json()
-
-
-@in_module_loop
+@in_shared_loop
 async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    status, answer = await read(shared, "/api/v1/bars?symbol=QQQ&limit=20")
+    status, answer = await get(shared, "/api/v1/bars?symbol=QQQ&limit=20")
     assert status == 200
     table = pl.read_parquet(f"{ROOT}/data/us_daily.parquet").filter(pl.col("symbol") == "QQQ").sort("ts")
     rows = table.filter(pl.col("ts").cast(pl.Date) <= datetime(2019, 3, 29, tzinfo=UTC).date()).tail(20)
@@ -42,22 +32,22 @@ async def test_bars_are_those_of_the_recorded_market_up_to_now(shared: World, mo
     early = shared.service.shell.ts - 1
     with monkeypatch.context() as patch:
         patch.setattr(Shell, "ts", early)
-        assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=20"))[1]["bars"][-1]["ts"] < early
-    assert (await read(shared, "/api/v1/bars?symbol=NONE"))[0] == 404
+        assert (await get(shared, "/api/v1/bars?symbol=QQQ&limit=20"))[1]["bars"][-1]["ts"] < early
+    assert (await get(shared, "/api/v1/bars?symbol=NONE"))[0] == 404
 
 
-@in_module_loop
+@in_shared_loop
 async def test_bars_of_a_period_are_joined_to_days_weeks_and_months(shared: World) -> None:
-    _, every = await read(shared, "/api/v1/bars?symbol=QQQ&limit=1000")
+    _, every = await get(shared, "/api/v1/bars?symbol=QQQ&limit=1000")
     bars = every["bars"]
     middle = bars[len(bars) // 2]["ts"]
-    _, part = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&since={middle}")
+    _, part = await get(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&since={middle}")
     assert part["bars"] == [bar for bar in bars if bar["ts"] >= middle]
-    _, part = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=5&until={middle}")
+    _, part = await get(shared, f"/api/v1/bars?symbol=QQQ&limit=5&until={middle}")
     assert part["bars"] == [bar for bar in bars if bar["ts"] < middle][-5:]
-    assert (await read(shared, "/api/v1/bars?symbol=QQQ&limit=1000&per=day"))[1]["bars"] == bars
+    assert (await get(shared, "/api/v1/bars?symbol=QQQ&limit=1000&per=day"))[1]["bars"] == bars
     for per, key in (("week", lambda day: day.isocalendar()[:2]), ("month", lambda day: (day.year, day.month))):
-        _, answer = await read(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&per={per}")
+        _, answer = await get(shared, f"/api/v1/bars?symbol=QQQ&limit=1000&per={per}")
         groups: dict[Any, list[Any]] = {}
         for bar in bars:
             groups.setdefault(key(datetime.fromtimestamp(bar["ts"] // 10**9, UTC).date()), []).append(bar)
@@ -80,23 +70,114 @@ def test_a_joined_bar_has_no_range_where_one_of_its_bars_has_none() -> None:
     assert joined([], "week") == []
 
 
-@in_module_loop
+@in_shared_loop
 async def test_refusals_are_those_of_the_command_line_the_newest_first(shared: World) -> None:
-    _, answer = await read(shared, "/api/v1/refusals?limit=7&symbol=SPY")
+    _, answer = await get(shared, "/api/v1/refusals?limit=7&symbol=SPY")
     lines = await shared.api.context.run.read(lambda reader: refused_lines(reader, last=7, symbol="SPY"))
     assert [row["address"] for row in answer["refusals"]] == [line.address for line in reversed(lines)]
     assert len(lines) == 7
     assert {row["symbol"] for row in answer["refusals"]} == {"SPY"}
 
 
-@in_module_loop
+@in_shared_loop
 async def test_a_resume_resets_the_marks_that_were_shown(shared: World) -> None:
-    _, before = await read(shared, "/api/v1/switches")
+    _, before = await get(shared, "/api/v1/switches")
     house = before["switches"][0]
     assert float(house["high_water"]) > float(house["equity"])
     for body in ({"command": "halt"}, {"command": "resume", "reason": "looked"}):
         async with shared.session.post("/api/v1/commands", json=body, headers=shared.bearer) as response:
             assert response.status == 200
-    _, after = await read(shared, "/api/v1/switches")
+    _, after = await get(shared, "/api/v1/switches")
     assert {after["switches"][0][mark] for mark in ("high_water", "day_open", "week_open")} == {house["equity"]}
     assert after["switches"][1:] == before["switches"][1:]
+
+
+ALL = 1_000_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lines(shared: World) -> list[AskedLine]:
+    """Every cut trade of the run as the command line lists it, the newest first."""
+    oldest_first = await shared.api.context.run.read(lambda reader: refused_lines(reader, last=ALL))
+    return oldest_first[::-1]
+
+
+async def read(world: World, path: str) -> Any:
+    async with world.session.get(path) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+def places(rows: list[Any]) -> list[tuple[str, str]]:
+    return [(row["address"], row["who"]) for row in rows]
+
+
+@in_shared_loop
+async def test_totals_are_those_of_the_run_and_not_of_the_page(shared: World, lines: list[AskedLine]) -> None:
+    page = await read(shared, "/api/v1/refusals?limit=1&totals=yes")
+    refused = sum(line.allowed == "0" for line in lines)
+    assert page["totals"] == {"all": len(lines), "refused": refused, "cut": len(lines) - refused}
+    assert min(page["totals"].values()) > 0
+    assert len(page["refusals"]) == 1
+    assert (await read(shared, "/api/v1/refusals?limit=1"))["totals"] == {}
+
+
+@in_shared_loop
+@pytest.mark.parametrize("group", ["all", "cut", "refused"])
+async def test_pages_of_a_group_reach_its_oldest_trade_once_each(
+    shared: World, lines: list[AskedLine], group: str
+) -> None:
+    fits = {
+        "all": lambda line: True,
+        "cut": lambda line: line.allowed != "0",
+        "refused": lambda line: line.allowed == "0",
+    }
+    expected = [(line.address, line.who) for line in lines if fits[group](line)]
+    rows, cursor = [], ""
+    while True:
+        page = await read(shared, f"/api/v1/refusals?limit=7&group={group}&cursor={cursor}")
+        rows += page["refusals"]
+        if not (cursor := page["next"]):
+            break
+    assert places(rows) == expected
+
+
+@in_shared_loop
+async def test_a_search_looks_at_symbol_owner_side_limit_and_address(shared: World, lines: list[AskedLine]) -> None:
+    oldest, limit = lines[-1], Counter(line.reason for line in lines).most_common()[-1][0]
+    searches = {
+        oldest.symbol.lower(): lambda line: line.symbol == oldest.symbol,
+        oldest.address: lambda line: line.address == oldest.address,
+        oldest.address.partition(":")[0]: lambda line: (
+            line.address.partition(":")[0] == oldest.address.partition(":")[0]
+        ),
+        oldest.who: lambda line: line.who == oldest.who,
+        limit: lambda line: limit in line.reason,
+        limit.replace("_", " "): lambda line: limit in line.reason,
+        "sel": lambda line: line.side == "sell",
+        "no such text": lambda line: False,
+        "d": lambda line: any("d" in text.lower() for text in (line.symbol, line.who, line.reason)),
+        "d999999999999999999": lambda line: False,
+    }
+    for text, fits in searches.items():
+        page = await read(shared, f"/api/v1/refusals?limit=500&totals=yes&search={quote(text)}")
+        expected = [(line.address, line.who) for line in lines if fits(line)]
+        assert places(page["refusals"]) == expected[:500], text
+        assert page["totals"]["all"] == len(expected), text
+
+
+@in_shared_loop
+async def test_an_instant_and_a_symbol_limit_the_totals(shared: World, lines: list[AskedLine]) -> None:
+    middle = lines[len(lines) // 2]
+    page = await read(shared, f"/api/v1/refusals?limit=500&totals=yes&since={middle.ts}&symbol={middle.symbol}")
+    expected = [line for line in lines if line.ts >= middle.ts and line.symbol == middle.symbol]
+    assert page["totals"]["all"] == len(expected) > 0
+    assert places(page["refusals"]) == [(line.address, line.who) for line in expected]
+    assert (await read(shared, "/api/v1/refusals?totals=yes&symbol=NONE"))["totals"]["all"] == 0
+
+
+@in_shared_loop
+async def test_a_cursor_of_another_list_is_refused(shared: World) -> None:
+    cursor = (await read(shared, "/api/v1/orders?limit=1"))["next"]
+    async with shared.session.get(f"/api/v1/refusals?cursor={cursor}") as response:
+        assert response.status == 422

@@ -16,16 +16,12 @@ from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created, rotated
 from quantd.trading.codec import decode
 from quantd.trading.events import ProposalReviewed
-from tests.server.api.routes.outside_run import OUTSIDE, REVIEWED, journalled, promote
+from tests.server.api.routes.outside_run import REVIEWED, journalled, promote, world
 from tests.support.api_world import RUN, World, standing_at_the_end
 
+__all__ = ["world"]
+
 TARGETS = {"weights": {"SPY": 0.4, "IWM": 0.3}, "id": "a-1", "reason": "momentum"}
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, OUTSIDE) as world:
-        yield world
 
 
 async def post(world: Any, what: str, body: object, agent: str = "guest", headers: Any = None) -> tuple[int, Any]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,11 @@ from quantd.server.cli.operate.gate.gate_server import server_of
 from quantd.server.cli.operate.gate.gateway import MOST_CHARS, Gateway, bounded
 from quantd.server.cli.operate.mcp import mcp
 from quantd.server.requests.tokens import Scope, created
-from tests.server.api.routes.outside_run import OUTSIDE, journalled, promote
+from tests.server.api.routes.outside_run import journalled, promote, world
 from tests.server.cli.operate.mcp_calls import AGENT_TOOLS, WEIGHTS, call
-from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import environment, quantd
 
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, OUTSIDE) as world:
-        yield world
+__all__ = ["world"]
 
 
 async def client_of(world: Any, scope: Scope, agent: str = "") -> Client:

@@ -28,12 +28,13 @@ from quantd.server.api.access import keyring
 from quantd.server.cli.operate.gate.gate_server import CHECK_S, MOST_SESSIONS
 from quantd.server.cli.operate.gate.sessions import MOST
 from quantd.server.requests.tokens import created, revoked
-from tests.server.api.routes.outside_run import OUTSIDE, journalled, promote
+from tests.server.api.routes.outside_run import journalled, promote, world
 from tests.server.cli.operate.mcp_calls import AGENT_TOOLS, WEIGHTS, call
 from tests.server.cli.operate.mcp_server import INITIALIZE, served
-from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import environment, quantd
 from tests.support.mqtt import certificate
+
+__all__ = ["world"]
 
 ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
@@ -46,12 +47,6 @@ async def client_at(address: str, secret: str, *, verify: Any = True, **more: An
         Client(streamable_http_client(address, http_client=http), **more) as client,
     ):
         yield client
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, OUTSIDE) as world:
-        yield world
 
 
 async def token(world: Any, name: str, scope: Any, agent: str = "") -> str:
