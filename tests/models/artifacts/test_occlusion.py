@@ -1,7 +1,6 @@
 """What an occlusion reports is what the graph answers with another input, named by symbol and by feature."""
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,11 @@ from quantd.models.artifacts.ensemble import combine, load_ensemble
 from quantd.models.artifacts.occlusion import Influence, input_of, measure, training_mean, when_known
 from quantd.models.artifacts.scorer_policy import load_policy
 from quantd.models.artifacts.weights import MEAN, tensors_of
-from quantd.models.history.panel_files import read_panel
-from quantd.models.history.splits import Split
 from quantd.models.observation.sight import SightSpec, entry_names, observation
-from quantd.models.observation.table import sight
 from quantd.trading.view import View
-from quantd.training.runs.scorer_run import feature_means
 from tests.support.artifact_views import HELD, moves, view_of
 from tests.support.artifacts import SPEC, UNIVERSE, scaling_of, written, written_line, written_seats
-from tests.support.checkout import DATA, ROOT
+from tests.support.checkout import ROOT
 
 NAMES = entry_names(SPEC, UNIVERSE)
 
@@ -54,6 +49,7 @@ def test_each_entry_of_an_observation_has_the_name_of_what_it_shows(view: View) 
     assert {input_of(n) for n in names} == {"momentum_21", "drawdown", "known", "returns", "own weights", "own cash"}
 
 
+@pytest.mark.requirement("R-082")
 def test_the_change_of_a_linear_policy_is_the_one_computed_by_hand(tmp_path: Path, view: View) -> None:
     slopes = np.random.default_rng(4).normal(0.0, 0.05, (3, len(NAMES)))
     written_line(tmp_path / "a", slopes)
@@ -76,38 +72,6 @@ def test_the_change_of_a_linear_policy_is_the_one_computed_by_hand(tmp_path: Pat
         other[places] = usual[places]
         assert influence.change == pytest.approx(weights(other) - weights(seen), abs=1e-6), influence.name
     assert all(np.abs(influence.change).max() > 1e-4 for influence in occlusion.features)
-
-
-@pytest.mark.requirement("R-082")
-def test_a_policy_of_one_feature_has_one_input_and_all_others_change_nothing_at_all(tmp_path: Path, view: View) -> None:
-    slopes = np.zeros((3, len(NAMES)))
-    for row, symbol in enumerate(UNIVERSE):
-        slopes[row, NAMES.index(f"volatility {symbol}")] = 0.3
-    written_line(tmp_path / "a", slopes)
-    occlusion = measure(load_agent(tmp_path / "a", {}), view, {})
-    for influence in occlusion.features:
-        assert np.abs(influence.change).min() > 1e-3 if influence.name == "volatility" else not influence.change.any()
-    moved = {entry.name for entry in occlusion.entries if entry.change.any()}
-    assert moved == {f"volatility {symbol}" for symbol in UNIVERSE}
-    assert occlusion.missing == ""
-    # the value is that of the symbol itself
-    seen = dict(zip(NAMES, load_agent(tmp_path / "a", {}).seen(view), strict=True))
-    assert by_name(occlusion.features)["volatility"].value == pytest.approx([seen[f"volatility {s}"] for s in UNIVERSE])
-
-
-@pytest.mark.parametrize("name", ["ppo simplex", "ppo lstm", "dqn", "ppo box"])
-def test_another_order_of_the_universe_has_the_same_figures_by_name(name: str, tmp_path: Path, view: View) -> None:
-    written(tmp_path / "a", name)
-    agent, order = load_agent(tmp_path / "a", {}), [2, 0, 1]
-    straight = measure(agent, view, {})
-    turned = measure(agent, view_of(moves(3, 3)[:, order], tuple(UNIVERSE[k] for k in order), HELD[order]), {})
-    assert turned.weights == pytest.approx(straight.weights[order], abs=1e-6)
-    pairs = zip((*straight.features, *straight.entries), (*turned.features, *turned.entries), strict=True)
-    for one, other in pairs:
-        assert one.name == other.name
-        for field in ("change", "value", "mean"):
-            expected = getattr(one, field)[order]
-            np.testing.assert_allclose(getattr(other, field), expected, atol=1e-6, equal_nan=True)
 
 
 def test_a_recurrent_policy_is_measured_with_the_carry_of_the_decision(tmp_path: Path, view: View) -> None:
@@ -267,14 +231,3 @@ def test_a_scorers_feature_is_replaced_in_every_known_asset_or_in_one(view: View
     other[1, 3] = mean[3]
     entry = single[f"{names[3]} {symbols[1]}"]
     assert entry.change == pytest.approx(scorer.answer(other, mask) - occlusion.weights, abs=1e-7)
-
-
-def test_the_shipped_scorers_means_are_those_of_its_training_part() -> None:
-    scorer = load_policy(ROOT / "models" / "shipped" / "scorer", {})
-    manifest = scorer.artifact.manifest
-    dates = manifest.training.windows["train"]
-    part = Split("train", date.fromisoformat(dates.first), date.fromisoformat(dates.last))
-    given = (DATA / "us_daily.parquet", DATA / "us_actions.csv", manifest.universe, date(1998, 1, 2), part.last)
-    panel = read_panel(*given)
-    kept = tensors_of(scorer.artifact.weights)[MEAN]
-    np.testing.assert_allclose(kept, feature_means(panel, sight(panel), part).numpy(), rtol=1e-6, atol=1e-9)

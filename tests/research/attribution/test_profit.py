@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantd.research.attribution.profit import EXECUTION, KINDS, profit, residual
+from quantd.research.attribution.profit import KINDS, profit, residual
 from tests.support.book_histories import (
     idle,
     real_history,
@@ -43,23 +43,6 @@ def test_three_trades_have_the_profit_worked_by_hand() -> None:
     np.testing.assert_allclose(profits, expected, rtol=0.0, atol=1e-9)
 
 
-def test_three_trades_add_up_to_the_change_of_equity_less_the_deposit() -> None:
-    history = three_trades()
-    parts = profit(history)
-    # equity 10,000, 10,048, 11,063, 11,143.50; the deposit of 1,000 is in interval 2
-    assert history.equity.tolist() == [10_000.0, 10_048.0, 11_063.0, 11_143.5]
-    np.testing.assert_allclose(parts.summed("interval"), [48.0, 15.0, 80.5], rtol=0.0, atol=1e-9)
-    assert float(parts.summed()) == pytest.approx(143.5, abs=1e-9)
-    assert np.abs(residual(history, parts)).max() < 1e-9
-
-
-def test_some_kinds_are_the_whole_less_the_others() -> None:
-    parts = profit(three_trades())
-    decision = parts.reduced([name for name in KINDS if name not in EXECUTION])
-    assert float(decision.summed()) + float(parts.reduced(EXECUTION).summed()) == pytest.approx(143.5, abs=1e-9)
-    assert float(parts.reduced(EXECUTION).summed()) == pytest.approx(-39.0, abs=1e-9)  # -20 - 14 - 5
-
-
 def test_no_fill_and_an_empty_period_have_no_profit() -> None:
     for samples in (1, 4):
         parts = profit(idle(samples))
@@ -82,16 +65,6 @@ def test_a_real_backtest_adds_up_in_every_interval_and_every_book() -> None:
     assert np.abs(residual(history, parts)).max() < 1e-9 * history.equity.min()
     change = np.diff(history.equity - history.flows)
     assert np.abs(parts.summed("interval") - change).max() < 1e-9 * history.equity.min()
-
-
-def test_a_split_is_no_profit() -> None:
-    history, _ = real_history()
-    row = int(history.actions.interval[history.actions.ratio == 4.0][0])
-    symbol = history.symbols.index("AAPL")
-    held = profit(history).summed("interval", "agent", "symbol")[row - 1, :, symbol]
-    value = np.abs(history.quantity[row] * history.price[row])[:, symbol]
-    assert (np.abs(held) < 0.1 * value.max()).all()  # the price moved 3.4 % on that day, and fell by 4 in the file
-    assert value.max() > 0.0
 
 
 def test_commission_borrow_and_interest_are_those_of_the_record() -> None:

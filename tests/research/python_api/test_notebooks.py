@@ -15,21 +15,6 @@ SLOW = ("sweep_and_luck", "walk_forward")
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
-def test_the_five_notebooks_are_there_and_the_page_of_the_python_api_says_where():
-    names = ["agent_behind_the_gate", "factor", "first_backtest", "sweep_and_luck", "walk_forward"]
-    assert [path.stem for path in NOTEBOOKS] == names
-    page = (ROOT / "docs" / "research" / "python.md").read_text()
-    assert "five notebooks" in page
-    assert "gallery" in page
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_kept_with_the_text_of_its_outputs_alone(path):
-    for cell in nbformat.read(path, as_version=4).cells:
-        assert all(output["output_type"] == "stream" for output in cell.get("outputs", ()))
-        assert cell.get("execution_count") is None
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     "path",

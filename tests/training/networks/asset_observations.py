@@ -1,7 +1,9 @@
 """Observations of some assets, their permutations, and a market whose best answer is known."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import Tensor
@@ -42,6 +44,38 @@ def learned(network: N) -> N:
 
 def near(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
+def check_gradient(network: Any, size: int) -> None:
+    """The written-out gradient is autograd's, and rows in parts and one by one have the outputs of all at once."""
+    seen = torch.randn((5, 40, size), generator=random_of(4))
+    heads = network(seen)
+    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
+    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
+    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
+    expected = torch.autograd.grad(heads, leaves, [d_actor, d_value])
+    network.gradient.fill_(7.0)
+    started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
+    ran = network.run(seen, started, carry, keep=True)
+    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
+    for leaf, slope in zip(leaves, expected, strict=True):
+        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(network.spread.grad, d_spread)
+    in_parts, (acted, _) = network.run(seen, started, carry), network.act(seen[0], carry)
+    for output, expected_output in (
+        (in_parts.actor, ran.actor), (in_parts.value, ran.value), (acted, ran.actor[0]),
+    ):  # fmt: skip
+        torch.testing.assert_close(output, expected_output, rtol=1e-5, atol=1e-5)
+
+
+def check_graph(session: Any, size: int, expected: Callable[[Tensor], Tensor]) -> None:
+    """ONNX Runtime gives the weights of torch for twenty observations, and they are not all the same."""
+    answers = []
+    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
+        (weights,) = session.run(None, {"observation": row.numpy()})
+        np.testing.assert_allclose(weights, expected(row).numpy(), atol=1e-5)
+        answers.append(weights)
+    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
 
 
 class Signals:

@@ -14,6 +14,7 @@ from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
 from tests.support.artifacts import session_of
 from tests.support.examples import examples
+from tests.training.networks.asset_observations import check_graph, random_of
 
 KINDS: list[tuple[Kind, str]] = [
     ("discrete", "softmax_gaussian"),
@@ -21,10 +22,6 @@ KINDS: list[tuple[Kind, str]] = [
     ("simplex", "dirichlet"),
     ("box", "softmax_gaussian"),
 ]
-
-
-def random_of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def disturbed(network: Mlp | Lstm, seed: int) -> Mlp | Lstm:
@@ -104,12 +101,12 @@ def test_onnx_runtime_gives_the_mlps_weights(kind: Kind, simplex: str) -> None:
     actions = family(kind, 5, simplex)  # type: ignore[arg-type]
     network = disturbed(Mlp(11, actions.outputs, actions.spread, random_of(3)), 3)
     session = session_of(network, actions.readout, 11, 5)
-    for row in torch.randn((20, 1, 11), generator=random_of(4)):
+
+    def expected(row: torch.Tensor) -> torch.Tensor:
         actor, _ = network.act(row, network.begin(1))
-        expected_weights = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
-        (weights,) = session.run(None, {"observation": row.numpy()})
-        assert weights.shape == (1, 5)
-        np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
+        return actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
+
+    check_graph(session, 11, expected)
 
 
 @pytest.mark.parametrize(("kind", "simplex"), KINDS)

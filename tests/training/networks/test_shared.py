@@ -2,7 +2,6 @@
 the same function."""
 
 import msgspec
-import numpy as np
 import pytest
 import torch
 
@@ -16,7 +15,17 @@ from quantd.training.networks.shared import INVESTED, Shared
 from quantd.training.networks.sizes import Layout
 from quantd.training.plans.plan import PlanError, default, replaced
 from tests.support.artifacts import session_of
-from tests.training.networks.asset_observations import ASSETS, BARE, GAINS, LAYOUT, SIZE, permuted, random_of
+from tests.training.networks.asset_observations import (
+    ASSETS,
+    BARE,
+    GAINS,
+    LAYOUT,
+    SIZE,
+    check_gradient,
+    check_graph,
+    permuted,
+    random_of,
+)
 
 
 def network_of(
@@ -77,22 +86,7 @@ def test_the_plan_says_where_the_weights_are() -> None:
 @pytest.mark.parametrize("kind", ["simplex", "box"])
 @pytest.mark.parametrize("layout", [LAYOUT, GAINS], ids=["one for all", "gains"])
 def test_the_gradient_is_autograds_and_acting_gives_the_same(layout: Layout, kind: Kind) -> None:
-    network = network_of(3, kind, layout=layout)
-    seen = torch.randn((5, 40, SIZE), generator=random_of(4))
-    heads = network(seen)
-    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
-    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
-    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
-    expected = torch.autograd.grad(heads, leaves, [d_actor, d_value])
-    network.gradient.fill_(7.0)
-    started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
-    ran = network.run(seen, started, carry, keep=True)
-    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
-    for leaf, slope in zip(leaves, expected, strict=True):
-        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(network.spread.grad, d_spread)
-    acted, _ = network.act(seen[0], carry)
-    torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
+    check_gradient(network_of(3, kind, layout=layout), SIZE)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +99,7 @@ def test_onnx_runtime_gives_the_same_weights(kind: Kind, simplex: Simplex, layou
     actions = family(kind, ASSETS + (kind == "simplex"), simplex)
     network = network_of(3, kind, simplex, layout, size)
     session = session_of(network, actions.readout, size, ASSETS + (kind == "simplex"))
-    answers = []
-    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
-        actor, _ = network.act(row, network.begin(1))
-        (weights,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(weights, actions.mode(actor).numpy(), atol=1e-5)
-        answers.append(weights)
-    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
+    check_graph(session, size, lambda row: actions.mode(network.act(row, network.begin(1))[0]))
 
 
 def test_gains_begin_as_no_factors_and_then_tell_the_assets_apart() -> None:

@@ -19,14 +19,11 @@ from quantd.training.networks.sizes import Layout, Sizes
 from quantd.training.networks.transformer import Block, Encoder, Transformer
 from tests.support.artifacts import session_of
 from tests.training.learners.replay_problems import digest, on
+from tests.training.networks.asset_observations import check_gradient, check_graph, random_of
 
 LAYOUT = Layout(assets=3, features=2, window=5)
 SIZES = Sizes(width=8, heads=2, layers=3, widening=2)
 SIZE = LAYOUT.market + 4
-
-
-def random_of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def network_of(seed: int, kind: Kind = "simplex", layout: Layout = LAYOUT, size: int = SIZE) -> Transformer:
@@ -74,25 +71,7 @@ def test_it_reads_the_sessions_and_features_where_a_sight_shows_them() -> None:
 
 @pytest.mark.parametrize("kind", ["discrete", "simplex", "box"])
 def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) -> None:
-    network = network_of(3, kind)
-    observations = torch.randn((5, 40, SIZE), generator=random_of(4))
-    heads = network(observations)
-    d_actor, d_value = (torch.randn(head.shape, generator=random_of(5)) for head in heads)
-    d_spread = torch.randn(network.spread.shape, generator=random_of(6))
-    leaves = [parameter for parameter in network.parameters() if parameter is not network.spread]
-    expected_slopes = torch.autograd.grad(heads, leaves, [d_actor, d_value])
-    network.gradient.fill_(7.0)
-    started, carry = torch.zeros((5, 40), dtype=torch.bool), network.begin(40)
-    ran = network.run(observations, started, carry, keep=True)
-    network.pull(d_actor.flatten(0, 1), d_spread, d_value.flatten())
-    for leaf, slope in zip(leaves, expected_slopes, strict=True):
-        torch.testing.assert_close(leaf.grad, slope, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(network.spread.grad, d_spread)
-    in_parts = network.run(observations, started, carry)
-    torch.testing.assert_close(in_parts.actor, ran.actor, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(in_parts.value, ran.value, rtol=1e-5, atol=1e-5)
-    acted, _ = network.act(observations[0], carry)
-    torch.testing.assert_close(acted, ran.actor[0], rtol=1e-5, atol=1e-5)
+    check_gradient(network_of(3, kind), SIZE)
 
 
 @pytest.mark.quick_cases(3)
@@ -101,14 +80,12 @@ def test_the_gradient_is_autograds_and_rows_in_parts_say_the_same(kind: Kind) ->
 def test_onnx_runtime_gives_the_same_weights(kind: Kind, layout: Layout, size: int) -> None:
     network, actions = network_of(3, kind, layout, size), family(kind, 4)
     session = session_of(network, actions.readout, size, 4)
-    answers = []
-    for row in torch.randn((20, 1, size), generator=random_of(4)) * 2.0:
+
+    def expected(row: Tensor) -> Tensor:
         actor, _ = network.act(row, network.begin(1))
-        expected_weights = actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
-        (weights,) = session.run(None, {"observation": row.numpy()})
-        np.testing.assert_allclose(weights, expected_weights.numpy(), atol=1e-5)
-        answers.append(weights)
-    assert np.ptp(np.concatenate(answers), axis=0).max() > 1e-2
+        return actor.softmax(-1) if kind == "discrete" else actions.mode(actor)
+
+    check_graph(session, size, expected)
 
 
 class LastRise:

@@ -3,7 +3,7 @@
 import pytest
 
 from quantd.training.plans.plan import default, replaced
-from quantd.training.plans.precision import INSTRUCTIONS, instructions, precision
+from quantd.training.plans.precision import INSTRUCTIONS, precision
 
 LARGE = {"ppo": {"learner.minibatch": 2048}, "sac": {}, "a2c": {"learner.horizon": 64}}
 
@@ -40,9 +40,3 @@ def test_products_that_would_not_be_faster_stay_in_float32(agent: str, changes: 
 
 def test_other_devices_multiply_bfloat16_whatever_the_processor_has() -> None:
     assert precision(replaced(default("sac"), {"device": "cuda"}), ()).bfloat16
-
-
-def test_features_of_the_processor_are_names() -> None:
-    features = instructions()
-    assert all(isinstance(name, str) for name in features)
-    assert "cpu_name" not in features

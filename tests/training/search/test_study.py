@@ -106,14 +106,6 @@ def test_asked_to_stop_it_cuts_the_trial_and_begins_no_other() -> None:
     assert sit(search(trials=8), storage) == reference
 
 
-def test_more_trials_go_on_from_those_that_are_there() -> None:
-    storage = InMemoryStorage()
-    few, all_of_them = sit(search(trials=5), storage), sit(search(trials=9))
-    assert few == all_of_them[:5]
-    assert sit(search(trials=9), storage) == all_of_them
-    assert sit(search(trials=9), storage) == all_of_them
-
-
 def test_a_study_of_something_else_is_refused_by_what_differs() -> None:
     storage = InMemoryStorage()
     sit(search(trials=1), storage)
@@ -185,15 +177,6 @@ def scores(sitting: Sitting) -> list[tuple[float, tuple[float, ...], object]]:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sitting]:
     folder = tmp_path_factory.mktemp("tuned")
     return folder, real(search(trials=3), folder)
-
-
-@pytest.mark.long
-def test_real_trials_end_with_scores_that_differ(tuned: tuple[Path, Sitting]) -> None:
-    _, sitting = tuned
-    assert sitting.finished
-    assert [row.steps for row in sitting.rows] == [1_280] * 3
-    assert len({row.score for row in sitting.rows}) == 3
-    assert sitting.best is max(sitting.rows, key=lambda row: row.score)
 
 
 @pytest.mark.long
