@@ -1,9 +1,9 @@
 """Each documented key of each answer of each venue is checked: an answer of another form is an error.
 
 The generator reads the adapters' own wire structs. For each request of a venue it drops each key, replaces it by null,
-{} and [], and sends null, {}, [], a page of another server and a cut text with status 200. Each is an error, or what
-the right answer says: no order counts as never arrived, no amount as zero, and no order is sent again. A venue is a row
-of `VENUES`.
+{} and [] (a text or a number by null and {}), and sends null, {}, [], a page of another server and a cut text with
+status 200. Each is an error, or what the right answer says: no order counts as never arrived, no amount as zero, and no
+order is sent again. A venue is a row of `VENUES`.
 """
 
 import json
@@ -52,6 +52,9 @@ class Fault(NamedTuple):
 # ---------------------------------------------------------------- the generator
 
 
+SCALARS = (inspect.StrType, inspect.IntType, inspect.BoolType, inspect.DecimalType)
+
+
 def keys(kind: inspect.Type, at: Path = ()) -> Iterator[tuple[Path, inspect.Type]]:
     """Yield the path and the type of each key of a wire struct, and of the structs inside it."""
     match kind:
@@ -86,7 +89,8 @@ def faults(kind: Any) -> Iterator[Fault]:
     for path, type_of_key in keys(whole):
         name = ".".join("*" if step is None else str(step) for step in path)
         yield Fault(f"without {name}", changed(path, drop=True))
-        for value in (None, {}, []):
+        # a list in the place of a text or a number is refused as a map is: one of them stands for both
+        for value in (None, {}) if isinstance(type_of_key, SCALARS) else (None, {}, []):
             if not permits(type_of_key, value):
                 yield Fault(f"{json.dumps(value)} for {name}", changed(path, value))
 

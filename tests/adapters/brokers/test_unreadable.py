@@ -173,15 +173,6 @@ async def test_a_bad_item_at_the_end_of_a_page_hides_no_later_page(alpaca: Alpac
         assert len(all_flows - await _flows(alpaca)) <= 1, at
 
 
-async def test_an_item_that_was_set_aside_is_named_once(alpaca: AlpacaRig) -> None:
-    alpaca.server.planted = {"activities": {0: {"id": "01JT2QJ8X3KZ4", "activity_type": "FEE", "net_amount": "-0.02"}}}
-    for _ in range(3):
-        await alpaca.broker.flows(0)
-    (text,) = alpaca.broker.set_aside()  # type: ignore[attr-defined]
-    assert "01JT2QJ8X3KZ4" in text
-    assert text.startswith("an unreadable activity of the venue was set aside")
-
-
 # ---------------------------------------------------------------- Kraken, through ccxt
 
 needs_ccxt = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")

@@ -7,11 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-import quantd
 from quantd.adapters.feeds.recorded.price_questions import Questions
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_announced, require_sound
-from quantd.trading.display_text import session_date
 from tests.support.price_levels import CALENDARS, DAYS, UNIVERSE, day, level, read, scaled, volatile
 
 RATIOS = [
@@ -204,21 +202,6 @@ def test_a_share_that_is_seldom_traded_has_no_fault_and_a_dead_feed_has_one(seed
         for name in ("open", "high", "low", "close")
     ).with_columns(volume=pl.when(pl.int_range(pl.len()) >= 200).then(5e6).otherwise(pl.col("volume")))
     assert {bar.reason for bar in read(repeated).quarantined} == {"stale"}
-
-
-@pytest.mark.parametrize("quiet_days", [1, 3, 9])
-def test_an_order_for_a_share_that_is_not_traded_waits_for_its_next_trade(quiet_days: int) -> None:
-    frame = level()
-    quiet = pl.int_range(pl.len()).is_between(1, quiet_days)
-    frame = frame.with_columns(
-        *(
-            pl.when(quiet).then(pl.col("close").first()).otherwise(pl.col(name)).alias(name)
-            for name in ("open", "high", "low", "close")
-        ),
-        volume=pl.when(quiet).then(0.0).otherwise(pl.col("volume")),
-    )
-    fills = quantd.backtest("equal_weight", bars=frame, compare=False).fills
-    assert fills["ts"].dt.date().to_list()[0] == session_date(int(DAYS[quiet_days + 1]))
 
 
 @pytest.mark.parametrize("answer", [{"jumps_real": True}, {"adjusted": True}])

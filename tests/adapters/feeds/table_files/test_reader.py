@@ -50,14 +50,6 @@ def test_one_day_beyond_the_twelfth_decides_and_two_orders_are_a_fault(tmp_path:
 # ---- integers
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
-def test_the_unit_of_stamps_since_1980_has_one_reading(tmp_path: Path, unit: str, factor: int) -> None:
-    seconds = range(1_704_205_800, 1_704_205_800 + 3_000, 300)
-    path = csv(tmp_path, [f"{second * factor},10,11,9,10.5,100" for second in seconds])
-    stamps = read_tables(path).frame["ts"]
-    assert (stamps.dt.epoch("s")).to_list() == list(seconds)
-
-
 @pytest.mark.parametrize(("price", "scale"), [(185_640_000_000, 9), (1_856_400_000_000_000_000, 16)])
 def test_the_unit_of_a_price_beyond_every_price_has_one_reading(tmp_path: Path, price: int, scale: int) -> None:
     path = csv(tmp_path, [f"2024-01-0{k},{price},{price + 10 ** (scale - 2)},{price},{price},5" for k in range(2, 9)])
@@ -127,13 +119,6 @@ def test_the_headers_of_text_without_values_are_no_traceback(tmp_path: Path) -> 
 )  # fmt: skip
 def test_the_symbol_is_the_one_word_of_a_name_that_can_be_one(stem: str, symbol: str) -> None:
     assert symbol_of(stem)[0] == symbol
-
-
-def test_a_name_with_two_symbols_is_asked_unless_the_universe_has_one(tmp_path: Path) -> None:
-    path = csv(tmp_path, LINES, name="NASDAQ_AAPL.csv")
-    assert "could be NASDAQ or AAPL" in asks(path)
-    assert read_tables(path, ReadOptions(symbols=("AAPL", "MSFT"))).frame["symbol"][0] == "AAPL"
-    assert read_tables(path, ReadOptions(symbol="AAPL")).frame["symbol"][0] == "AAPL"
 
 
 def test_the_ticker_na_stays(tmp_path: Path) -> None:
