@@ -60,22 +60,6 @@ def test_permuting_the_columns_permutes_the_weights_in_any_universe(
         np.testing.assert_allclose(kept_turned[name], value, atol=1e-5)
 
 
-def test_what_comes_later_changes_no_decision(policy: LearnedAllocation) -> None:
-    returns = garch(3, 260, 4)
-    other = returns.copy()
-    other[200:] *= 4.0
-    memory = memory_other = EMPTY_MEMORY
-    differ = []
-    for t, (view, view_other) in enumerate(zip(views(returns), views(other), strict=True)):
-        if t < LOOKBACK:
-            continue
-        given_, memory = policy.act(view, memory)
-        given_other, memory_other = policy.act(view_other, memory_other)
-        differ.append(bool((weights_of(given_) != weights_of(given_other)).any()))
-    assert not any(differ[: 200 - LOOKBACK + 1])
-    assert all(differ[200 - LOOKBACK + 1 :])
-
-
 def test_an_answer_rests_on_view_and_memory_alone_and_a_restart_changes_nothing(
     forests: dict[ForestKind, Forest],
 ) -> None:
@@ -202,16 +186,6 @@ def test_what_is_predicted_decides_the_weights_while_it_is_on(forests: dict[Fore
         given_, _ = policy.act(view_of(returns), dict(memory) | switch)
         np.testing.assert_allclose(weights_of(given_), expected / expected.sum())
     assert np.abs(said.model - said.plain).max() > 0.01
-
-
-def test_other_symbols_begin_a_new_record(forests: dict[ForestKind, Forest]) -> None:
-    returns = garch(7, LOOKBACK + 60, 3)
-    policy = LearnedAllocation(AllocationParams(), {"risk": forests["risk"]})
-    _, memory = live(policy, returns)
-    same, other = (view_of(returns, names) for names in (("S0", "S1", "S2"), ("S0", "S1", "T2")))
-    assert policy.standing(memory, same.universe)[0].rounds > 0
-    assert policy.standing(memory, other.universe)[0].rounds == 0
-    assert not answer(policy, Ask(1, 0, other, memory)).failed
 
 
 def test_pairs_that_do_not_fit_together_still_make_a_correlation_matrix() -> None:

@@ -9,12 +9,6 @@ from quantd.research.attribution.book_history import Actions, Trades
 from tests.support.book_histories import idle, real_history, reordered, three_trades
 
 
-def test_returns_are_time_weighted() -> None:
-    # 48 on 10,000; 15 on 10,048, without the deposit; 80.50 on 11,063
-    expected = [48.0 / 10_000.0, 15.0 / 10_048.0, 80.5 / 11_063.0]
-    np.testing.assert_allclose(three_trades().returns(), expected, rtol=1e-12)
-
-
 def test_asset_returns_hold_splits_and_dividends() -> None:
     # AAA in interval 2: a share of 104 became 2 of 51 and a dividend of 1
     expected = [[0.04, 0.0], [(2 * 51.0 + 1.0) / 104.0 - 1.0, -0.04], [55.0 / 51.0 - 1.0, 47.0 / 48.0 - 1.0]]

@@ -1,7 +1,5 @@
 """Each table adds up to the return, is addressed by name, and has the costs and trades of each agent."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,7 @@ from quantd.research.attribution.profit import KINDS, profit
 from quantd.research.metrics.catalogue import METRICS
 from quantd.research.reports.report_contents import CostRow
 from quantd.research.verdict import Figures
-from tests.support.book_histories import CONFIG, Weights, assembly_of, history_of, idle, real_history, three_trades
+from tests.support.book_histories import idle, real_history, three_trades
 
 
 def tables(contributions):
@@ -69,24 +67,6 @@ def test_three_trades_by_hand() -> None:
     assert trend.cost == pytest.approx(10 + 2 + 2)  # slippage and two fees
     assert value.cost == pytest.approx(4 + 1 + 0.5)  # slippage, a fee and the borrow fee
     assert trend.crossed == 0.0
-
-
-@pytest.mark.long
-def test_columns_of_the_market_in_another_order_change_no_entry(tmp_path) -> None:
-    """The whole run again, with the symbols of the configuration in another order and weights by name."""
-    weights = [
-        {"AAPL": 0.3, "BAC": 0.1, "IWM": 0.1, "QQQ": 0.2, "SPY": 0.2},
-        {"AAPL": -0.3, "BAC": 0.2, "IWM": 0.1, "QQQ": -0.2, "SPY": 0.1},
-    ]
-    breakdowns = []
-    for k, order in enumerate((["AAPL", "BAC", "IWM", "QQQ", "SPY"], ["QQQ", "SPY", "AAPL", "IWM", "BAC"])):
-        (tmp_path / str(k)).mkdir()
-        text = CONFIG.replace('["AAPL", "BAC", "IWM", "QQQ", "SPY"]', str(order).replace("'", '"'))
-        one = assembly_of(tmp_path / str(k), text.replace("end = 2020-12-31", "end = 2020-09-30"))
-        policies = [Weights([targets[symbol] for symbol in order]) for targets in (*weights, weights[1])]
-        breakdowns.append(breakdown(history_of(replace(one, policies=tuple(policies)))[0]))
-    for name, table in tables(breakdowns[0]).items():
-        assert tables(breakdowns[1])[name] == pytest.approx(table, abs=1e-9), name
 
 
 def test_an_agent_that_trades_more_has_more_turnover_and_cost() -> None:

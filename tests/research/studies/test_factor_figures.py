@@ -196,22 +196,3 @@ def test_a_slow_factor_over_a_long_horizon_is_seldom_found_by_chance():
     """The short form of the next test: three standard errors of ten markets above its largest share."""
     for rejected in rejections_of(10, (21, 63)).values():
         assert np.mean(rejected, axis=0).max() <= 0.12 + 3.0 * sqrt(0.12 * 0.88 / 10)
-
-
-def test_permuted_symbols_leave_every_figure():
-    values, returns = draws(7, rows=200, size=9, holes=0.0)
-    values = np.round(values, 1)  # with ties
-    wealth = wealth_of(returns)[:200]
-    order = np.random.default_rng(8).permutation(9)
-    for over_time in (False, True):
-        one, other = (
-            horizon_of(v, w, w, 3, 3, Charges(0.0003, 0.005, 252.0), over_time=over_time)
-            for v, w in ((values, wealth), (values[:, order], wealth[:, order]))
-        )
-        for name in one.__struct_fields__:
-            if name not in ("spread", "quantiles"):
-                assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-9), name
-        assert one.quantiles == pytest.approx(other.quantiles, rel=1e-9)
-        for name in one.spread.__struct_fields__:
-            ours, theirs = getattr(one.spread, name), getattr(other.spread, name)
-            assert ours == theirs or ours == pytest.approx(theirs, rel=1e-6), name

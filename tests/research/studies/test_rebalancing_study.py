@@ -1,10 +1,7 @@
 """The study of rebalancing: every rule and cost on the same bars, each cost charged once."""
 
-import json
 import re
 import shutil
-import subprocess
-import sys
 
 import msgspec
 import pytest
@@ -19,6 +16,7 @@ from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Known
 from quantd.research.studies.rebalancing_study import RULES, Rebalancing, page, study
 from tests.support.checkout import ROOT
+from tests.support.command_line import answer, quantd
 
 CONFIG = f"""\
 [universe]
@@ -125,23 +123,11 @@ def test_an_agent_that_is_not_there_is_named(tmp_path):
 @pytest.mark.long
 def test_the_command_prints_one_document_and_writes_a_table(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG.replace("2020-08-31", "2020-03-31"))
-    command = [
-        sys.executable,
-        "-m",
-        "quantd.daemon.cli",
-        "study",
-        "rebalance",
-        "even",
-        "--config",
-        str(tmp_path / "config.toml"),
-    ]
-    command += ["--state", str(tmp_path / "state"), "--cost", "5", "--out", str(tmp_path / "rows.csv")]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
-    document = json.loads(done.stdout)
+    command = ("study", "rebalance", "even", "--cost", "5", "--out")
+    document = answer(quantd(tmp_path, *command, "rows.csv", "--json"))
     assert (document["agent"], document["trials"]) == ("even", len(RULES))
     assert [row["rule"] for row in document["rows"]] == list(RULES)
-    drawn = [*command[:-1], str(tmp_path / "rows.html")]
-    subprocess.run(drawn, capture_output=True, check=True, cwd=ROOT)
+    assert quantd(tmp_path, *command, "rows.html").returncode == 0
     assert "linear-gradient" in (tmp_path / "rows.html").read_text()
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert lines[0].startswith("rule,cost_bp,total_return")
