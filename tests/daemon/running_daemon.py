@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,17 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: Path, text: str, *arguments: str, files: int = 1_024) -> Iterator[Running]:
-    """A daemon whose process may open so many files; it has said where it listens."""
+def running(
+    folder: Path, text: str, *arguments: str, files: int = 1_024, env: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """A daemon whose process may open so many files; it has said where it listens, and is killed at the end."""
     write(with_calendar(folder), text)
     command = [sys.executable, "-m", "quantd.daemon.cli", "run", *arguments]
     with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command],
             cwd=folder,
-            env=environment(),
+            env=environment() if env is None else env,
             stdout=out,
             stderr=err,
         )

@@ -2,9 +2,7 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.tables.projection import OUTBOX, Projection
 from quantd.trading.codec import decode
-from tests.support.calendar_files import with_calendar
+from tests.daemon.running_daemon import running, until
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 from tests.support.sink_servers import (
     KEY,
@@ -89,20 +87,12 @@ levels = ["WARNING", "CRITICAL"]
 """
 
 
-def killed(folder: Path, ready: object, text: list[str]) -> None:
+def killed(folder: Path, text: str, ready: Callable[[], object], logs: list[str]) -> None:
     """Run until `ready` is true, then SIGKILL."""
-    with_calendar(folder)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet", "--set", "feed.pace=20/s"],
-        cwd=folder, env=environment() | SECRETS, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    limit = time.monotonic() + 60
-    while not ready() and child.poll() is None and time.monotonic() < limit:  # type: ignore[operator]
-        time.sleep(0.01)
-    assert ready()  # type: ignore[operator]
-    assert child.poll() is None, "the run ended by itself"
-    child.kill()
-    text.append(child.communicate()[1])
+    with running(folder, text, "--quiet", "--set", "feed.pace=20/s", env=environment() | SECRETS) as daemon:
+        until(ready, "the run was not ready")
+        assert daemon.process.poll() is None, "the run ended by itself"
+    logs.append(daemon.written("err"))
 
 
 def messages(folder: Path) -> list[tuple[str, str]]:
@@ -123,7 +113,7 @@ def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has
     servers, logs = (mail, bot, ntfy), []
     mail.answers, bot.answers, ntfy.answers = ["451 later"] * 1_000, [500] * 1_000, [503] * 1_000
     with in_a_thread(*servers):
-        write(tmp_path, with_sinks(*servers))
+        text = with_sinks(*servers)
 
         def queued(sink: str) -> int:
             try:
@@ -135,11 +125,11 @@ def test_alerts_of_runs_that_are_killed_reach_every_sink_in_order_and_no_log_has
             waiting = all(queued(sink) for sink in ("email", "telegram", "ntfy"))
             return waiting and bool(mail.attempts and bot.requests and ntfy.requests)
 
-        killed(tmp_path, tried, logs)
+        killed(tmp_path, text, tried, logs)
         assert [server.taken for server in servers] == [[], [], []]
         for server in servers:
             server.answers = []
-        killed(tmp_path, lambda: all(server.taken for server in servers), logs)
+        killed(tmp_path, text, lambda: all(server.taken for server in servers), logs)
         done = quantd(tmp_path, "run", "--json", env=SECRETS)
         logs += [done.stdout, done.stderr]
         assert done.returncode == 0

@@ -26,45 +26,16 @@ from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 from quantd.trading.view import View
 from tests.daemon.assembly.snapshot_runs import straight_and_restored
-from tests.support.command_line import ROOT, quantd
+from tests.support.command_line import ROOT, one_agent, quantd
 from tests.support.command_line import answer as document
 from tests.support.market_frames import random_frame
 
 SYMBOLS = ("SPY", "TLT", "GLD", "BTC-USD")
 
-CONFIG = f"""
-[universe]
-symbols = ["SPY", "TLT", "GLD", "BTC-USD"]
-benchmark = "SPY"
-
-[[universe.instruments]]
-symbol = "BTC-USD"
-calendar = "24/7"
-lot = "0.0001"
-
-[feed]
-kind = "replay"
-path = "{ROOT}/data/seed4_daily.parquet"
-actions = "{ROOT}/data/seed4_actions.csv"
-stamps = "session"
-interval = "1d"
-start = 2022-12-14
-warmup = 504
-
-[broker]
-kind = "paper"
-cash = "100000.00"
-commission_bp = 10.0
-
-[risk]
-profile = "research"
-
-[[agents]]
-name = "alone"
-policy = "min_variance"
-capital = 1.0
-profile = "research"
-"""
+FEED = f'actions = "{ROOT}/data/seed4_actions.csv"\nstart = 2022-12-14\nwarmup = 504'
+SHARED = one_agent(SYMBOLS, "min_variance", FEED, path=f"{ROOT}/data/seed4_daily.parquet")
+SHARED = SHARED.replace("[feed]", 'benchmark = "SPY"\n[feed]').replace("[risk]", "commission_bp = 10.0\n[risk]")
+CONFIG = f'{SHARED}[[universe.instruments]]\nsymbol = "BTC-USD"\ncalendar = "24/7"\nlot = "0.0001"\n'
 
 
 def assembled(folder: Path, text: str = CONFIG) -> Assembly:
@@ -218,7 +189,7 @@ def test_each_row_of_equity_is_cash_and_lots_at_the_prices_seen_at_its_instant(
 def test_backtest_and_report_have_one_ratio_and_say_of_which_prices(tmp_path: Path) -> None:
     text = CONFIG.replace("start = 2022-12-14", 'start = 2024-01-02\npace = "fast"\nat_end = "stop"')
     text = text.replace('"min_variance"', '"equal_weight"')
-    (tmp_path / "config.toml").write_text(text + "\n[bus]\nport = 0\n[api]\nport = 0\n")
+    (tmp_path / "config.toml").write_text(text)
     backtest = document(quantd(tmp_path, "backtest", "--json", "--no-compare"))
     assert LAST_PRICES in backtest["notes"]
     run = document(quantd(tmp_path, "run", "--json", "--quiet"))
@@ -251,7 +222,7 @@ def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> 
     (tmp_path / "config.toml").write_text(text + f'[quantd]\nname = "one"\nstate = "{tmp_path}/state"\n')
     run = api.backtest(tmp_path / "config.toml", compare=False)
     report = json.loads(run.report(tmp_path / "report.json").read_text())
-    house, alone = ([account["name"] for account in report["accounts"]].index(name) for name in ("house", "alone"))
+    house, alone = ([account["name"] for account in report["accounts"]].index(name) for name in ("house", "even"))
     of = {metric["name"]: metric["values"] for metric in report["metrics"]}
     assert LAST_PRICES in report["notes"]
     for name in ("sharpe", "volatility", "max_drawdown", "total_return"):
@@ -263,8 +234,7 @@ def test_house_and_its_only_agent_have_one_ratio_in_a_report(tmp_path: Path) -> 
 
 
 def test_on_one_calendar_both_views_are_equal(tmp_path: Path) -> None:
-    shares = CONFIG.replace(', "BTC-USD"]', "]").split("[[universe.instruments]]")
-    assembly = assembled(tmp_path, shares[0] + "[feed]" + shares[1].split("[feed]")[1])
+    assembly = assembled(tmp_path, SHARED.replace(', "BTC-USD"]', "]"))
     count = 0
 
     def look(view: View) -> None:

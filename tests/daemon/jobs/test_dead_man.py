@@ -1,8 +1,6 @@
 """The dead man's switch is heard while the daemon is well, and silent when it is not, or is killed."""
 
 import asyncio
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,8 +9,8 @@ from structlog.testing import capture_logs
 
 from quantd.daemon.jobs.dead_man import DeadMansSwitch, unwell
 from quantd.trading.events import Condition, Stopping
-from tests.support.calendar_files import with_calendar
-from tests.support.command_line import CONFIG, environment, write
+from tests.daemon import running_daemon
+from tests.support.command_line import CONFIG
 from tests.support.service_kit import Kit, until, world
 from tests.support.sink_servers import Pulse, in_a_thread
 
@@ -51,25 +49,9 @@ def test_a_killed_daemon_is_silent(tmp_path: Path) -> None:
     pulse = Pulse()
     with in_a_thread(pulse):
         text = CONFIG + f'\n[alerts.dead_man]\nurl = "{pulse.url}/ping/1"\nevery = "1s"\n'
-        write(tmp_path, text)
-        daemon = _started(tmp_path)
-        try:
-            deadline = time.monotonic() + 60
-            while len(pulse.taken) < 2:
-                assert time.monotonic() < deadline, (tmp_path / "log").read_text()
-                time.sleep(0.05)
-        finally:
-            daemon.kill()
-            daemon.wait()
+        # a daemon of the block is killed at its end
+        with running_daemon.running(tmp_path, text, "--quiet", "--set", "feed.at_end=wait"):
+            running_daemon.until(lambda: len(pulse.taken) >= 2, "nothing was heard")
         heard = len(pulse.taken)
         time.sleep(2.5)
         assert len(pulse.taken) == heard
-
-
-def _started(folder: Path) -> "subprocess.Popen[bytes]":
-    words = ["run", "--quiet", "--set", "feed.at_end=wait"]
-    with_calendar(folder)
-    with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "quantd.daemon.cli", *words], cwd=folder, env=environment(), stdout=log, stderr=log
-        )

@@ -1,10 +1,6 @@
 """An upgrade with three open orders, and the way back: the same run, and each order is filled once."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.daemon.running_daemon import running, until
 from tests.support.checkout import copy_package
 from tests.support.checkout import environment as of_copy
-from tests.support.command_line import CONFIG, environment, quantd, write
+from tests.support.command_line import CONFIG, environment, quantd
 
 SYMBOLS = ("SPY", "QQQ", "IWM")
 TRY_AGAIN = 75  # what a command ends with before the first close
@@ -43,29 +40,19 @@ def orders(folder: Path, state: str) -> list[tuple[str, str, str]]:
 
 
 @contextmanager
-def daemon(folder: Path, env: dict[str, str]) -> "Iterator[subprocess.Popen[str]]":
-    command = [sys.executable, "-m", "quantd.daemon.cli", "run", "--set", "feed.pace=0.01/s"]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    process = subprocess.Popen(command, cwd=folder, env=env, **pipes)
-    try:
-        until = time.monotonic() + 90
-        while not (folder / "state" / "api.json").exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.1)
-        assert process.poll() is None, process.communicate()[0]
-        yield process
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGTERM)
-        said = process.communicate(timeout=60)[0]
-        assert process.returncode == 0, said
+def daemon(folder: Path, env: dict[str, str]) -> Iterator[None]:
+    text = CONFIG + '[manual]\ncapital = 0.1\nprofile = "research"\n'
+    with running(folder, text, "--set", "feed.pace=0.01/s", env=env) as started:
+        yield
+        assert started.stop() == 0, started.written("err")
 
 
 def bought(folder: Path) -> list[tuple[str, str, str]]:
     """Three orders by hand, sent once the daemon has its first close; they stay open until the next session."""
-    until = time.monotonic() + 60
+    limit = time.monotonic() + 60
     for symbol in SYMBOLS:
         sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
-        while sent.returncode == TRY_AGAIN and time.monotonic() < until:
+        while sent.returncode == TRY_AGAIN and time.monotonic() < limit:
             time.sleep(0.2)
             sent = quantd(folder, "order", "buy", "3", symbol, "--reason", "a test")
         assert sent.returncode == 0, sent.stderr
@@ -75,16 +62,12 @@ def bought(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def filled(folder: Path, mine: list[tuple[str, str, str]]) -> None:
-    until = time.monotonic() + 60
-    while not set(mine) <= set(orders(folder, "filled")):
-        assert time.monotonic() < until, orders(folder, "working")
-        time.sleep(0.2)
+    until(lambda: set(mine) <= set(orders(folder, "filled")), "an order was not filled")
 
 
 @pytest.mark.long
 @pytest.mark.requirement("R-217", "R-228")
 def test_three_open_orders_are_filled_once_after_an_upgrade_and_after_a_roll_back(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG + '[manual]\ncapital = 0.1\nprofile = "research"\n')
     later = newer(tmp_path)
     with daemon(tmp_path, environment()):
         run, first = status(tmp_path)["run"], bought(tmp_path)
