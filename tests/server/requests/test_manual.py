@@ -19,7 +19,7 @@ from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import CancelRequested, Flow, Halted, Proposed
 from quantd.trading.sessions import DAY_NS
 from tests.server.requests.orders_by_hand import BY_HAND, journalled, post, world
-from tests.support.api_world import RATES, RUN, in_shared_loop, standing_at_the_end
+from tests.support.api_world import RATES, RUN, get, in_shared_loop, standing_at_the_end
 from tests.support.command_line import CONFIG, quantd
 from tests.support.engine import World as Engine
 from tests.support.engine import block, walk
@@ -48,8 +48,7 @@ async def test_an_order_goes_through_the_gate_into_the_book_of_orders_by_hand(wo
     state = world.service.shell.state
     (wish,) = journalled(world, Proposed)
     assert (wish.agent, wish.orders[0].lots, wish.reason, wish.who) == ("manual", 10, "the desk wants it", "api:owner")
-    async with world.session.get("/api/v1/orders?limit=1") as response:
-        (kept,) = (await response.json())["orders"]
+    (kept,) = (await get(world, "/api/v1/orders?limit=1"))[1]["orders"]
     assert (kept["id"], kept["symbol"]) == (done["order"], "SPY")
     assert kept["limit"] == done["limit"]
     (open_row,) = list(state.open_rows(len(state.agents) - 1))
@@ -194,8 +193,8 @@ async def test_the_book_of_orders_by_hand_is_asked_by_nobody(world: Any) -> None
     assert state.rules.agents[2].min_trade == 0.0
     book = state.ledger.books[2]
     assert book.cash_micro == state.rules.agents[2].capital_micro
-    async with world.session.get("/api/v1/decisions?limit=500") as response:
-        agents = {agent["agent"] for d in (await response.json())["decisions"] for agent in d["agents"]}
+    _, listed = await get(world, "/api/v1/decisions?limit=500")
+    agents = {agent["agent"] for decision in listed["decisions"] for agent in decision["agents"]}
     assert agents <= {"even", "trend"}
 
 
@@ -216,8 +215,7 @@ async def test_money_moves_in_and_out_without_profit(world: Any) -> None:
     assert [(f.amount_micro, f.agent, f.reason) for f in journalled(world, Flow)] == [
         (1_000_500_000, "even", "more"), (-500_500_000, "manual", "rent"),
     ]  # fmt: skip
-    async with world.session.get("/api/v1/alerts?limit=2") as response:
-        assert "rent" in (await response.json())["alerts"][0]["text"]
+    assert "rent" in (await get(world, "/api/v1/alerts?limit=2"))[1]["alerts"][0]["text"]
 
 
 async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal(world: Any) -> None:
@@ -227,10 +225,7 @@ async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal
     assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": why, "replayed": False})
     status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
-    for path, name in (("status", "halted"), ("overview", "halted")):
-        async with world.session.get(f"/api/v1/{path}") as response:
-            if response.status == 200:
-                assert (await response.json())[name] == {"QQQ": "by hand: api:owner: earnings tonight"}
+    assert (await get(world, "/api/v1/status"))[1]["halted"] == {"QQQ": "by hand: api:owner: earnings tonight"}
     assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
     assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [
         (True, "earnings tonight", "api:owner"), (False, "they are out", "api:owner"),
@@ -345,8 +340,7 @@ async def test_why_names_the_halt_that_cancelled_an_order(world: Any) -> None:
     _, sent = await post(world, "orders", ORDER)
     status, _ = await post(world, "commands", {"command": "halt", "reason": "margin call"})
     assert status == 200
-    async with world.session.get(f"/api/v1/why/{sent['order']}?recorded=true") as response:
-        why = await response.json()
+    _, why = await get(world, f"/api/v1/why/{sent['order']}?recorded=true")
     assert (why["state"], why["cancelled"].split(", ")[0]) == ("cancelled", "halt of api:owner: margin call"), why
 
 

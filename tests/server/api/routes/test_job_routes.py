@@ -10,7 +10,7 @@ from quantd.daemon.views.run_summary import summary
 from quantd.risk.switch import HALT
 from quantd.trading.codec import decode
 from quantd.trading.orders import ScheduleRun
-from tests.support.api_world import RUN, standing_at_the_end
+from tests.support.api_world import RUN, get, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 SCHEDULES = "".join(
@@ -39,9 +39,8 @@ async def post(world, name, reason="by hand", headers=None):
 
 async def polled(world, id):
     for _ in range(3_000):
-        async with world.session.get(f"/api/v1/jobs/{id}") as response:
-            run = await response.json()
-            assert response.status == 200, run
+        status, run = await get(world, f"/api/v1/jobs/{id}")
+        assert status == 200, run
         if run["state"] not in ("queued", "running", "retrying"):
             return run
         await asyncio.sleep(0.02)
@@ -95,17 +94,15 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         assert done["result"].endswith(".html")
         assert done["seconds"] >= 0
         for words, count in (("html", 1), ("no such text", 0)):
-            async with world.session.get(f"/api/v1/jobs?search={words}") as response:
-                assert (await response.json())["total"] == count, words
-        async with world.session.get("/api/v1/jobs?job=daily_report&limit=1") as response:
-            listed = await response.json()
+            assert (await get(world, f"/api/v1/jobs?search={words}"))[1]["total"] == count, words
+        _, listed = await get(world, "/api/v1/jobs?job=daily_report&limit=1")
         assert [job["name"] for job in listed["jobs"]] == [job.name for job in JOBS]
         line = next(job for job in listed["jobs"] if job["name"] == "daily_report")
         assert line["last"] == done == listed["runs"][0]
         assert line["schedules"] == ["the day"]
         assert line["next"] == "2019-09-03T20:00:00Z"
-        async with world.session.get("/api/v1/schedules") as response:
-            schedules = {schedule["name"]: schedule for schedule in (await response.json())["schedules"]}
+        _, answer = await get(world, "/api/v1/schedules")
+        schedules = {schedule["name"]: schedule for schedule in answer["schedules"]}
         assert schedules["the day"]["last_run"] == done
         assert schedules["the day"]["next"] == line["next"]
         assert schedules["yearly"]["last_run"] is None
@@ -128,8 +125,7 @@ async def test_a_faulty_request_is_refused_and_nothing_is_journalled(tmp_path):
             assert (response.status, problem["code"]) == (status, code), problem
         assert world.service.journal.seq == seq
         for id in ("77", "x", "9" * 40):
-            async with world.session.get(f"/api/v1/jobs/{id}") as response:
-                assert response.status == 404
+            assert (await get(world, f"/api/v1/jobs/{id}"))[0] == 404
         world.service.status = "starting"
         status, problem = await post(world, "yearly")
         assert (status, problem["code"]) == (503, "not_ready")

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from quantd.daemon.engine.state.snapshot import freeze
-from quantd.trading.codec import decode
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
 from tests.server.answering_daemon import started, until
 from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
+from tests.server.requests.orders_by_hand import journalled
+from tests.server.requests.orders_by_hand import post as sent
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import answer, quantd, write
 
@@ -28,25 +29,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def post(world: Any, path: str, body: object) -> tuple[int, Any]:
-    async with world.session.post(f"/api/v1/portfolios{path}", json=body, headers=world.bearer) as response:
-        return response.status, await response.json()
+    return await sent(world, f"portfolios{path}", body)
 
 
 async def targets(world: Any, body: dict[str, Any], what: str = "propose", name: str = "core") -> tuple[int, Any]:
     """Targets of an open portfolio: proposed, or previewed."""
-    path, ids = f"/api/v1/agents/{name}/{what}", {"id": uuid.uuid4().hex, "reason": "x"}
-    body = (ids if what == "propose" else {}) | body
-    async with world.session.post(path, json=body, headers=world.bearer) as response:
-        return response.status, await response.json()
+    ids = {"id": uuid.uuid4().hex, "reason": "x"} if what == "propose" else {}
+    return await sent(world, f"agents/{name}/{what}", ids | body)
 
 
 async def get(world: Any, path: str = "") -> tuple[int, Any]:
     async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
         return response.status, await response.json()
-
-
-def journalled(world: Any, kind: type) -> list[Any]:
-    return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]
 
 
 @pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194", "R-268", "F-41")
@@ -212,17 +206,12 @@ async def test_refusals_by_the_state_name_it(world: Any) -> None:
     assert (status, answer["repeated"], answer["verdict"]) == (200, True, first["verdict"])
     assert (await targets(world, body | {"weights": {"SPY": 0.2}}))[1]["code"] == "duplicate"
     order = {"side": "buy", "qty": "1", "symbol": "SPY", "reason": "x", "agent": "portfolio-1"}
-    async with world.session.post("/api/v1/orders", json=order, headers=world.bearer) as response:
-        assert (response.status, "changes only by" in (await response.json())["detail"]) == (409, True)
-    async with world.session.post(
-        "/api/v1/commands", json={"command": "halt", "reason": "x", "agent": "portfolio-2"}, headers=world.bearer
-    ) as response:
-        assert response.status == 404  # a place without a portfolio is nobody
+    status, answer = await sent(world, "orders", order)
+    assert (status, "changes only by" in answer["detail"]) == (409, True)
+    nobody = {"command": "halt", "reason": "x", "agent": "portfolio-2"}  # a place without a portfolio
+    assert (await sent(world, "commands", nobody))[0] == 404
     await asyncio.gather(*(targets(world, {"weights": {"SPY": 0.2}}) for _ in range(3)))
-    async with world.session.post(
-        "/api/v1/commands", json={"command": "halt", "reason": "x"}, headers=world.bearer
-    ) as response:
-        assert response.status == 200
+    assert (await sent(world, "commands", {"command": "halt", "reason": "x"}))[0] == 200
     status, answer = await targets(world, {"weights": {"SPY": 0.3}})
     assert (status, "halted" in answer["detail"]) == (409, True)
 
@@ -269,9 +258,8 @@ async def test_a_portfolio_has_one_name_in_every_route(world: Any) -> None:
     assert decided["decisions"], "of its own place"
     assert decided == (await get(world, "decisions?agent=portfolio-1"))[1]
     order = {"command": "halt", "agent": "core", "reason": "x"}
-    async with world.session.post("/api/v1/commands", json=order, headers=world.bearer) as response:
-        done = await response.json()
-    assert (response.status, done["agent"], done["switch"]) == (200, "core", "HALT")
+    status, done = await sent(world, "commands", order)
+    assert (status, done["agent"], done["switch"]) == (200, "core", "HALT")
     assert (await get(world, "agents/core/standing"))[1]["switch"] == "HALT"
     assert (await get(world, "risk?agent=nobody"))[0] == 404
 

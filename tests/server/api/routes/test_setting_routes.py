@@ -1,6 +1,7 @@
 """/api/v1/settings: a limit, a share, a schedule or receivers, changed in file and run, which agree afterwards."""
 
 import asyncio
+import time
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,14 +12,17 @@ import pytest
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import limits_of_config
 from quantd.daemon.config import load
+from quantd.daemon.engine.state import Loosening
 from quantd.daemon.engine.state.live_caps import LOOSEN_AFTER_NS
+from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.monitoring.signals import reload
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
-from quantd.trading.events import Flow, Reloaded, Stopping
+from quantd.trading.codec import decode
+from quantd.trading.events import Approved, Flow, Reloaded, Stopping
 from tests.server.requests.orders_by_hand import journalled
-from tests.support.api_world import RATES, World, command, get, standing_at_the_end
+from tests.support.api_world import RATES, RUN, World, command, get, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 TEXT = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.25   # mine").replace(
@@ -167,3 +171,34 @@ async def test_a_repeated_key_changes_nothing_twice_and_a_halt_is_never_held_up(
     trade = created(world.folder, "desk", "trade")[1]
     await asyncio.sleep(keyring.CHECK_S)
     assert (await changed(world, "risk.max_drawdown", "0.15", trade))[0] == 200, "a tighter limit needs no more"
+
+
+async def test_only_an_admin_token_from_before_approves(tmp_path):
+    async with standing_at_the_end(tmp_path, CONFIG) as world:
+        secrets = {"owner": world.token}
+        secrets["second"] = created(world.folder, "second", "admin")[1]
+        secrets["trade"] = created(world.folder, "trade", "trade")[1]
+        await asyncio.sleep(keyring.CHECK_S)
+        headers = {"Authorization": f"Bearer {secrets['second']}"}
+        async with world.session.post("/api/v1/limits/approve", json={"reason": "x"}, headers=headers) as response:
+            assert response.status == 409
+            assert "no looser limits wait" in (await response.json())["detail"]
+        state = world.service.shell.state
+        state.loosening = Loosening(time.time_ns(), 2**62, in_force(state.rules), ("risk.max_drawdown",))
+        secrets["later"] = created(world.folder, "later", "admin")[1]
+        await asyncio.sleep(keyring.CHECK_S)
+        async with world.session.get("/api/v1/status") as response:
+            assert (await response.json())["loosening"].startswith("risk.max_drawdown from ")
+        for who, status, code in (
+            ("owner", 403, "second"), ("later", 403, "second"), ("trade", 403, "scope"), ("second", 200, ""),
+        ):  # fmt: skip
+            headers = {"Authorization": f"Bearer {secrets[who]}"}
+            body = {"reason": "agreed"}
+            async with world.session.post("/api/v1/limits/approve", json=body, headers=headers) as response:
+                answer = await response.json()
+            assert (response.status, answer.get("code", "")) == (status, code), (who, answer)
+            assert (state.loosening is None) == (status == 200)
+        assert answer["looser"] == ["risk.max_drawdown"]
+        events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
+        approved = [event for event in events if isinstance(event, Approved)]
+        assert [(approval.reason, approval.who.split(":")[1]) for approval in approved] == [("agreed", "second")]
