@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.catalogue import Protective, tighter_of
+from quantd.risk.limits.catalogue import Protective
 from quantd.risk.protective import Breach, Levels, breaches, entry_prices, guards, levels, touched, trailed
 from tests.support.examples import examples
 
@@ -109,13 +109,6 @@ def test_a_best_price_is_kept_while_the_position_stays_on_its_side_and_no_longer
 def test_without_a_level_there_is_nothing_to_guard() -> None:
     assert guards([None, Protective()]) is None
     assert guards([None, Protective(trailing=True)]) is None
-
-
-def test_the_tightest_of_two_sets_closes_when_either_does() -> None:
-    a, b = Protective(stop_loss=0.1, cooldown=2), Protective(take_profit=0.2, trailing=True)
-    assert tighter_of("protective", a, None) == a
-    assert tighter_of("protective", None, None) is None
-    assert tighter_of("protective", a, b) == Protective(stop_loss=0.1, take_profit=0.2, trailing=True, cooldown=5)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.average_correlation import KEY, average_of, beside, openings
+from quantd.risk.limits.average_correlation import average_of, openings
 from quantd.risk.limits.catalogue import REASON_TEXT, Correlation, Limits, Reason, override
 from quantd.risk.limits.context import Context
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import standing
-from quantd.risk.monitor.ceilings import Bands
-from quantd.risk.pretrade.gate import REDUCE, Account, gate
+from quantd.risk.pretrade.gate import Account, gate
 from quantd.risk.pretrade.headroom import figures_of, most
 from tests.support.examples import examples
 from tests.support.risk_books import make_context
@@ -223,18 +222,6 @@ def test_values_and_headroom_name_the_average_and_what_a_symbol_would_add() -> N
     assert most(ctx, held, limited(0.3), 1, 1).lots > 0.0
 
 
-def test_no_level_is_settled_without_a_measurement() -> None:
-    ctx = market(pairs(3))
-    assert Bands(rules_of(limited(), ctx.universe), {}).unsettled == KEY
-    assert Bands(rules_of(FREE, ctx.universe), {}).unsettled == ""
-
-
-def test_only_orders_that_reduce_pass_in_reduce() -> None:
-    ctx = market(pairs(3, AB=0.9))
-    verdict = gate(ctx, account([10.0, 0, 0]), np.array([-5.0, 5.0, 0]), limited(), REDUCE)
-    assert (verdict.lots.tolist(), verdict.reason.tolist()) == ([-5, 0, 0], [0, Reason.SWITCH, 0])
-
-
 @settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_accepted_order_raises_the_average_above_the_limit_and_none_is_refused_without_cause(seed: int) -> None:
@@ -269,9 +256,3 @@ def _excess(scenarios: Any, held: np.ndarray, limit: float) -> float:
     """The sum of correlation - limit over all pairs of positions."""
     k = np.count_nonzero(held)
     return (average_of(scenarios, held) - limit) * k * (k - 1) / 2
-
-
-def test_what_is_beside_a_symbol_is_counted_by_side() -> None:
-    scenarios = market(pairs(3, AB=0.9, AC=0.2)).window(ROWS, 60).all
-    assert beside(scenarios, np.array([0.0, 5.0, -1.0]), 0) == pytest.approx(0.35)
-    assert np.isnan(beside(scenarios, np.array([5.0, 0.0, 0.0]), 0))

@@ -67,19 +67,3 @@ def test_one_file_adds_a_cap_that_is_configured_enforced_and_explained(limited: 
     why = quantd_limited(limited, tmp_path, "why", "SPY").stdout
     assert "refused, no order was made" in why
     assert "the price is above max_price" in why
-
-
-@pytest.mark.long
-def test_one_file_adds_a_row_that_is_configured_enforced_and_explained(limited: Path, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(LIMITED.format(limits="max_long_exposure = 0.5"))
-    document = json.loads(quantd_limited(limited, tmp_path, "config", "check", "--show", "--json").stdout)
-    settings = {setting["key"]: setting["value"] for setting in document["settings"]}
-    assert settings["risk.max_long_exposure"] == 0.5
-    assert settings["agents[0].limits.max_long_exposure"] is None
-    assert quantd_limited(limited, tmp_path, "run").returncode == 0
-    risk = json.loads(quantd_limited(limited, tmp_path, "risk", "--json").stdout)
-    rows = {limit_row["limit"]: limit_row for limit_row in risk["limits"]}
-    assert 0.45 < rows["max_long_exposure"]["value"] < 0.55  # 0.9 is asked for, and prices move after the fills
-    assert rows["max_long_exposure"]["bound"] == 0.5
-    assert {symbol_row["buy"]["reason"] for symbol_row in risk["room"]} == {"long"}
-    assert "long exposure would exceed max_long_exposure" in quantd_limited(limited, tmp_path, "why", "SPY").stdout

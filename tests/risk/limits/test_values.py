@@ -1,6 +1,5 @@
 """What is measured of a book, against definitions written out: what is held, what is open, and what is asked for."""
 
-from collections.abc import Sequence
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -10,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import PROFILES, Correlation, Limits, Stress, Tail, override, value_of
+from quantd.risk.limits.catalogue import Correlation, Limits, Tail, override, value_of
 from quantd.risk.limits.values import Portfolio, Values, standing, standings
 from quantd.risk.measures.portfolio import FEW
-from quantd.risk.measures.stress import Shock
 from tests.support.examples import examples
 from tests.support.risk_books import (
     Book,
@@ -189,37 +187,6 @@ def test_what_is_wanted_of_some_books_has_the_bits_that_it_has_of_all(seed: int)
             assert list(part) == list(values)  # a record has an order
 
 
-@pytest.mark.parametrize("size", [3, FEW + 1])
-def test_the_losses_of_a_book_are_those_of_all_books_to_the_bit(size: int) -> None:
-    px, returns, names = shares(size, rows=252)
-    limits = [
-        Limits(
-            max_volatility=0.3, volatility_lookback=252, var=Tail(limit=0.05), cvar=Tail(limit=0.05, confidence=level)
-        )
-        for level in (0.9, 0.95, 0.99)
-    ]
-    rng = np.random.default_rng(5)
-    accounts = [invested(px, rng.normal(0.0, 1.0 / size, size)) for _ in range(7)]
-    ctx = make_context(px, returns, names)
-    keys = ("var", "cvar", "max_volatility")
-
-    def measured(wanted: Sequence[tuple[str, ...] | None]) -> list[Values]:
-        return standings(
-            ctx,
-            [
-                Portfolio(ctx, account, limits[k % 3], None, wanted=keys_of_book)
-                for k, (account, keys_of_book) in enumerate(zip(accounts, wanted, strict=True))
-            ],
-        )
-
-    reference = measured([None] * 7)
-    for k in range(7):
-        for key in keys:
-            part = measured([(key,) if k == place else () for place in range(7)])
-            assert part[k][key] == reference[k][key]
-            assert all(values.keys() == {"cash"} for values in part[:k] + part[k + 1 :])
-
-
 @pytest.mark.requirement("R-024")
 @pytest.mark.parametrize("size", [FEW, FEW + 1, 150])
 def test_a_large_universe_is_measured_as_a_small_one(size: int) -> None:
@@ -240,19 +207,6 @@ def test_a_large_universe_is_measured_as_a_small_one(size: int) -> None:
     assert values["correlation"][0] > 0.0
     assert standing(book.ctx, account, limits, asked) == close(values)
     assert standing(book.ctx, account, limits, None) == close(judged(book, None))
-
-
-def test_of_a_short_history_only_what_needs_none_is_measured() -> None:
-    px = np.array([100.0, 50.0])
-    lots = np.array([200.0, -300.0])
-    account = Account(lots=lots, cash=95_000.0, equity=1e5)
-    limits = override(PROFILES["balanced"], allow_short=True)
-    for rows, long_enough in ((59, False), (60, True)):
-        ctx = make_context(px, scenario_returns(np.random.default_rng(1), 2, rows), ["A", "B"], ["x", "y"])
-        values = standing(ctx, account, limits, None)
-        assert values["max_gross_exposure"] == (pytest.approx(0.35), 1.0)
-        assert ({"var", "cvar", "max_volatility", "correlation"} <= values.keys()) is long_enough
-        assert ({"var", "cvar", "max_volatility", "correlation"} & values.keys() != set()) is long_enough
 
 
 def test_a_limit_that_is_off_has_no_value() -> None:
@@ -276,24 +230,6 @@ def shares(n: int, rows: int = 80, seed: int = 3) -> tuple[np.ndarray, np.ndarra
     """(prices float64[n], returns float64[rows, n], names)."""
     rng = np.random.default_rng(seed)
     return np.round(rng.uniform(5.0, 50.0, n), 2), scenario_returns(rng, n, rows), [f"S{k}" for k in range(n)]
-
-
-def invested(px: np.ndarray, weights: np.ndarray) -> Account:
-    lots = np.trunc(weights * 1e5 / px)
-    return Account(lots=lots, cash=1e5 - float(lots @ px), equity=1e5)
-
-
-def test_two_forms_of_two_lookbacks_are_each_measured() -> None:
-    px, returns, names = shares(3)
-    limits = Limits(
-        min_history=30, max_volatility=0.3, volatility_lookback=40, var=Tail(limit=0.05, lookback=80, method="ewma"),
-        cvar=Tail(limit=0.05, lookback=40), stress=Stress(0.2, (Shock("fall", moves={"*": -0.1}),)),
-    )  # fmt: skip
-    account = invested(px, np.array([0.3, -0.2, 0.4]))
-    book = Book(make_context(px, returns, names), account, np.zeros(3), limits, [], returns, px, names)
-    values = standing(book.ctx, account, limits, None)
-    assert values == close(judged(book, None))
-    assert values.keys() == {"cash", "max_volatility", "var", "cvar", "stress"}
 
 
 def test_what_covers_a_short_position_may_cost_more_and_only_that() -> None:

@@ -86,17 +86,6 @@ def test_volatility_contributions_are_those_of_skfolio_and_add_up_to_the_volatil
     np.testing.assert_allclose(parts.component, oracle * math.sqrt(252), rtol=1e-4, atol=1e-7)
 
 
-def test_a_position_that_is_not_held_contributes_nothing_but_has_a_slope() -> None:
-    returns, weights = world(4)
-    for parts in (
-        *contributions.historical(returns, weights, 0.95),
-        contributions.parametric(covariance(returns), weights, 1.0),
-    ):
-        assert parts.component[0] == 0.0
-        assert parts.incremental[0] == pytest.approx(0.0, abs=1e-15)
-        assert parts.marginal[0] != 0.0
-
-
 def test_where_nothing_moves_every_contribution_is_zero() -> None:
     parts = contributions.parametric(np.zeros((2, 2)), np.array([0.5, 0.5]), 1.645)
     assert parts.total == 0.0

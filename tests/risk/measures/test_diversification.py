@@ -78,32 +78,3 @@ def test_bets_are_the_same_by_instruments_and_by_samples(seed: int, shape: tuple
     returns, w = book(seed, *shape)
     expected = diversification.effective_bets(w, covariance(returns))
     assert diversification.components_of(returns).bets(w) == pytest.approx(expected, rel=1e-6)
-
-
-@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
-def test_the_ratio_does_not_know_how_large_the_book_is(size: float) -> None:
-    assert diversification.diversification_ratio(np.full(4, size), np.eye(4) * 1e-4) == pytest.approx(2.0)
-
-
-def test_a_book_of_nothing_has_no_ratio_and_nothing_is_divided_by() -> None:
-    with np.errstate(all="raise"):
-        assert np.isnan(diversification.diversification_ratio(np.zeros(3), np.eye(3)))
-        assert np.isnan(diversification.diversification_ratio(np.zeros(0), np.zeros((0, 0))))
-
-
-@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e30])
-def test_a_hedge_is_perfect_or_not_whatever_the_unit_of_its_returns(unit: float) -> None:
-    cov = np.array([[4.0, 6.0], [6.0, 9.0]]) * unit
-    assert diversification.diversification_ratio(np.array([0.3, -0.2]), cov) == np.inf
-    assert diversification.diversification_ratio(np.array([0.3, 0.2]), cov) == pytest.approx(1.0)
-    assert diversification.diversification_ratio(np.array([0.3, -0.1]), cov) == pytest.approx(3.0)
-
-
-@pytest.mark.parametrize("rows", [6, 7, 30])
-def test_bets_of_no_fewer_samples_than_instruments_are_those_of_their_covariance_to_the_last_bit(rows: int) -> None:
-    for seed in range(5):
-        returns, w = book(seed, rows)
-        cov = covariance(returns)
-        assert diversification.components_of(returns).bets(w) == diversification.effective_bets(w, cov)
-        other = np.diag([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-        assert diversification.components_of(returns, other).bets(w) == diversification.effective_bets(w, other)

@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Correlation, Limits, Stress, Tail
-from quantd.risk.limits.record import Held, gross_of, heaviest_of, herfindahl_of, net_of
 from quantd.risk.limits.ruleset import rules_of
 from quantd.risk.limits.values import held_values, standing
 from quantd.risk.measures.stress import Shock
-from quantd.risk.monitor.ceilings import KNOWN, MOST_PAIRS, Bands, MeasureBand
+from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.holdings import Holdings
 from quantd.risk.monitor.levels import in_use, observe, sure
 from quantd.risk.pretrade.gate import RUN, Context, gate, measure
@@ -148,90 +146,6 @@ def test_a_level_that_changes_is_a_doubt_and_one_that_a_doubt_settles_is_that_of
                     assert [level for _, _, level, _, _ in settled] == [after[key]] * (key in changed)
 
 
-def test_most_doubts_settle_the_next_level() -> None:
-    rng = np.random.default_rng(11)
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 60) * 0.5, axis=0):
-        ring.append(row)
-    limits = Limits(
-        max_gross_exposure=1.0, max_concentration=0.29, max_sector_weight=0.5, max_volatility=0.02,
-        volatility_lookback=40, var=Tail(limit=0.003, lookback=40), cvar=Tail(limit=0.003, lookback=40),
-        min_diversification=0.9, stress=Stress(0.1, (Shock("crash", {"even": -0.3, "odd": -0.1}),)), min_history=LEAST,
-        correlation=Correlation(threshold=0.0, joint_weight=0.1, min_weight=0.01, lookback=40),
-    )  # fmt: skip
-    book = holdings(np.full(6, 30.0), 200.0)
-    doubts = Bands(rules_of(limits, UNIVERSE), {}).doubts(book, ring)
-    assert doubts is not None
-    settled = {key for key, least, most, bound in doubts if sure(key, least, most, bound)}
-    assert {key for key, *_ in doubts} - settled == {"correlation"}
-    without_returns = {"max_concentration", "max_gross_exposure", "max_sector_weight", "stress"}
-    assert settled == without_returns | {"max_volatility", "var", "cvar", "min_diversification"}
-    # where a return is missing nothing over returns is sure: that of another lookback decides what is measured
-    ring.append(np.array([np.nan, *[100.0] * 5]))
-    some = Bands(rules_of(limits, UNIVERSE), {}).doubts(book, ring)
-    assert some is not None
-    assert {key for key, least, most, bound in some if sure(key, least, most, bound)} == without_returns
-    for number in range(30):  # of the shortest lookback all are known again
-        ring.append(np.full(6, 100.0 - number))
-    shorter = replace(limits, var=Tail(limit=1e-9, lookback=25))
-    some = Bands(rules_of(shorter, UNIVERSE), {}).doubts(book, ring)
-    assert some is not None
-    assert "var" in {key for key, *_ in some}
-    assert {key for key, least, most, bound in some if sure(key, least, most, bound)} == without_returns
-
-
-def test_most_samples_of_books_far_from_their_limits_are_settled() -> None:
-    rng = np.random.default_rng(4)
-    ring, prices = market(rng, 120)
-    prices = 100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 120), axis=0)
-    limits = Limits(var=Tail(0.3, lookback=40), max_volatility=2.0, volatility_lookback=40, max_gross_exposure=2.0,
-                    correlation=Correlation(joint_weight=0.9, lookback=40), min_history=LEAST)  # fmt: skip
-    kept = 0
-    for row in prices:
-        ring.append(row)
-        kept += Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(np.full(6, 30.0), 200.0), ring)
-    assert kept == 120
-
-
-def test_a_measure_of_an_own_limit_is_called() -> None:
-    book = holdings(np.array([50.0, -30.0, 0.0, 0.0, 0.0, 0.0]), 100.0)
-    for own_measure, value in ((lambda held: 2.0 * held.gross + held.net, 1.8), (gross_of, 0.8), (net_of, 0.2)):
-        assert MeasureBand("own", own_measure, 1.0, (0.0, 9.0)).value(book) == pytest.approx(value)
-    assert MeasureBand("own", heaviest_of, 1.0, (0.0, 9.0)).value(book) == 0.5
-    assert MeasureBand("own", herfindahl_of, 1.0, (0.0, 9.0)).value(book) == pytest.approx(0.34)
-    for values in ([50.0, -30.0], [90.0, 0.0], [0.0, -90.0], [0.0, 0.0]):
-        book_of_values = holdings(np.array([*values, 0.0, 0.0, 0.0, 0.0]), 100.0)
-        held = Held(book_of_values.heaviest, book_of_values.net, book_of_values.gross, book_of_values.herfindahl, 0.0)
-        for measure_of in KNOWN:
-            assert MeasureBand("own", measure_of, 1.0, (0.0, 9.0)).value(book_of_values) == pytest.approx(
-                measure_of(held)
-            )
-
-
-def test_a_diversification_is_settled_once_the_window_is_full_and_off_the_edges_of_its_level() -> None:
-    rng = np.random.default_rng(4)
-    ring, _ = market(rng, 1)
-    book = np.array([50.0, -30.0, 20.0, 0.0, 40.0, 25.0])
-    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST)
-    for number, row in enumerate(100.0 * np.cumprod(1.0 + scenario_returns(rng, 6, 60), axis=0)):
-        ring.append(row)
-        kept = Bands(rules_of(limits, UNIVERSE), {}).keep(holdings(book, 200.0), ring)
-        assert kept == (0 < number < LEAST or number >= 40)  # too few samples have no value
-    account = Account(lots=book, cash=0.0, equity=200.0)
-    value, _ = held_values(context(ring, np.ones(6)), account, limits)["min_diversification"]
-    for share in (0.55, 0.6, 0.75, 0.8, 0.95, 1.0):  # where levels begin and end
-        for beside, certain in ((-1e-5, True), (0.0, False), (1e-5, True)):
-            tighter = replace(limits, min_diversification=value * share * (1.0 + beside))
-            for level in range(4):
-                levels = {"min_diversification": level}
-                settled = Bands(rules_of(tighter, UNIVERSE), levels).keep(holdings(book, 200.0), ring)
-                changes = observe(dict(levels), held_values(context(ring, np.ones(6)), account, tighter))
-                assert not (settled and changes)
-                assert settled or changes or not certain
-    flat = Bands(rules_of(limits, UNIVERSE), {"min_diversification": 2})
-    assert flat.keep(holdings(np.zeros(6), 200.0), ring)
-
-
 @settings(max_examples=examples(80), deadline=None)
 @given(SEEDS)
 def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_level(seed: int) -> None:
@@ -261,54 +175,3 @@ def test_what_a_verdict_records_are_those_of_all_values_that_cut_or_may_have_a_l
     assert [change[:3] for change in observe(levels, verdict.recorded, falling=False)] == [
         change[:3] for change in observe(every, values, falling=False)
     ]
-
-
-def pair_of(rho: float, rows: int = 60) -> Ring:
-    """A ring in which the first two of six symbols have about a correlation, and the others none."""
-    rng = np.random.default_rng(3)
-    returns = rng.normal(0.0, 0.01, (rows, 6))
-    returns[:, 1] = rho * returns[:, 0] + np.sqrt(1.0 - rho * rho) * returns[:, 1]
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        ring.append(row)
-    return ring
-
-
-def test_the_level_of_concentration_follows_the_heaviest_asset_or_symbol_without_one() -> None:
-    """The first two symbols are one asset, the third is of none."""
-    universe = Universe(tuple(Instrument(f"S{k}", asset="a" if k < 2 else "") for k in range(3)))
-    limits = Limits(max_concentration=0.5, min_history=LEAST)  # INFO from 30 % to 40 %, and down to 27.5 %
-    for values, rises, stays in (
-        ([20.0, 20.0, 60.0], True, True), ([30.0, 32.0, 10.0], True, True), ([20.0, 20.0, 58.0], False, True),
-        ([10.0, 10.0, 50.0], False, False), ([25.0, 27.0, 54.0], False, False), ([29.0, 27.0, 10.0], False, True),
-    ):  # fmt: skip
-        book, ring = holdings(np.array(values), 200.0), Ring(3, 40)
-        ring.append(np.ones(3))
-        assert Bands(rules_of(limits, universe), {}).keep(book, ring) is not rises
-        assert Bands(rules_of(limits, universe), {"max_concentration": 1}).keep(book, ring) is stays
-
-
-def test_the_diversification_of_a_hedged_book_is_left_to_a_measurement() -> None:
-    rng = np.random.default_rng(6)
-    returns = rng.normal(0.0, 0.01, (60, 6))
-    returns[:, 1] = returns[:, 0]
-    ring = Ring(6, 40)
-    for row in 100.0 * np.cumprod(1.0 + returns, axis=0):
-        ring.append(row)
-    limits = Limits(min_diversification=0.01, volatility_lookback=40, min_history=LEAST, allow_short=True)
-    bands = Bands(rules_of(limits, UNIVERSE), {})
-    for second, settled in ((-50.0, False), (-20.0, True)):
-        book = holdings(np.array([50.0, second, 0.0, 0.0, 0.0, 0.0]), 200.0)
-        assert bands.keep(book, ring) is settled
-
-
-def test_a_book_with_many_heavy_pairs_is_left_to_a_measurement() -> None:
-    limits = Limits(correlation=Correlation(threshold=0.7, lookback=40, strict=True), min_history=LEAST)
-    rules, ring, wide = rules_of(limits, UNIVERSE), pair_of(0.0), np.full(6, 30.0)
-    assert Bands(rules, {}).keep(holdings(wide, 200.0), ring)  # 15 pairs
-    assert MOST_PAIRS == 16
-    more = Universe(tuple(Instrument(f"S{k}") for k in range(7)))
-    rng, seven = np.random.default_rng(5), Ring(7, 40)
-    for row in 100.0 * np.cumprod(1.0 + rng.normal(0.0, 0.01, (60, 7)), axis=0):
-        seven.append(row)
-    assert not Bands(rules_of(limits, more), {}).keep(holdings(np.full(7, 30.0), 250.0), seven)

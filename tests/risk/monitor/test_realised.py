@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.monitor.equity_series import KEPT, LEAST, MEASURED, OTHER, ROOM, TOO_FEW
+from quantd.risk.monitor.equity_series import KEPT, LEAST, ROOM
 from quantd.risk.monitor.realised import FrozenReturns, Realised
 from quantd.trading.statistics import sharpe, volatility
 
@@ -55,19 +55,6 @@ def test_deposits_and_withdrawals_are_neither_profit_nor_loss(amounts: list[int]
 
 def test_a_book_whose_returns_never_vary_has_no_sharpe_ratio() -> None:
     assert of([10**12] * 100).values(BOTH) == {"max_realised_volatility": (0.0, 0.25)}
-
-
-def test_wealth_is_what_the_returns_made_of_one() -> None:
-    equity = walk(100)
-    assert of(equity).wealth() == pytest.approx(np.array(equity) / equity[0])
-    assert len(of(equity[:1]).wealth()) == 0
-
-
-def test_only_what_is_limited_is_measured() -> None:
-    book = of(walk(100))
-    both = book.values(BOTH)
-    assert book.values(Limits(max_realised_volatility=0.25)) == {k: both[k] for k in ("max_realised_volatility",)}
-    assert book.values(Limits(min_sharpe=0.5)) == {k: both[k] for k in ("min_sharpe",)}
 
 
 def test_samples_without_equity_are_no_returns_that_count() -> None:
@@ -133,12 +120,6 @@ def packed(*values: float) -> bytes:
     return struct.pack(f"<{len(values)}d", *values)
 
 
-def test_a_book_is_whole_while_every_kept_sample_had_equity() -> None:
-    assert not Realised().whole
-    assert of([1, 2]).whole
-    assert not of([1, 0, 2]).whole
-
-
 def test_the_risk_free_rate_has_a_value_for_each_return_and_none_for_a_book_without_equity() -> None:
     book = Realised()
     for equity, earned in ((0, 0.001), (10**6, 0.002), (2 * 10**6, 0.003)):
@@ -167,25 +148,3 @@ def test_a_snapshot_without_growth_has_that_of_its_last_sample() -> None:
     assert Realised.thaw(replace(book.freeze(), grown=None)).growth == 1.25
     unpaid = of([300], [0])
     assert Realised.thaw(replace(unpaid.freeze(), grown=None)).growth == 1.0
-
-
-@pytest.mark.parametrize(
-    ("samples", "status"), [(1, TOO_FEW), (LEAST, TOO_FEW), (LEAST + 1, MEASURED), (400, MEASURED)]
-)
-def test_mean_and_deviation_are_those_of_the_returns(samples: int, status: int) -> None:
-    """A deposit halfway is no return."""
-    equity, half = walk(samples), samples // 2
-    deposits = [0] * half + [5 * 10**11] * (samples - half)
-    series = of([value + deposit for value, deposit in zip(equity, deposits, strict=True)], deposits)
-    assert series.measure() == status
-    if status == MEASURED:
-        returns = series.returns()
-        assert series.mean == pytest.approx(returns.mean(), rel=1e-9)
-        assert series.deviation == pytest.approx(returns.std(ddof=1), rel=1e-9)
-
-
-def test_a_rate_of_cash_and_a_book_without_equity_are_measured_exactly_only() -> None:
-    series = of(walk(100))
-    series.add(10**12, 0, 0.0001)
-    assert series.measure() == OTHER
-    assert of([*walk(50), 0, *walk(50)]).measure() == OTHER

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
-from quantd.risk.limits.values import standing
 from quantd.risk.pretrade.baskets import Part, basket, worst_nano
 from quantd.risk.pretrade.gate import Account, gate, measure
 from quantd.trading.instruments import NANO
@@ -238,7 +237,15 @@ def test_volumes_count_to_the_lot() -> None:
     share, slow = Limits(max_share_of_volume=0.1), Limits(liquidity=Liquidity(2.0, 0.1))
     empty, some = account([0.0, 0.0, 0.0]), account([150.0, 300.0, 0.0])
     opened = account([0.0, 0.0, 0.0], up=np.array([40.0, 0.0, 0.0]), up_cash=4_200.0)
-    for limits, book, most in ((share, empty, 100.0), (share, opened, 60.0), (slow, some, 50.0)):
+    closing = account([150.0, 300.0, 0.0], down=np.array([40.0, 0.0, 0.0]))
+    cases = (
+        (share, empty, 100.0),
+        (share, opened, 60.0),
+        (slow, some, 50.0),
+        (slow, opened, 160.0),
+        (slow, closing, 50.0),
+    )
+    for limits, book, most in cases:
         assert gate(ctx, book, np.array([most, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
         assert gate(ctx, book, np.array([most + 1.0, 0.0, 0.0]), limits).lots.tolist() == [most, 0, 0]
     assert gate(ctx, some, np.array([50.0, 1.0, 0.0]), slow).lots.tolist() == [50, 0, 0]
@@ -330,17 +337,6 @@ def test_buys_that_counted_on_a_short_sale_give_way_when_it_is_rounded_to_nothin
 
 # ---- what is measured of verdicts
 # --------------------------------------------------------------------------------------------
-
-
-def test_values_are_made_once_and_are_those_of_the_whole_limits() -> None:
-    limits, ctx = Limits(max_gross_exposure=1.0, max_position_weight=0.5), market()
-    books = [account([float(k), 3.0, 0.0]) for k in range(3)]
-    for book in books:
-        verdict = gate(ctx, book, np.array([10.0, 0.0, 5.0]), limits)
-        assert verdict.values is verdict.values
-        assert verdict.before is verdict.before
-        for values, lots in ((verdict.values, verdict.lots), (verdict.before, None)):
-            assert values == standing(ctx, book, limits, lots)
 
 
 def test_a_verdict_records_the_limits_that_cut_and_those_in_use() -> None:

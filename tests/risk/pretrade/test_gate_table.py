@@ -185,42 +185,6 @@ def with_gaps(seed: int) -> Book:
     return book
 
 
-def strange(seed: int) -> Book:
-    """One number of the account or of the intents is none, or there is no equity, or orders are repeated or
-    restricted."""
-    rng = np.random.default_rng((seed, 6))
-    book = random_book(rng, 4)
-    a, n = book.account, len(book.px)
-    bad, k = float(rng.choice([np.nan, np.inf, -np.inf])), int(rng.integers(n))
-    match seed % 12:
-        case 0:
-            book.asked[k] = bad
-        case 1:
-            a.lots[k] = bad
-        case 2:
-            a.cash = bad
-        case 3:
-            a.equity = bad
-        case 4:
-            a.up = np.where(np.arange(n) == k, bad, 1.0)
-        case 5:
-            a.down = np.where(np.arange(n) == k, bad, 1.0)
-        case 6:
-            a.open_loss = bad
-        case 7:
-            a.traded = bad
-        case 8:
-            a.up_cash = bad
-        case 9:
-            a.equity = float(rng.choice([0.0, -5.0, 1.0]))
-        case 10:
-            a.repeated = book.asked * (rng.random(n) < 0.5)
-            book.limits = override(book.limits, duplicate_window_ns=1)
-        case _:
-            book.limits = override(book.limits, restricted=tuple(book.names[::2]))
-    return book
-
-
 def many(seed: int) -> Book:
     """More symbols than a covariance is made of unasked."""
     rng = np.random.default_rng((seed, 7))
@@ -245,7 +209,7 @@ def many(seed: int) -> Book:
 
 KINDS: dict[str, tuple[Callable[[int], Book], int]] = {
     "drawn": (drawn, 240), "loose": (loose, 240), "mostly long": (any_book, 320), "with gaps": (with_gaps, 160),
-    "strange": (strange, 80), "many": (many, 16),
+    "many": (many, 16),
 }  # fmt: skip
 """Kind -> what makes a book of it, and how many."""
 
@@ -287,11 +251,11 @@ def row(kind: str, seed: int) -> Row:
         columns: Row = {"lots": numbers(verdict.lots), "reason": verdict.reason.tolist()}
         again = gate(book.ctx, book.account, book.asked, book.limits)
         assert np.array_equal(again.lots, verdict.lots), (kind, seed)
-        if seed % 4 == 0 and kind not in ("strange", "many"):
+        if seed % 4 == 0 and kind != "many":
             columns |= {"values": values(verdict.values), "before": values(verdict.before)}
             columns["worst"] = worst_nano(book.ctx, verdict.lots, book.limits, book.account.lots)
             columns["orders"] = orders(book, verdict)
-        if kind in ("strange", "with gaps"):
+        if kind == "with gaps":
             reduced = gate(book.ctx, book.account, book.asked, book.limits, REDUCE)
             halted = gate(book.ctx, book.account, book.asked, book.limits, HALT)
             columns |= {"reduced": numbers(reduced.lots), "reduced why": reduced.reason.tolist()}

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Reason, Stress, Tail
+from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Rate, Reason, Stress
 from quantd.risk.measures.stress import Shock
-from quantd.risk.pretrade import headroom
 from quantd.risk.pretrade.gate import Account, gate
-from quantd.risk.pretrade.headroom import Figure, Most, figures, figures_of, most, most_under, only, sent
+from quantd.risk.pretrade.headroom import Figure, Most, figures, figures_of, most, most_under, sent
 from quantd.risk.switch import HALT, REDUCE
 from quantd.trading.instruments import NANO, Instrument, Universe
 from tests.support.examples import examples
@@ -83,14 +82,6 @@ def test_each_limit_alone_leaves_what_its_definition_says(key: str) -> None:
     crowded = Limits(**{f: getattr(limits, f) for f in Limits.__struct_fields__} | {"max_volatility": 0.001})
     assert most_under(book.ctx, book.account, crowded, key, 0, 1) == largest
     assert most_under(book.ctx, book.account, crowded, "max_volatility", 0, 1).lots == 0.0
-
-
-def test_one_limit_alone_is_made_once() -> None:
-    limits = Limits(max_position_weight=0.3, var=Tail(limit=0.03), group_caps=(("g", 0.2), ("h", 0.4)))
-    assert only(limits, "var") is only(limits, "var")
-    assert only(limits, "var") == Limits(var=Tail(limit=0.03))
-    assert only(limits, "group_caps.h").group_caps == (("h", 0.4),)
-    assert only(limits, "cash") == Limits()
 
 
 @settings(max_examples=examples(80), deadline=None)
@@ -180,16 +171,6 @@ def test_what_was_sent_takes_room_from_what_comes_next(seed: int) -> None:
     assert then.open_orders == book.account.open_orders + np.count_nonzero(lots)
 
 
-@pytest.mark.parametrize("key", ["max_position_weight", "max_gross_exposure", "cash"])
-def test_what_passes_alone_may_be_sent_in_two_parts_and_no_more(key: str) -> None:
-    limits = Limits(collar=0.05, fee_bp=10.0, max_position_weight=0.4, max_gross_exposure=0.8)
-    book = plain_book(limits, [100.0, 300.0, 0.0])
-    alone = most_under(book.ctx, book.account, limits, key, 0, 1)
-    first = np.array([alone.lots // 2, 0.0, 0.0])
-    second = most_under(book.ctx, sent(book.ctx, book.account, first, limits), limits, key, 0, 1)
-    assert alone.lots - 1 <= first[0] + second.lots <= alone.lots
-
-
 def test_a_question_is_no_duplicate_even_of_itself_or_of_what_is_not_known() -> None:
     limits = Limits(collar=0.0, max_position_weight=0.3)
     expected = Most(300.0, Reason.POSITION_WEIGHT, True)
@@ -215,24 +196,6 @@ def test_a_book_without_equity_may_still_sell_all_that_it_holds_and_buys_nothing
         ruined = Account(lots=np.array([5e4]), cash=equity - 5e6, equity=equity)
         assert most(ctx, ruined, Limits(), 0, -1) == Most(5e4, Reason.ZERO_CROSSING, True)
         assert most(ctx, ruined, Limits(), 0, 1).lots == 0.0
-
-
-def test_at_least_one_lot_is_asked_for_and_as_many_as_ten_thousand_units_buy() -> None:
-    ctx = make_context(np.array([20_001.0, 100.0]), np.zeros((80, 2)), ["A", "B"])
-    poor = Account(lots=np.zeros(2), cash=0.5, equity=0.5)
-    assert most(ctx, poor, Limits(), 0, 1) == Most(0.0, Reason.CASH, True)
-    # nothing stops a short sale where no limit is on
-    assert most(ctx, poor, Limits(collar=0.0), 1, -1) == Most(100.0, Reason.NONE, False)
-
-
-def test_the_questions_that_are_kept_are_bounded() -> None:
-    limits = Limits(max_drawdown=0.1)
-    first, second = only(limits, "var"), only(limits, "cvar")
-    assert first is only(limits, "var")
-    assert second is only(limits, "cvar")
-    for _ in range(headroom._MOST_ALONE + 10):
-        only(Limits(max_drawdown=0.1), "var")
-        assert len(headroom._alone) <= headroom._MOST_ALONE
 
 
 def test_what_is_sent_is_open_at_its_worst_prices_with_fees() -> None:
