@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from skfolio.measures import semi_deviation
 
 from quantd.trading.statistics import (
     SHARPE_DEFINITION,
@@ -103,13 +102,6 @@ def test_sortino_and_calmar_are_the_textbooks(growth: list[float]) -> None:
     worst = max(1.0 - b / a for k, a in enumerate(equity) for b in equity[k:])
     if worst > 1e-9:
         assert calmar(equity) == pytest.approx(annual_return(equity) / worst, rel=1e-6)
-
-
-@given(GROWTH, st.floats(0.0, 0.1))
-def test_downside_deviation_is_the_lower_semideviation_of_skfolio(growth: list[float], minimum: float) -> None:
-    returns = simple_returns(wealth(growth))
-    oracle = semi_deviation(returns, min_acceptable_return=minimum / 252, biased=True)
-    assert downside_deviation(returns, minimum_annual=minimum) == pytest.approx(oracle, rel=1e-9, abs=1e-12)
 
 
 def test_what_never_falls_short_has_no_sortino_and_what_never_falls_no_calmar() -> None:

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from scipy.optimize import linprog
-from skfolio import RiskMeasure
-from skfolio.optimization import MeanRisk
 
 from quantd.strategies.allocators.active_set import Infeasible
 from quantd.strategies.allocators.cvar import minimum_cvar
@@ -95,15 +93,6 @@ def test_the_optimum_is_that_of_the_linear_program(size: int, rows: int, confide
         assert shortfall(returns, mine, confidence) == pytest.approx(
             least_shortfall(returns, confidence, box), rel=1e-6
         )
-
-
-def test_the_optimum_is_that_of_skfolio() -> None:
-    for seed in range(3):
-        returns = market(seed, 20, 252)
-        theirs = MeanRisk(risk_measure=RiskMeasure.CVAR, cvar_beta=0.95).fit(returns * 100.0).weights_
-        mine = minimum_cvar(returns, 0.95)
-        assert shortfall(returns, mine, 0.95) <= shortfall(returns, theirs, 0.95) * (1.0 + 1e-7)
-        assert shortfall(returns, mine, 0.95) == pytest.approx(shortfall(returns, theirs, 0.95), rel=1e-5)
 
 
 def test_bounds_that_do_not_allow_the_sum_are_refused() -> None:

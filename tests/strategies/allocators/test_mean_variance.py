@@ -135,33 +135,6 @@ def test_where_nothing_beats_cash_there_is_no_maximum_sharpe_ratio() -> None:
         mean_variance.maximum_sharpe(cov, np.array([1e-4, -1e-3, -1e-3, -1e-3]), Box(0.2, 0.4))
 
 
-@settings(max_examples=examples(100), deadline=None)
-@given(
-    weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1.0)), min_size=1, max_size=12),
-    low=st.floats(0.0, 0.99),
-    high=st.floats(1.01, 9.0),
-)
-def test_within_moves_weights_into_their_bounds_and_keeps_their_order(
-    weights: list[float], low: float, high: float
-) -> None:
-    size = len(weights)
-    box = Box(low / size, high / size)
-    given_ = np.array(weights)
-    moved = mean_variance.within(given_ / max(given_.sum(), 1e-300), box)
-    assert moved.sum() == pytest.approx(1.0)
-    assert moved.min() >= box.lower - 1e-12
-    assert moved.max() <= min(box.upper, 1.0) + 1e-12
-    order = np.argsort(given_, kind="stable")
-    assert (np.diff(moved[order]) >= -1e-12).all()
-    inside = (moved > box.lower + 1e-9) & (moved < min(box.upper, 1.0) - 1e-9) & (given_ > 0.0)
-    if inside.sum() > 1:
-        np.testing.assert_allclose(
-            np.ptp(moved[inside] / given_[inside]),
-            0.0,
-            atol=1e-6 * moved.max() / given_.min(where=given_ > 0, initial=1),
-        )
-
-
 @pytest.mark.requirement("R-118")
 def test_merton_of_one_instrument_is_its_formula() -> None:
     # excess return over risk aversion times variance: 0.0003 / (4 x 0.0002) = 0.375

@@ -176,12 +176,6 @@ def test_a_feature_is_the_same_alone_and_in_company() -> None:
         np.testing.assert_allclose(alone, together[..., place], rtol=1e-9, atol=1e-11, err_msg=item.name)
 
 
-def test_the_newest_row_alone_is_the_newest_row_of_all() -> None:
-    world = World(7, rows=300, gaps=0.1)
-    same(compute(ALL, world.inputs(), rows=1), compute(ALL, world.inputs())[-1:], ALL.names)
-    same(compute(ALL, world.inputs(), rows=7), compute(ALL, world.inputs())[-7:], ALL.names)
-
-
 def test_a_feature_is_a_function_of_the_samples_it_says_it_looks_back_on() -> None:
     world = World(8, rows=900, gaps=0.02)
     spec = FeatureSpec(tuple(f for f in shipped("full").features if f.lookback <= 450))

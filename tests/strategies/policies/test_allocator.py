@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantd.strategies.allocators.mean_variance import annual_volatility
 from quantd.strategies.policies import POLICIES, ParamsError
-from quantd.strategies.policies.allocator import Allocator, Case, EstimateParams, equal_form
+from quantd.strategies.policies.allocator import Allocator
 from quantd.strategies.weights.rebalancing_rules import risk_shares
 from quantd.trading.covariance import covariance
 from quantd.trading.view import Hold, Noted
@@ -39,13 +39,6 @@ def weights_of(name: str, params: Mapping[str, object], prices: Floats, held: Fl
     weights, _, _ = asked(name, params, prices, held=held)
     assert not isinstance(weights, Hold)
     return weights
-
-
-def test_there_are_as_many_as_are_said() -> None:
-    assert ALLOCATORS == [
-        "black_litterman", "grouped", "hrp", "kelly", "max_diversification", "max_sharpe", "mean_variance", "merton",
-        "min_cvar", "min_variance", "risk_parity",
-    ]  # fmt: skip
 
 
 @st.composite
@@ -336,19 +329,3 @@ def test_a_volatility_target_is_met() -> None:
     w = weights_of("risk_parity", {"volatility_target": 0.05}, prices)
     assert annual_volatility(cov, w, 252.0) == pytest.approx(0.05)
     assert 0.0 < w.sum() < 1.0
-
-
-def test_allocators_of_a_part_of_the_universe_share_its_covariance() -> None:
-    prices = market(3, 4, LOOKBACK + 1)
-    prices[:, 2] = 50.0  # takes no part
-    covariances: list[Floats] = []
-
-    def equal(case: Case[EstimateParams]) -> Floats:
-        covariances.append(case.cov)
-        return equal_form(case)
-
-    view = view_of(prices, "ABCD")
-    for name in ("first", "second"):
-        Allocator(name, EstimateParams(lookback=LOOKBACK, covariance="sample"), equal).act(view, {})
-    assert covariances[0] is covariances[1]
-    np.testing.assert_array_equal(covariances[0], covariance(view.synchronous(LOOKBACK)[:, [0, 1, 3]]))

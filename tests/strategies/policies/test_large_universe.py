@@ -79,14 +79,3 @@ def test_every_other_form_decides(name: str, market: str, box: str) -> None:
         assert "parameter" in str(error)  # noqa: PT017 - a form without bounds
         return
     assert np.isfinite(weights).all()
-
-
-def test_every_policy_with_a_covariance_is_in_this_table() -> None:
-    names = []
-    for name, make in POLICIES.items():
-        try:
-            policy = make({"covariance": "ewma"})
-        except ValueError:
-            continue
-        names += [name] if isinstance(policy, Allocator) else []
-    assert set(names) == {"min_variance", "max_diversification", *FORMS}

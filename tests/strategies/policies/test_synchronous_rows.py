@@ -51,10 +51,6 @@ def allocators() -> list[str]:
     return names
 
 
-def test_the_allocators_are_found() -> None:
-    assert {"min_variance", "risk_parity", "hrp", "mean_variance"} <= set(allocators())
-
-
 @pytest.mark.parametrize("name", allocators())
 def test_an_allocator_relates_instruments_by_date(name: str) -> None:
     policy = made(name, {})

@@ -8,10 +8,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.policies.loading import PolicyError, load, probe
-from quantd.strategies.regimes import REGIMES, RegimeParams, market_of, model_of
+from quantd.strategies.regimes import REGIMES, RegimeParams, model_of
 from quantd.strategies.regimes.detectors import named
 from quantd.strategies.regimes.thresholds import DOWN, FLAT, UP, direction_of, level_of, regime_of
-from quantd.trading.statistics import volatility
 from tests.support.examples import examples
 from tests.support.policies import made, market, prices_of, view_of, walk, weights_in
 
@@ -169,18 +168,6 @@ def test_a_market_that_is_too_young_or_stands_still_is_no_failure(model, returns
     assert all(np.isfinite(value).all() for value in memory.values())
 
 
-def test_the_market_is_all_that_is_known_evenly_or_the_symbol_that_is_named():
-    prices = market(1, 3, 30)
-    prices[:10, 1] = np.nan
-    view = view_of(prices, 40)
-    returns = view.returns(29)
-    all_of_them = market_of(view, RegimeParams(), 40)
-    np.testing.assert_allclose(all_of_them, np.nanmean(returns, axis=1))
-    np.testing.assert_array_equal(market_of(view, RegimeParams(of="B"), 40), returns[10:, 1])
-    with pytest.raises(ValueError, match="of = 'X' is not traded"):
-        market_of(view, RegimeParams(of="X"), 40)
-
-
 STORM = seasons((80, 0.001, 0.006), (60, -0.004, 0.008), (40, 0.0, 0.035))
 
 
@@ -263,9 +250,3 @@ def test_a_wrong_branch_is_named_by_its_path(params, text):
     with pytest.raises(PolicyError) as refused:
         load("regime_switched", params, Path())
     assert str(refused.value).startswith(text)
-
-
-@pytest.mark.requirement("R-030")
-def test_annual_volatility_is_the_deviation_of_a_sample_times_the_root_of_a_year():
-    returns = np.random.default_rng(1).normal(0, 0.01, 60)
-    assert volatility(returns) == pytest.approx(returns.std(ddof=1) * 252**0.5)

@@ -26,20 +26,6 @@ def test_long_only_books_combine_to_a_long_only_book_that_borrows_nothing(member
         assert weights.sum() <= 1.0 + 1e-12
 
 
-@settings(max_examples=examples(100), deadline=None)
-@given(members=st.integers(1, 6), size=st.integers(2, 6), seed=st.integers(0, 10**6))
-def test_permuting_columns_or_members_permutes_or_keeps_the_result(members, size, seed):
-    votes, held = books(members, size, seed), books(1, size, seed + 1)[0]
-    order = np.random.default_rng(seed).permutation(size)
-    turned = np.random.default_rng(seed + 1).permutation(members)
-    for rule in (mean_of, median_of, lambda v, h=None: agreed_of(v, held if h is None else h, 0.6, 0.01)):
-        straight = rule(votes)
-        np.testing.assert_allclose(rule(votes[turned]), straight, atol=1e-12)
-    np.testing.assert_allclose(
-        agreed_of(votes[:, order], held[order], 0.6, 0.01), agreed_of(votes, held, 0.6, 0.01)[order], atol=1e-12
-    )
-
-
 @pytest.mark.requirement("R-079")
 def test_what_one_member_wants_alone_is_not_traded_and_what_most_want_is():
     held = np.array([0.5, 0.2, 0.0])

@@ -8,15 +8,9 @@ from scipy.optimize import minimize
 
 from quantd.strategies.weights.rebalancing_rules import (
     PERIODS,
-    correlation_change,
     covariance_of,
-    drift_of,
     limited,
     net_cost,
-    reachable,
-    risk_drift_of,
-    risk_shares,
-    volatility_ratio,
     worth_trading,
 )
 from tests.support.examples import examples
@@ -49,13 +43,6 @@ def test_utility_net_of_cost_is_never_worse_than_holding_or_than_going_all_the_w
     assert now <= net_cost(held, target, held, risk, cost, fixed) + 1e-12
     if fixed == 0.0:
         assert now <= net_cost(target, target, held, risk, cost) + 1e-9
-
-
-@settings(max_examples=examples(100), deadline=None)
-@given(**WORLDS)
-def test_without_cost_it_is_the_plain_rebalance(seed, size, short):
-    target, held, risk, _ = world(seed, size, short)
-    np.testing.assert_array_equal(worth_trading(target, held, risk, np.zeros(size)), target)
 
 
 @settings(max_examples=examples(200), deadline=None)
@@ -95,17 +82,6 @@ def test_it_is_the_optimum_that_a_general_solver_finds(seed, size):
         key=lambda solution: solution.fun,
     )  # fmt: skip
     assert net_cost(weights, target, held, risk, cost) <= best.fun / scale + 1e-9
-
-
-@settings(max_examples=examples(50), deadline=None)
-@given(seed=st.integers(0, 10**6), size=st.integers(2, 6))
-def test_permuting_the_columns_permutes_the_trades(seed, size):
-    target, held, risk, cost = world(seed, size)
-    risk = risk + np.diag(np.full(size, 1e-4))  # one optimum
-    order = np.random.default_rng(seed).permutation(size)
-    straight = worth_trading(target, held, risk, cost)
-    turned = worth_trading(target[order], held[order], risk[np.ix_(order, order)], cost[order])
-    np.testing.assert_allclose(turned, straight[order], atol=1e-7)
 
 
 @pytest.mark.requirement("R-131")
@@ -185,49 +161,3 @@ def test_a_period_ends_where_a_calendar_says(every, same, new):
 def test_a_week_whose_friday_is_a_holiday_begins_with_the_next_session():
     # Good Friday, 2020-04-10
     assert PERIODS["week"](day("2020-04-09")) != PERIODS["week"](day("2020-04-13"))
-
-
-def test_drifts_are_of_weights_and_of_shares_of_risk():
-    held, target = np.array([0.56, 0.44]), np.array([0.5, 0.5])
-    assert drift_of(held, target) == pytest.approx(0.06)
-    covariance = np.diag([4.0, 1.0])
-    np.testing.assert_allclose(risk_shares(target, covariance), [0.8, 0.2])
-    assert risk_drift_of(held, target, covariance) == pytest.approx(4 * 0.56**2 / (4 * 0.56**2 + 0.44**2) - 0.8)
-    np.testing.assert_array_equal(risk_shares(np.zeros(2), covariance), 0.0)
-
-
-def test_what_could_not_be_reached_is_taken_off_the_gap_on_the_same_side_only():
-    target, held = np.array([0.5, 0.5, 0.0, 0.5]), np.array([0.35, 0.42, 0.1, 0.5])
-    short = np.array([0.1, -0.2, -0.3, 0.2])
-    np.testing.assert_allclose(reachable(target, held, short), [0.4, 0.5, 0.1, 0.5])
-    np.testing.assert_array_equal(reachable(target, held, np.zeros(4)), target)
-
-
-def test_the_covariance_is_numpys_shrunk_to_its_diagonal():
-    rows = np.random.default_rng(1).normal(size=(50, 3))
-    expected = np.cov(rows.T)
-    np.testing.assert_allclose(covariance_of(rows), 0.9 * expected + 0.1 * np.diag(np.diag(expected)))
-    rows[3, 1] = np.nan
-    assert not covariance_of(rows)[1].any()
-    assert np.isfinite(covariance_of(rows)).all()
-    assert not covariance_of(rows[:1]).any()
-
-
-def test_volatility_that_doubles_is_twice_what_it_was():
-    draw = np.random.default_rng(1)
-    calm, storm = draw.normal(0, 0.01, 100), draw.normal(0, 0.01, 20)
-    ratio = volatility_ratio(np.concatenate([calm, 3.0 * storm]), 20)
-    assert ratio == pytest.approx(3.0 * storm.std(ddof=1) / calm.std(ddof=1))
-    assert volatility_ratio(calm[:50], 20) == 0.0
-    assert volatility_ratio(np.concatenate([np.zeros(100), storm]), 20) == 0.0
-
-
-def test_correlations_that_turn_over_change_by_two():
-    draw = np.random.default_rng(1)
-    one = draw.normal(size=120)
-    other = one.copy()
-    other[-30:] *= -1.0
-    assert correlation_change(np.column_stack([one, other]), 30) == pytest.approx(2.0)
-    assert correlation_change(np.column_stack([one, one]), 30) == pytest.approx(0.0, abs=1e-12)
-    assert correlation_change(np.column_stack([one, np.ones(120)]), 30) == 0.0
-    assert correlation_change(np.column_stack([one, other])[:60], 30) == 0.0

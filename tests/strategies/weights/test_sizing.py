@@ -10,8 +10,6 @@ from quantd.risk.measures.contributions import parametric
 from quantd.strategies.allocators.risk_parity import risk_budgets
 from quantd.strategies.weights.rebalancing_rules import covariance_of
 from quantd.strategies.weights.sizing_rules import (
-    at_most,
-    bets_of,
     earned_by,
     favourable,
     kelly_factor,
@@ -21,7 +19,6 @@ from quantd.strategies.weights.sizing_rules import (
     volatility_factor,
     within,
 )
-from quantd.trading.statistics import momentum_of
 from tests.support.examples import examples
 
 
@@ -50,33 +47,6 @@ def test_no_edge_is_no_size():
     losing = rows(1, 300, 1) - 0.005
     for method in ("moments", "bets"):
         assert kelly_factor(np.array([1.0]), losing, 0.5, method, 0.0) == 0.0
-
-
-def test_kelly_of_moments_is_the_mean_over_cash_by_the_variance():
-    returns = rows(3, 250, 2)
-    weights = np.array([0.5, 0.3])
-    earned = returns @ weights
-    expected = 0.5 * (earned.mean() - 0.02 / 252) / earned.var(ddof=1)
-    assert expected > 0
-    assert kelly_factor(weights, returns, 0.5, "moments", 0.02) == pytest.approx(expected)
-
-
-def test_a_record_without_losses_or_wins_or_moves_is_no_failure():
-    assert bets_of(np.array([0.01, 0.02])) == (1.0, float("inf"))
-    assert bets_of(np.array([-0.01, 0.0])) == (0.0, 0.0)
-    assert kelly_factor(np.array([1.0]), np.full((50, 1), 0.0), 0.5, "bets", 0.0) == 1.0
-    assert kelly_factor(np.array([1.0]), rows(1, 5, 1), 0.5, "moments", 0.0) == 1.0
-    gains = np.abs(rows(1, 50, 1)) + 1e-4
-    assert kelly_factor(np.array([1.0]), gains, 0.5, "bets", 0.0) == 1.0
-
-
-@settings(max_examples=examples(50), deadline=None)
-@given(seed=st.integers(0, 10**6), target=st.floats(0.01, 0.5))
-def test_sized_to_a_volatility_the_past_would_have_had_it(seed, target):
-    returns = rows(seed, 63, 3)
-    weights = np.random.default_rng(seed).dirichlet(np.ones(3))
-    sized = weights * volatility_factor(weights, returns, target)
-    assert (returns @ sized).std(ddof=1) * 252**0.5 == pytest.approx(target)
 
 
 @pytest.mark.requirement("R-119")
@@ -110,18 +80,6 @@ def test_positive_momentum_opens_no_new_short():
     np.testing.assert_allclose(favourable(np.array([-0.4]), np.array([0.3]), np.array([0.1])), [0.0])
 
 
-@given(seed=st.integers(0, 10**6))
-def test_a_filter_never_adds(seed):
-    draw = np.random.default_rng(seed)
-    wanted, held, momentum = draw.normal(size=(3, 5))
-    filtered = favourable(wanted, held, momentum)
-    assert (np.abs(filtered) <= np.maximum(np.abs(wanted), 0.0) + 1e-15).all()
-
-
-def test_momentum_is_the_total_return():
-    np.testing.assert_allclose(momentum_of(np.array([[0.1, np.nan], [0.1, 0.1]])), [0.21, np.nan])
-
-
 @pytest.mark.requirement("R-122")
 @settings(max_examples=examples(100), deadline=None)
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 8), shorts=st.booleans())
@@ -152,15 +110,6 @@ def test_spreading_out_keeps_gross_and_sides_and_lowers_concentration(seed, spre
     assert np.abs(spread_weights).sum() == pytest.approx(np.abs(weights).sum())
     assert (np.sign(spread_weights) == np.sign(weights)).all()
     assert (spread_weights**2).sum() <= (weights**2).sum() + 1e-12
-
-
-def test_spread_whole_all_are_equal():
-    np.testing.assert_allclose(spread_out(np.array([0.6, 0.0, 0.2]), 1.0), [0.4, 0.0, 0.4])
-
-
-def test_gross_is_cut_and_never_raised():
-    np.testing.assert_allclose(at_most(np.array([1.5, -0.5]), 1.0), [0.75, -0.25])
-    np.testing.assert_allclose(at_most(np.array([0.2, -0.1]), 1.0), [0.2, -0.1])
 
 
 def test_purchases_are_cut_evenly_and_what_is_kept_is_kept():

@@ -53,28 +53,6 @@ def test_a_window_by_symbol_is_no_copy_and_survives_later_samples() -> None:
     np.testing.assert_array_equal(first, before)
 
 
-def test_a_statistic_is_computed_once_per_sample_and_window() -> None:
-    calls: list[tuple[int, ...]] = []
-
-    def totals(returns: Floats) -> Floats:
-        calls.append(returns.shape)
-        return returns.sum(axis=0)
-
-    rng, ring = np.random.default_rng(1), Ring(SIZE, 9)
-    for row in np.exp(rng.normal(0.0, 0.02, (12, SIZE)).cumsum(axis=0)):
-        ring.append(row)
-    assert ring.shared(totals, 4) is ring.shared(totals, 4)
-    assert calls == [(4, SIZE)]
-    np.testing.assert_array_equal(ring.shared(totals, 4, 2), ring.returns(6)[:4].sum(axis=0))
-    ring.append(np.ones(SIZE))
-    np.testing.assert_array_equal(ring.shared(totals, 4), ring.returns(4).sum(axis=0))
-    assert calls == [(4, SIZE)] * 3
-    with pytest.raises(ValueError, match="read-only"):
-        ring.shared(totals, 4)[0] = 1.0
-    with pytest.raises(ValueError, match=r"returns\(10\): k must be between 1 and 9"):
-        ring.shared(totals, 5, 5)
-
-
 class Rows:
     """Rows of prices with their actions, and returns by the definition, one number at a time."""
 
@@ -224,17 +202,3 @@ def test_a_row_of_a_block_without_a_price_now_or_before_is_not_put(missing: floa
         ring.append(block[1])
         assert not ring.put(block.data, 2)
         assert ring.count == 2
-
-
-def test_a_full_buffer_takes_rows_of_a_block_with_their_actions() -> None:
-    block = 5.0 + np.arange(40.0 * SIZE).reshape(40, SIZE)
-    ring, other = Ring(SIZE, 2), Ring(SIZE, 2)
-    for row in range(40):
-        actions: list[CorporateAction] = [(0, 1.0, 0.5)] if row in (16, 20) else []
-        other.append(block[row], actions)
-        if row == 0:
-            ring.append(block[row])
-            continue
-        ring.act(actions)
-        assert ring.put(block.data, row)
-        assert ring.returns(2 if row > 1 else 1).tobytes() == other.returns(2 if row > 1 else 1).tobytes()

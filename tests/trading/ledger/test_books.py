@@ -275,21 +275,6 @@ def test_a_long_life_of_random_operations_matches_the_rational_oracle(count: int
     assert full <= count // 5_000
 
 
-def test_debit_cash_pays_the_rate_and_a_book_without_cash_takes_no_rest() -> None:
-    ledger = Ledger(UNIVERSE, AGENTS)
-    ledger.deposit(10**9)
-    ledger.allocate(0, 2 * 10**9)
-    ledger.allocate(1, -(10**9) // 3)
-    balances = [book.cash_micro for book in ledger.books]
-    assert balances == [2 * 10**9, -333333334, 0, -666666666]
-    assert ledger.interest(balances, RATE_ONE // 50, 3)[0] == round(Fraction(10**9 * 3, 50 * 365))
-    got = [book.income_micro for book in ledger.books]
-    assert got[0] > 0 > got[1]
-    assert got[2] == 0
-    assert sum(got) == ledger.house.income_micro
-    ledger.check()
-
-
 @given(st.integers(1, 10**12), st.lists(st.integers(0, 10**12), min_size=1, max_size=6))
 def test_shares_add_up_are_proportional_to_a_lot_and_within_what_remained(lots: int, remainders: list[int]) -> None:
     total = sum(remainders)
@@ -439,22 +424,3 @@ def test_parts_of_a_fee_are_those_the_ledger_books(fee: int, parts: list[int], s
     ledger.fills([0], [lots], [100 * 10**9], [fee], [shares])
     assert fee_parts(fee, lots, shares) == [book.fees_micro for book in ledger.books[: len(parts)]]
     assert sum(fee_parts(fee, lots, shares)) == fee
-
-
-@pytest.mark.parametrize(
-    ("parts", "got"),
-    [
-        ([(1, 5)], [0, -10, 0, 0]),
-        ([(0, 1), (1, 1), (2, 1)], [-4, -4, -2, 0]),
-        ([(2, 3), (0, 1)], [-2, 0, -8, 0]),
-        ([], [0, 0, 0, -10]),
-    ],
-)
-def test_a_payment_is_shared_in_proportion_and_the_last_named_takes_the_rest(
-    parts: list[tuple[int, int]], got: list[int]
-) -> None:
-    ledger = Ledger(UNIVERSE, ("a", "b", "c"))
-    ledger.deposit(1_000)
-    ledger.income(-10, parts)
-    assert [book.income_micro for book in ledger.books] == got
-    assert ledger.house.income_micro == -10
