@@ -246,13 +246,6 @@ def test_a_build_that_lacks_a_module_is_not_loaded_in_part(built):
     assert built.run("print(user.__file__.rpartition('.')[2])") == "py py"
 
 
-def test_a_library_beside_a_source_is_not_loaded(built):
-    (folder,) = (built.builds / name for name in built.made())
-    name = f"small{EXTENSION_SUFFIXES[0]}"
-    shutil.copy(folder / f"quantd.trading.{name}", built.source.parent / name)
-    assert built.run("print()", QUANTD_UNCOMPILED="1") == "py"
-
-
 @pytest.mark.long
 def test_the_environment_turns_compiled_code_off_or_asks_for_the_checked_build(built):
     assert built.state(QUANTD_UNCOMPILED="1") == "uncompiled | QUANTD_UNCOMPILED is set; unset it"
@@ -406,15 +399,6 @@ def test_a_changed_declaration_compiles_its_module_and_those_that_include_it(bui
     assert built.compiled() == 1
 
 
-@pytest.mark.long
-def test_a_changed_constant_of_a_module_that_is_not_listed_compiles_what_is_made_of_it(built):
-    (built.source.parent / "bounds.py").write_text(BOUNDS.replace('"d"]', '"d", "const"]'))
-    assert built.compiled() == 2
-    (built.source.parent / "bounds.py").write_text(BOUNDS + "\nOTHER = 3\n")
-    assert built.compiled() == 0
-    assert built.state() == "release |"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new"),
@@ -427,29 +411,6 @@ def test_other_settings_compile_every_module_again(built, old, new):
     assert old in text
     file.write_text(text.replace(old, new))
     assert built.compiled() == 2
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("versions", [["one"], pytest.param(["one", "another"], marks=pytest.mark.slow)], ids=len)
-def test_another_compiler_compiles_every_module_again(built, versions):
-    """In the long form the file of the compiler stays the same, and its version is another one."""
-    version = built.folder / "version"
-    script = f'[ "$1" != --version ] || exec cat {version}\nexec cc "$@"'
-    environ = {"CC": compiler(built.folder, script)}
-    for text in versions:
-        version.write_text(text)
-        built.source.write_text(SMALL + f"# {text}\n")
-        assert built.compiled(**environ) == 2
-
-
-@pytest.mark.long
-def test_a_change_of_the_program_that_builds_takes_all_libraries_from_the_build_before(built):
-    before = digests(built)
-    file = built.folder / "src/quantd/engine_build/builder.py"
-    file.write_text(file.read_text() + "# a comment\n")
-    assert built.state().startswith("uncompiled (stale")
-    assert built.compiled() == 0
-    assert (built.state(), digests(built)) == ("release |", before)
 
 
 @pytest.mark.long

@@ -1,7 +1,6 @@
 """What the bus gets of a batch: states composed once, and entries that give the same messages from any process."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from quantd.adapters.bus.outbox import Lanes, StoredAlerts
 from quantd.adapters.store.handle import Store, read_only
 from quantd.daemon.runtime import service as service_module
 from quantd.daemon.runtime.committed_folds import sent_by
-from quantd.daemon.runtime.service import Service
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.codec import decode
-from quantd.trading.effects import Crossed, Ended, Filled, Planned, Publish, Valued
+from quantd.trading.effects import Crossed, Ended, Filled, Planned, Publish
 from quantd.trading.execution import Costs
 from quantd.trading.orders import OrderBasket
 from quantd.trading.view import View
@@ -25,9 +23,6 @@ from tests.support.engine import World, block, walk
 from tests.support.service_kit import Kit
 
 RUN = "run00001"
-
-COMPOSITIONS = ("portfolio", "risk", "critical", "stored", "parts")
-"""The methods of the composer that make messages."""
 
 
 def often_wrong(view: View) -> list[float]:
@@ -49,52 +44,11 @@ def commit_often(patch: pytest.MonkeyPatch, steps: int) -> None:
     patch.setattr(service_module, "YIELD_S", 0.0)
 
 
-@pytest.fixture
-def composed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts the messages that are composed, by method."""
-    counts: Counter[str] = Counter()
-
-    def counted(name: str, compose: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*values: Any, **keys: Any) -> Any:
-            counts[name] += 1
-            return compose(*values, **keys)
-
-        return call
-
-    for name in COMPOSITIONS:
-        monkeypatch.setattr(Composer, name, counted(name, getattr(Composer, name)))
-    return counts
-
-
 def messages_of(entries: Sequence[tuple[int, bytes]], store: Any, of: World) -> list[Message]:
     """The messages of entries, composed by a process that has composed none before."""
     composer = Composer(RUN, "paper", of.universe, [agent.name for agent in of.rules.agents])
     entry_composer = EntryComposer(composer, sent_by(store, RUN))
     return [message for seq, data in entries for message in entry_composer.messages(seq, data)]
-
-
-async def test_a_retained_topic_is_composed_once_a_commit_and_an_entry_never(
-    tmp_path: Path, composed: Counter[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit_often(monkeypatch, 20)
-    commits: list[Counter[str]] = []
-    commit = Service.commit
-
-    async def counted(service: Service) -> None:
-        before = composed.copy()
-        await commit(service)
-        commits.append(composed - before)
-
-    monkeypatch.setattr(Service, "commit", counted)
-    kit = Kit(tmp_path, thin())
-    await kit.run()
-    effects = Counter(type(e) for _, data in kit.store.entries(RUN) for e in decode(data).effects)
-    kit.store.close()
-    assert effects[Valued] == 60
-    assert min(effects[kind] for kind in (Planned, OrderBasket, Filled, Ended, Publish)) > 30
-    assert set().union(*commits) == {"portfolio", "risk"}
-    assert max(max(counts.values(), default=0) for counts in commits) == 1
-    assert 3 < composed["portfolio"] < effects[Valued]
 
 
 async def test_a_retained_message_is_that_of_the_newest_step_of_its_batch(
@@ -114,18 +68,6 @@ async def test_a_retained_message_is_that_of_the_newest_step_of_its_batch(
         risk = [message for message in kit.sent if message.topic.endswith("/risk")]
         assert len(risk) == len(states), "a commit that moves neither account nor switch publishes no state"
         assert len(kit.sent) == len(risk) + len(states)
-
-
-async def test_without_a_bus_nothing_is_composed_and_nothing_is_queued(
-    tmp_path: Path, composed: Counter[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kit = Kit(tmp_path, thin(), bus=False)
-    measured: list[object] = []
-    monkeypatch.setattr(service_module, "limit_values", measured.append)
-    await kit.run()
-    kit.store.close()
-    assert kit.service.messages is None
-    assert (composed, measured, kit.sent, kit.queued, kit.urgent) == (Counter(), [], [], [], [])
 
 
 async def test_messages_sent_at_once_and_from_the_store_after_a_restart_have_the_same_bytes(tmp_path: Path) -> None:
@@ -184,14 +126,3 @@ async def test_alerts_have_the_ids_and_the_order_of_the_journal_before_and_after
     ids = [id for id, *_ in at_once]
     assert [id for id in ids if id in published] == published
     assert ids == sorted(ids, key=lambda id: [int(number) for number in id.split("-")[1:]])
-
-
-async def test_an_alert_is_composed_from_its_row_when_it_is_sent_and_not_before(
-    tmp_path: Path, composed: Counter[str]
-) -> None:
-    kit = Kit(tmp_path, thin())
-    await kit.run()
-    assert composed["critical"] == composed["stored"] == 0
-    waiting = StoredAlerts(kit.store, kit.composer).pending(5)
-    kit.store.close()
-    assert len(waiting) == composed["stored"] == 5

@@ -39,23 +39,13 @@ JOBS = {7: ("snapshot",), 14: ("reallocate",), 16: ("snapshot",)}
 BY_STEP = {
     # place -> the number of the call that fails
     "quantd.trading.ledger.book:Book.trade": 9,
-    "quantd.trading.ledger.book:Postings.fills": 4,
-    "quantd.trading.ledger.books:Ledger.equity": 12,
-    "quantd.trading.ledger.books:Ledger.split": 1,
     "quantd.trading.ledger.books:Ledger.dividend": 1,
     "quantd.trading.ledger.books:Ledger.cross": 1,
     "quantd.trading.history.rings:History.bar": 13,
-    "quantd.trading.history.rings:Ring.append": 19,
-    "quantd.daemon.engine.state:State.session_volume": 14,
-    "quantd.daemon.engine.state:State.booked": 7,
     "quantd.daemon.engine.market:scale_mark": 1,
-    "quantd.daemon.engine.market:check_levels": 10,
-    "quantd.daemon.engine.stops.exits:touched": 1,
     "quantd.daemon.engine.samples:reallocate": 1,
-    "quantd.daemon.engine.samples:watch": 9,
     "quantd.daemon.engine.safety.monitor:observe": 9,
     "quantd.daemon.engine.planning.plan:gate": 11,
-    "quantd.daemon.engine.planning.plan:account_of": 20,
     "quantd.daemon.runtime.loop:freeze": 1,
     "quantd.daemon.runtime.journal:encode": 60,
 }
@@ -63,23 +53,14 @@ BY_STEP = {
 
 BY_FOLD = {
     "quantd.trading.ledger.book:Book.trade": 9,
-    "quantd.trading.ledger.books:Ledger.dividend": 1,
     "quantd.daemon.engine.core.fold:Core._take_bar": 9,
     "quantd.daemon.engine.core.fold:Core._take_tick": 13,
-    "quantd.daemon.engine.core.fold:Core._append": 11,
-    "quantd.daemon.engine.core.fold:Core._execute": 8,
     "quantd.daemon.engine.core.fold:Core._send": 12,
     "quantd.daemon.engine.core.fold:Core._record_plan": 10,
-    "quantd.daemon.engine.core.venue_orders:VenueOrders.fill": 7,
     "quantd.daemon.engine.core.venue_orders:VenueOrders.post": 9,
     "quantd.daemon.engine.core.order_columns:Crosses.book": 6,
-    "quantd.daemon.engine.core.step_records:StepRecords.note_fills": 5,
-    "quantd.daemon.engine.core.step_records:StepRecords.note_plan": 12,
     "quantd.daemon.engine.core.step_records:StepRecords.record": 31,
-    "quantd.daemon.runtime.host.fold_host:FoldHost.load": 9,
-    "quantd.daemon.runtime.host.fold_host:FoldHost.flush": 20,
     "quantd.daemon.runtime.host.fold_host:FoldHost.sync": 8,
-    "quantd.daemon.runtime.loop:freeze": 1,
     "quantd.daemon.runtime.journal:encode": 60,
 }
 """Where the items are folded."""

@@ -1,7 +1,5 @@
 """Schedules are due at the instants their words mean: on half days, in holiday weeks and over both clock changes."""
 
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -332,12 +330,6 @@ def test_every_few_minutes_means_within_the_session_for_orders_and_always_for_th
     assert len(told(job(every="90m"), "2024-07-03", "2024-07-05")) == 32
 
 
-def test_next_instants_end_with_the_calendar() -> None:
-    assert next_instants([job(at="close")], CALENDARS, ns("2026-12-30 12:00"), 10) == [
-        (ns("2026-12-30 16:00"), 0), (ns("2026-12-31 16:00"), 0),
-    ]  # fmt: skip
-
-
 def test_a_leap_day_is_found_years_ahead() -> None:
     (only,) = next_instants([job(cron="0 12 29 2 *")], CALENDARS, ns("2025-01-01"), 1)
     assert only == (ns("2028-02-29 12:00"), 0)
@@ -414,20 +406,6 @@ def test_the_zone_is_the_schedules_own_or_its_calendars() -> None:
     assert zone_of(job(at="close"), CALENDARS) == NEW_YORK
     assert zone_of(job(at="close", timezone="Asia/Tokyo"), CALENDARS) == ZoneInfo("Asia/Tokyo")
     assert zone_of(job(at="close", calendar="24/7"), CALENDARS) == ZoneInfo("UTC")
-
-
-@pytest.mark.long
-def test_twelve_years_of_closes_need_no_scheduler() -> None:
-    code = (
-        "import sys, datetime as d; from quantd.daemon.runtime.schedule import "
-        "*; from quantd.trading.sessions import *;"
-        "days = tuple(range(0, 4380 * DAY_NS, DAY_NS));"
-        "s = Sessions('24/7', 'UTC', days, days, tuple(x + DAY_NS for x in days));"
-        "print(len(due([Schedule('a', 'snapshot', at='close', calendar='24/7')], {'24/7': s}, 0, days[-1])),"
-        "'apscheduler' in sys.modules)"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.split() == ["4379", "False"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Decided, Halted, Tick
 from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.engine import World, block, walk
-from tests.support.recipes import blocks_of, dearest
+from tests.support.recipes import dearest
 
 SAMPLES = 400
 
@@ -108,44 +108,19 @@ from quantd.trading.effects import Effect
 from quantd.trading.events import Tick
 
 
-def {name}(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
+def count_samples(state: State, tick: Tick, done: Sequence[Effect]) -> Sequence[Effect]:
     """Publish each sample."""
     return [*done, alert(state, "INFO", "count", "a sample")] if tick.sample else done
 '''
 
 
-def add_stage(root: Path, name: str = "count_samples", before: str = "    Stage(serve_tick, (Tick,)),\n") -> None:
-    engine = root / "daemon/engine"
-    (engine / "sample_count.py").write_text(STAGE.format(name=name))
-    added = f"    Stage({name}, (Tick,)),\n"
+def add_stage(root: Path) -> None:
+    engine, before = root / "daemon/engine", "    Stage(serve_tick, (Tick,)),\n"
+    (engine / "sample_count.py").write_text(STAGE)
+    added = "    Stage(count_samples, (Tick,)),\n"
     imported = "from quantd.daemon.engine.samples import serve_tick\n"
-    stage_import = f"from quantd.daemon.engine.sample_count import {name}\n"
+    stage_import = "from quantd.daemon.engine.sample_count import count_samples\n"
     edit(engine / "__init__.py", (before, before + added), (imported, stage_import + imported))
-
-
-def replace_stage(root: Path) -> None:
-    """Another function under the name of a stage."""
-    line = "    Stage(note_rebalances, (Tick, Decided, Proposed)),\n"
-    add_stage(root, "note_rebalances", line)
-    import_line = "from quantd.daemon.engine.safety.notices import note_rebalances\n"
-    edit(root / "daemon/engine/__init__.py", (line, ""), (import_line, ""))
-
-
-def add_handler(root: Path) -> None:
-    """The event of the page, which nothing sends here."""
-    struct, handler, _ = blocks_of("An event")
-    edit(root / "trading/events.py", ("External = (\n", f"{struct}\n\nExternal = (\n    Remark |\n"))
-    (root / "daemon/engine/remarks.py").write_text(handler)
-
-
-def replace_handler(root: Path) -> None:
-    """Another function in place of a handler, in a module of its own."""
-    edit(root / "daemon/engine/samples.py", ("def on_tick(", "def take_tick("))
-    text = STAGE.format(name="on_tick").replace("tick: Tick, done: Sequence[Effect])", "tick: Tick)")
-    text = text.replace("    return [", "    done = take_tick(state, tick)\n    return [")
-    imported = "from quantd.daemon.engine.state"
-    text = text.replace(imported, f"from quantd.daemon.engine.samples import take_tick\n{imported}")
-    (root / "daemon/engine/sample_count.py").write_text(text)
 
 
 def wrap_handler(root: Path) -> None:
@@ -185,8 +160,6 @@ def root(copied: Path) -> Iterator[Path]:
     ("add", "named"),
     [
         (add_stage, "stage count_samples of quantd.daemon.engine.sample_count"),
-        (replace_handler, "handler on_tick of quantd.daemon.engine.sample_count"),
-        (replace_stage, "stage note_rebalances of quantd.daemon.engine.sample_count"),
         (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
     ],
 )
@@ -203,20 +176,6 @@ def test_a_limit_is_in_force_in_each_round(root: Path) -> None:
     counts = run(root)
     assert (counts["folded"] > SAMPLES / 2, counts["planned"]) == (True, 0)  # its caps depend on the prices
     assert counts["dearest"] <= 105.0 * 1.05 < run(ROOT)["dearest"]
-
-
-@pytest.mark.long
-def test_an_event_that_is_no_bar_leaves_the_others_to_the_fold(root: Path) -> None:
-    add_handler(root)
-    counts = run(root)
-    assert (counts["folded"] > SAMPLES / 2, counts["addition"]) == (True, "")
-
-
-@pytest.mark.long
-def test_the_fold_takes_the_engine_as_it_is() -> None:
-    counts = run(ROOT)
-    assert counts["folded"] > SAMPLES / 2
-    assert counts["addition"] == ""
 
 
 def state(limits: Limits, **rules: object) -> State:
