@@ -36,8 +36,3 @@ def test_the_command_of_the_page_makes_the_row_of_the_page(
     (tmp_path / "other.json").write_text(json.dumps(other))
     assert main(["x", "row.json", "other.json"]) == 1
     assert "other.json: 500 samples, not 514" in capsys.readouterr().out
-
-
-def test_a_call_without_a_file_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["x"]) == 2
-    assert "usage" in capsys.readouterr().err

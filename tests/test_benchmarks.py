@@ -6,21 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from benchmarks.engine import CASES
 from benchmarks.multi_agent import CLAIMED_EFFICIENCY, COLUMNS, NAMES, efficiencies, written
-from benchmarks.parts.__main__ import SESSIONS, SHARES, gates, resolved
-from benchmarks.parts.budgets import BUDGETS, INTERPRETED
-from quantd.daemon.assembly.parts import assemble
-from quantd.daemon.cli.configuration import read
-from quantd.daemon.runtime.timeline import time_of
 from quantd.engine_build.recipe import UNCOMPILED
-from quantd.trading.events import Action
-from quantd.trading.market import MarketSlice
 from scripts.site.pages import pages
 from tests.recorded_runs import processor
 from tests.support.checkout import ROOT
@@ -56,40 +47,6 @@ for program, words in json.loads(sys.stdin.read()).items():
     except BaseException:
         print(program, traceback.format_exc().splitlines()[-1])
 """
-
-
-def test_every_timed_function_is_there():
-    for paths in SHARES.values():
-        assert all(callable(resolved(path)[1]) for path in paths)
-
-
-def test_every_part_has_a_budget_and_every_budget_a_part():
-    gate_names = []
-    assert list(gates(gate_names.append)) == []
-    assert set(BUDGETS) - {*SESSIONS, *gate_names, *(f"daily: {name}" for name in SHARES)} == set()
-    assert set(SESSIONS) <= set(BUDGETS)
-    parts = {f"daily: {name}" for name in SHARES}
-    assert parts <= {*BUDGETS, *INTERPRETED}
-    assert set(INTERPRETED) <= {*SESSIONS, *parts, *gate_names}
-    assert {part for part in BUDGETS if part.startswith("gate")} == {part for part in INTERPRETED if part in gate_names}
-    assert {case for case, _ in SESSIONS.values()} == set(CASES)
-
-
-def test_the_default_profiles_have_the_rules_of_the_shipped_configuration_on_its_bars_and_dividends():
-    world = CASES["default profiles"].world(300)
-    shipped = assemble(read(ROOT / "config.toml"))
-    assert world.shell.state.rules == shipped.rules
-    assert [type(policy).__module__.split(".")[1] for policy in world.policies] == ["strategies"] * 3
-    items = [item for item in shipped.items() if time_of(item) <= time_of(world.items[-1])]
-    kinds = Counter(type(item) for item in world.items)
-    assert kinds == Counter(type(item) for item in items)
-    assert (kinds[MarketSlice], kinds[Action] > 0) == (300, True)
-    limits = [agent.limits for agent in shipped.rules.agents]
-    assert all(
-        agent_limits.protective and agent_limits.protective.cooldown and agent_limits.max_share_of_volume
-        for agent_limits in limits
-    )
-    assert all(agent_limits.max_realised_volatility for agent_limits in limits)
 
 
 @pytest.mark.requirement("F-06")

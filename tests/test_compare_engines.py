@@ -11,7 +11,6 @@ import pytest
 
 from quantd.trading.events import Event
 from scripts.worlds.comparison.expected import MODULES, UNREACHED, expected
-from scripts.worlds.comparison.sides import EngineEnded, Recorded, checkout_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,18 +18,6 @@ TOUR = 25
 """The seed of the first tour: a world in which every story happens."""
 
 TOURS = 2
-
-OTHER_TRANSFER = """
-_opened = on_portfolio_opened
-
-
-def on_portfolio_opened(state, opened):
-    effects = _opened(state, opened)
-    if type(effects[0]) is not Transferred:
-        return effects
-    return Transferred(opened.ts, -1, effects[0].target, effects[0].cash_micro, [(0, 1, 2)]), *effects[1:]
-"""
-"""The end of agents/portfolios.py that changes one effect in one branch, which no row and no count shows."""
 
 
 def compared(*options):
@@ -75,39 +62,6 @@ def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_p
 
 
 @pytest.mark.slow
-def test_one_effect_of_one_branch_is_found_in_the_journal_and_named(tmp_path):
-    base = checkout_with(tmp_path, "daemon/engine/agents/portfolios.py", OTHER_TRANSFER)
-    status, text = compared("--base", base, "--journal", "--seed", TOUR, "--verbose")
-    assert status == 1, text
-    lines = text.splitlines()
-    assert re.fullmatch(rf"seed {TOUR}: step \d+ of \d+ \(base\) and \d+ \(present\) differs", lines[0])
-    event, effect, before, after = lines[-4:]
-    assert event.startswith("  event    PortfolioOpened(ts=")
-    assert effect == "  effect 0 differs"
-    assert re.match(r"  base     Transferred\(.*, lots=\[\(0, 1, 2\)\]\)", before)
-    assert re.match(r"  present  Transferred\(.*cash_micro=\d+\)", after)
-
-
-@pytest.mark.slow
-def test_a_recorded_journal_does_not_differ_and_only_worlds_that_hit_a_feature_are_compared(tmp_path):
-    file = tmp_path / "worlds.jsonl"
-    assert compared("--record", file, "--worlds", 4) == (0, f"4 worlds in {file}\n")
-    status, text = compared("--base", file, "--worlds", 4, "--only", "daily bars")
-    assert status == 0, text
-    count = int(text.splitlines()[-1].split()[0])
-    rows = rows_of(text)
-    assert 0 < count < 4
-    assert rows["daily bars"] == rows["effect: Valued"] == (count, "0")
-    assert {differences for _, differences in rows.values()} == {"0"}
-    assert "intraday bars" not in rows
-    assert text.endswith("0 differ\n")
-    recorded = Recorded(file)
-    recorded.ask(5)
-    with pytest.raises(EngineEnded, match="world 5 was not recorded"):
-        recorded.answer()
-
-
-@pytest.mark.slow
 def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     status, text = compared("--counts", "--tours", "--seed", TOUR, "--worlds", TOURS * TOUR, "--least", TOURS + 1)
     counts = dict(re.findall(r"^(\w+): ([\d,]+) events$", text, re.MULTILINE))
@@ -115,16 +69,6 @@ def test_the_tours_make_every_event_and_a_feature_without_a_world_is_named():
     assert not [name for name in rows_of(text) if name.startswith("error:")]
     assert status == 1
     assert f"event: Tick: {TOURS} worlds, fewer than {TOURS + 1}" in text
-
-
-@pytest.mark.slow
-def test_the_sources_of_a_commit_are_a_checkout():
-    with checkout_of("HEAD") as (folder, commit):
-        assert (folder / "src" / "quantd" / "daemon" / "engine" / "__init__.py").is_file()
-        assert len(commit) == 40
-    assert not folder.exists()
-    with pytest.raises(SystemExit, match="--base nothing: neither a commit"), checkout_of("nothing"):
-        pass
 
 
 def test_each_module_of_the_engine_has_features_that_worlds_hit():

@@ -191,49 +191,6 @@ def test_what_the_documents_link_name_show_and_repeat_is_there() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_each_kind_of_fault_is_seen() -> None:
-    page = Page("docs/a.md", "a.md", "# A\n\n[b](b.md) `[c](c.md)` [here](#a) [not](#gone)\n\n    [code](d.md)\n")
-    assert [fault.split(":", 2)[2] for fault in links.faults([page])] == [
-        " b.md: there is no docs/b.md", " #gone: docs/a.md has no heading #gone",
-    ]  # fmt: skip
-    assert sorted(name_faults("a", "risk/a.py tests/test_documents.py::test_b, python -m benchmarks.gone")) == [
-        "a: tests/test_documents.py has no test_b", "a: there is no python -m benchmarks.gone",
-        "a: there is no risk/a.py",
-    ]  # fmt: skip
-    commands = ("quantd data check  a b", "quantd backtets", "quantd run --frm x", "[risk]\n    max_drawdwn = 1")
-    shown = "".join(f"    {command}\n\n" for command in commands)
-    page_faults = (fault for snippet in snippets(Page("a", "a", shown)) for fault in snippet_faults(snippet))
-    assert [fault.split(": ", 1)[1] for fault in page_faults] == [
-        "a shell would take the words behind the command for arguments",
-        "quantd backtets: there is no such command",
-        "quantd run --frm x: No such option: --frm", "risk.max_drawdwn is no key",
-    ]  # fmt: skip
-    named = Page("a", "a", "`quantd backtets`, `quantd data fech` and `quantd data fetch SPY`")
-    assert list(command_faults(named)) == [
-        "a: there is no command quantd backtets", "a: there is no command quantd data fech",
-    ]  # fmt: skip
-    assert len(list(runbook_faults(""))) == len(ALERT_KINDS) + len(records.codes())
-    assert "lacks 'no such text'" in figures.faults("x", figures.Result(
-        "x", "0", next(iter(figures.results().values())).date, (SPEED,), figures={"a": "no such text"}))[0]  # fmt: skip
-
-
-def test_each_kind_of_mark_that_does_not_fit_is_seen() -> None:
-    source = (
-        'pytestmark = [\n    MARK("R-002"),\n]\n@MARK("R-001", "R-009")\ndef test_one(): ...\n'
-        '@MARK("R-003")\ndef helper(): ...\n'
-    ).replace("MARK", "pytest.mark.requirement")
-    tables = [{"title": "T", "R-001": "One.", "R-002": "Two.", "R-003": "Three.", "R-004": "Four.",
-               "missing": {"R-002": "All.", "R-005": "x"}}]  # fmt: skip
-    given = list(requirements_page.marks_of(source, "x.py"))
-    assert [fault.split(",")[0] for fault in requirements_page.faults(tables, given)] == [
-        "tests/requirements.toml: missing has R-005",
-        "x.py:2: R-002 is called missing in tests/requirements.toml",
-        "x.py:4: R-009 is not in tests/requirements.toml",
-        "x.py:6: R-003 is on no test",
-        "tests/requirements.toml: R-004 is shown by no test: mark one",
-    ]
-
-
 def test_headings_have_the_fragments_of_github() -> None:
     assert slug("The `[risk]` keys, of 1.5 %") == "the-risk-keys-of-15-"
     assert Page("a.md", "a.md", "# A\n\n## B\n\n## B\n").anchors == {"a", "b", "b-1"}

@@ -68,7 +68,7 @@ SERVED = """
 import asyncio
 from pathlib import Path
 from quantd.server.api.client_side.python_client import Client
-from tests.server.api.test_api import standing_at_the_end
+from tests.support.api_world import standing_at_the_end
 
 async def main():
     async with standing_at_the_end(Path("served")) as world:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -11,12 +9,12 @@ import quantd
 from quantd.daemon.config.keys import all_keys
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
-from scripts.site.builder import everything, llms, stage
+from scripts.site.builder import everything, llms
 from scripts.site.gallery import NOTEBOOKS, SUMMARIES
-from scripts.site.links import faults, site_faults
+from scripts.site.links import faults
 from scripts.site.pages import MAKERS, ROOT, Page, page, pages
 from scripts.site.reference import command_line, glossary, records
-from scripts.site.search import DRAWN, answered, hits, question_faults, questions, with_questions
+from scripts.site.search import hits, question_faults, questions, with_questions
 from scripts.site.snippets.execution import run_page
 from scripts.site.snippets.extraction import snippets
 
@@ -39,42 +37,6 @@ def test_the_reference_has_every_record_and_its_links_lead_somewhere() -> None:
         "modules": {"| `gate.py` |", "## `daemon/engine/`\n"},
     }
     assert [(name, record) for name, rows in expected.items() for record in rows if record not in texts[name]] == []
-
-
-def test_a_reference_of_the_built_site_that_leads_nowhere_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text('<p id="x"><a href="b.html#y">b</a><a href="c.html">c</a><a href="#x">x</a>')
-    (tmp_path / "b.html").write_text("<p>")
-    assert [message.split(": ", 1)[1] for message in site_faults(tmp_path)] == [
-        "b.html#y: no element has this id",
-        "c.html: there is no such file",
-    ]
-
-
-def test_files_that_a_page_links_to_come_along(tmp_path: Path) -> None:
-    page = Page("pages/risk/a.md", "pages/risk/a.md", "# A\n\n[gate](../../risk/pretrade/gate.py)\n")
-    stage([page], tmp_path)
-    assert "[gate](../../files/risk/pretrade/gate.py.txt)" in (tmp_path / page.place).read_text()
-    assert (tmp_path / "files/risk/pretrade/gate.py.txt").is_file()
-
-
-def test_snippets_are_commands_outputs_files_and_tables() -> None:
-    text = (
-        "# A\n\n    $ quantd status   # look\n    RUN\n    $ quantd why X \\\n        --recorded\n\n"
-        "    # mine.py\n    def act(view):\n        return 1\n\n    [risk]\n    max_drawdown = 0.2\n\n"
-        "```python\nimport quantd\n```\n\n    step -> effects\n"
-    )
-    rows = [
-        (snippet.line, snippet.kind, snippet.text.splitlines()[0], snippet.output)
-        for snippet in snippets(Page("a.md", "a.md", text))
-    ]
-    assert rows == [
-        (3, "command", "quantd status", ("RUN",)),
-        (5, "command", "quantd why X --recorded", ("--recorded",)),
-        (8, "file", "# mine.py", ()),
-        (12, "toml", "[risk]", ()),
-        (16, "python", "import quantd", ()),
-        (19, "shown", "step -> effects", ()),
-    ]
 
 
 def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
@@ -130,20 +92,6 @@ def test_each_page_that_guides_a_user_has_questions_and_every_question_has_a_pag
     assert [path for path in paths if path not in have] == []
 
 
-def test_the_answers_of_the_drawn_questions_are_places_of_the_site() -> None:
-    places = {page.place.removesuffix(".md") + ".html": page.anchors | {""} for page in pages()}
-    drawn = tomllib.loads(DRAWN.read_text(encoding="utf-8"))
-    assert len(drawn["drawn"]) == 25
-    answers = {answer for rows in drawn.values() for row in rows for answer in row["answers"]}
-    folders = {answer for answer in answers if answer.endswith("/")}
-    assert {answer for answer in folders if not any(place.startswith(answer) for place in places)} == set()
-    pairs = [answer.partition("#")[::2] for answer in sorted(answers - folders)]
-    assert [(place, at) for place, at in pairs if at not in places.get(place, ())] == []
-    assert answered(["x.html", "a.html#b"], ["a.html"])
-    assert not answered(["a.html"], ["a.html#b"])
-    assert not answered(["w.html", "x.html", "y.html", "a.html"], ["a.html"])
-
-
 @pytest.mark.long
 def test_each_command_of_readme_ends_as_expected_in_an_empty_home() -> None:
     """As a stranger types them, beside a run; servers take the places of Yahoo, Alpaca and ntfy."""
@@ -151,10 +99,3 @@ def test_each_command_of_readme_ends_as_expected_in_an_empty_home() -> None:
     outcomes = run_page(page.path, list(snippets(page)))
     assert len(outcomes) >= 8
     assert [f"{outcome.ran}: {outcome.fault}" for outcome in outcomes if outcome.fault] == []
-
-
-def test_readme_is_a_page_that_is_read_in_a_minute() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 105
-    for command in ("./run", "make test", "quantd init mine --weights SPY=60,TLT=40 --every month", "quantd why"):
-        assert command in text
