@@ -28,11 +28,3 @@ def test_the_command_of_the_page_makes_the_row_of_the_page(
     monkeypatch.chdir(tmp_path)
     assert main(["inverse volatility, 63 samples", "row.json"]) == 0
     assert capsys.readouterr().out.strip() in PAGE
-    other = run | {"begins": "2023-01-03", "failures": ["x"], "performance": run["performance"] | {"samples": 500}}
-    other["equal_weight"] = run["equal_weight"] | {"total_return": 0.5}
-    assert [why.split(",")[0] for why in faults(other)] == [
-        "begins is '2023-01-03'", "500 samples", "equal weight earned 0.500000: other bars", "1 decisions failed",
-    ]  # fmt: skip
-    (tmp_path / "other.json").write_text(json.dumps(other))
-    assert main(["x", "row.json", "other.json"]) == 1
-    assert "other.json: 500 samples, not 514" in capsys.readouterr().out

@@ -1,7 +1,6 @@
-"""The comparison of two engines over random worlds, in short form and with this checkout as its own base."""
+"""The comparison of two engines over random worlds: its tours and its table of features."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,37 +27,10 @@ def compared(*options):
     return process.returncode, process.stdout
 
 
-def checkout_with(folder, module, text):
-    """A checkout of the present sources with `text` at the end of one module."""
-    source, top = folder / "src" / "quantd", module.split("/")[0]
-    source.mkdir(parents=True)
-    for entry in (ROOT / "src" / "quantd").iterdir():
-        if entry.name == top:
-            shutil.copytree(entry, source / top)
-        elif entry.name != "__pycache__":
-            (source / entry.name).symlink_to(entry.resolve())
-    with (source / module).open("a") as file:
-        file.write(text)
-    return folder
-
-
 def rows_of(text):
     """The rows of the table: feature -> (worlds, differences)."""
     rows = re.findall(r"^(.+?) +([\d,]+) +([\d,]+)$", text, re.MULTILINE)
     return {feature: (int(worlds.replace(",", "")), differences) for feature, worlds, differences in rows}
-
-
-@pytest.mark.slow
-def test_a_planted_difference_of_fees_is_found_with_its_first_row_and_seed(tmp_path):
-    """The base charges another cost on each fill."""
-    text = "\nCosts.fixed_rate = property(lambda costs: 10_000_000)\n"
-    base = checkout_with(tmp_path, "trading/execution.py", text)
-    status, text = compared("--base", base, "--seed", 2, "--worlds", 1)
-    assert status == 1
-    assert rows_of(text)["fills"] == (1, "1")
-    assert re.search(r"^seed 2: row \d+ of", text, re.MULTILINE), text
-    assert text.endswith("1 differ: seeds 2\n")
-    assert text.count('"Filled"') >= 2
 
 
 @pytest.mark.slow

@@ -189,22 +189,6 @@ def test_no_module_is_imported_under_two_names():
     assert [names for names in by_file.values() if len(names) > 1] == []
 
 
-@pytest.mark.long
-def test_a_whole_backtest_imports_no_module_under_two_names():
-    code = (
-        "import os, sys\nfrom quantd.daemon.cli import main\n"
-        "try: main(['backtest', '--json', '--no-compare', '--set', 'feed.start=2022-06-01'])\nexcept SystemExit: pass\n"
-        "files = [os.path.realpath(m.__file__) for n, m in sys.modules.items() if getattr(m, '__file__', None)"
-        " and n.partition('.')[0] in sys.argv[1:]]\n"
-        "twice = {f for f in files if files.count(f) > 1}\n"
-        f"bare = sorted(n for n in sys.modules if n.partition('.')[0] in {PACKAGES})\n"
-        "assert len(files) > 100 and not twice and not bare, (len(files), twice, bare)\n"
-    )
-    words = [sys.executable, "-c", code, "quantd", *PACKAGES]
-    process = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr
-
-
 def requirement(text):
     return re.split(r"[<>=!~\[; ]", text, maxsplit=1)[0]
 
@@ -254,31 +238,6 @@ def test_every_declared_package_is_locked_and_explained():
             continue
         assert name in names or name == "torch", f"{name} is not in constraints.txt"
         assert f"| {name} |" in explained, f"{name} is not in docs/develop/dependencies.md"
-
-
-def in_extra(name, extras):
-    """The modules of an extra, and of the extras that it includes."""
-    for text in extras[name]:
-        if requirement(text) == "quantd":
-            for inner in re.findall(r"[a-z]+", text.partition("[")[2]):
-                yield from in_extra(inner, extras)
-        else:
-            yield MODULES.get(requirement(text), requirement(text).replace("-", "_"))
-
-
-@pytest.mark.slow
-def test_the_extra_dev_has_every_package_that_a_test_imports():
-    modules = {MODULES.get(name, name.replace("-", "_")) for name in map(requirement, project()["dependencies"])}
-    modules |= set(in_extra("dev", project()["optional-dependencies"]))
-    modules |= {"empyrical"}  # scripts/make-env installs it without its dependencies
-    own_packages = {*PACKAGES, *BELOW, "tests", "benchmarks", "scripts"}
-    imported = {(name.split(".")[0], str(path)) for path in sources("tests") for name in imports_of(path)}
-    assert {
-        (name, path)
-        for name, path in imported
-        if name not in sys.stdlib_module_names and name not in modules | own_packages
-    } == set()
-    assert "'.[dev]'" in (ROOT / "scripts/make-env").read_text()
 
 
 @pytest.mark.requirement("R-268", "F-41")

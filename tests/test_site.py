@@ -9,10 +9,9 @@ import quantd
 from quantd.daemon.config.keys import all_keys
 from quantd.daemon.monitoring.metrics import COUNTERS, GAUGES, HISTOGRAMS
 from quantd.risk.limits.catalogue import LIMITS
-from scripts.site.builder import everything, llms
-from scripts.site.gallery import NOTEBOOKS, SUMMARIES
+from scripts.site.builder import everything
 from scripts.site.links import faults
-from scripts.site.pages import MAKERS, ROOT, Page, page, pages
+from scripts.site.pages import Page, pages
 from scripts.site.reference import command_line, glossary, records
 from scripts.site.search import hits, question_faults, questions, with_questions
 from scripts.site.snippets.execution import run_page
@@ -37,27 +36,6 @@ def test_the_reference_has_every_record_and_its_links_lead_somewhere() -> None:
         "modules": {"| `gate.py` |", "## `daemon/engine/`\n"},
     }
     assert [(name, record) for name, rows in expected.items() for record in rows if record not in texts[name]] == []
-
-
-def test_the_gallery_has_each_notebook_with_its_cells_and_outputs() -> None:
-    assert {path.stem for path in NOTEBOOKS} == set(SUMMARIES)
-    for path in NOTEBOOKS:
-        site_page = page(str(path.relative_to(ROOT)))
-        assert site_page.place == f"gallery/{path.stem}.md"
-        assert site_page.text.count("```text") >= 4, "run make gallery"
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            assert "".join(cell["source"]).strip().split("\n")[-1] in site_page.text
-            assert all("".join(output["text"]).rstrip() in site_page.text for output in cell.get("outputs", ()))
-
-
-@pytest.mark.skipif(not shutil.which("node"), reason="needs node")
-def test_neither_the_search_nor_the_index_for_models_leads_to_a_page_of_makers() -> None:
-    index = llms(pages())
-    assert "operate/live.md" in index
-    assert [page.place for page in pages() if page.place.startswith(MAKERS) and f"({page.place})" in index] == []
-    places = ("decisions/records.html#008", "operate/switch.html#stops", "develop/mutants.html")
-    items = [{"location": place, "title": "Protective stops", "text": "stops rest and give way"} for place in places]
-    assert hits(json.dumps({"items": items}), ["protective stops"]) == [["operate/switch.html#stops"]]
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")

@@ -184,22 +184,6 @@ def test_a_switch_is_quiet_below_the_share_of_its_tightest_bound(key: str, equit
     assert quiet(started(100), equity, Limits(**{key: 0.1}), 0.9) is expected
 
 
-@given(
-    st.lists(st.integers(-200, 1_000), min_size=1, max_size=12),
-    st.lists(st.none() | st.floats(0.01, 1.0), min_size=3, max_size=3),
-    st.floats(0.1, 1.0),
-)
-def test_a_quiet_switch_uses_less_than_the_share_of_every_limit(
-    path: list[int], bounds: list[float | None], share: float
-) -> None:
-    limits = Limits(max_drawdown=bounds[0], max_daily_loss=bounds[1], max_weekly_loss=bounds[2])
-    switch = Switch()
-    for day, equity in enumerate(path):
-        observe(switch, equity, MONDAY + day * DAY_NS, limits)
-        if quiet(switch, equity, limits, share):
-            assert all(loss < share * bound for loss, bound in losses(switch, equity, limits).values())
-
-
 @pytest.mark.parametrize("opened", [0, -5])
 def test_a_book_that_opened_its_day_or_week_with_nothing_is_not_quiet_however_much_it_gained(opened: int) -> None:
     day, week = Limits(max_daily_loss=0.9), Limits(max_weekly_loss=0.9)

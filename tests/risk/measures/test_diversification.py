@@ -60,12 +60,6 @@ def test_uncorrelated_positions_are_as_many_bets_as_the_entropy_of_their_varianc
     assert diversification.effective_bets(w, np.diag(np.array(risk) ** 2)) == pytest.approx(expected)
 
 
-def test_two_twins_are_one_bet() -> None:
-    cov, w = np.array([[1.0, 0.9], [0.9, 1.0]]) * 1e-4, np.array([0.5, 0.5])
-    # equal weights lie on the first component alone
-    assert diversification.effective_bets(w, cov) == pytest.approx(1.0)
-
-
 def test_what_never_moves_has_no_bets_and_two_of_one_kind_are_one() -> None:
     twins = np.array([[1.0, 1.0], [1.0, 1.0]])
     assert np.isnan(diversification.effective_bets(np.array([0.5, 0.5]), np.zeros((2, 2))))

@@ -57,11 +57,6 @@ def test_a_position_without_a_value_leaves_the_book_without_an_answer(value: flo
     assert all(math.isnan(d) for d in book_days(np.array([value, 10.0]), np.array([1.0, 2.0])))
 
 
-def test_an_empty_book_takes_no_time() -> None:
-    assert book_days(np.zeros(3), np.zeros(3)) == [0.0, 0.0, 0.0]
-    assert book_days(np.zeros(0), np.zeros(0)) == [0.0, 0.0, 0.0]
-
-
 def test_the_whole_book_is_sold_with_its_slowest_position_however_small_that_is() -> None:
     # by interpolation the rounding of 14 tenths is worth more than the last position
     values, days = np.append(np.full(14, 0.1), 1e-15), np.append(np.ones(14), 1_000.0)

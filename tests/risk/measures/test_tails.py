@@ -41,10 +41,6 @@ def test_shrinking_makes_a_singular_covariance_positive_definite_and_leaves_the_
     assert np.linalg.eigvalsh(cov)[0] < 1e-12 < 1e-6 < np.linalg.eigvalsh(shrunk)[0]
 
 
-def test_what_never_moves_has_a_shrunk_covariance_of_zero() -> None:
-    assert np.array_equal(ledoit_wolf(np.zeros((20, 3))), np.zeros((3, 3)))
-
-
 @pytest.mark.parametrize(("rows", "decay"), [(252, 0.94), (20, 0.97), (60, 0.5)])
 def test_the_exponentially_weighted_covariance_is_that_of_skfolio(rows: int, decay: float) -> None:
     returns = sample(rows)
