@@ -32,7 +32,7 @@ export PY
 
 .PHONY: size help run build build-checked test test-all test-uncompiled test-patched test-page test-processors test-ray \
 	coverage check docs docs-site figures gallery strategies pictures results bench bench-peers prove prove-long \
-	test-container test-systemd mutants wheel wheel-pure sdist release install clean lock ci services digest \
+	test-container test-systemd wheel wheel-pure sdist release install clean lock ci services digest \
 	sbom audit publication
 
 help:
@@ -57,7 +57,6 @@ help:
 	@echo 'make prove    what is promised under fault, in short form (docs/operate/reliability.md)'
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make test-systemd  the service on a machine with systemd that it boots (docs/operate/install.md; as root)'
-	@echo 'make mutants  which faults in risk/ no test sees (docs/develop/mutants.md; hours on a slow machine)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without; sdist: the source)'
 	@echo 'make size     MiB of an installation of the wheel, and the ten largest packages (at most 395)'
 	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
@@ -173,7 +172,7 @@ prove: $(FULL)
 
 # hours on a slow machine; each command stands alone in docs/operate/reliability.md
 prove-long: $(FULL)
-	@$(BIN)/python -m tests.proofs.simulation --days 10000 --everywhere 7 --bugs
+	@$(BIN)/python -m tests.proofs.simulation --days 10000 --everywhere 7
 	@$(BIN)/python -m tests.proofs.simulation.kills --kills 10000 --whole 100
 	@$(BIN)/python -m tests.proofs.kill_switch --times 200
 	@$(BIN)/python -m tests.proofs.halt_flood --seconds 300
@@ -189,9 +188,6 @@ test-container: $(FULL)
 # needs root, debootstrap and systemd-nspawn, and fetches some 200 MB
 test-systemd: $(FULL)
 	@$(BIN)/python -m tests.deploy.systemd_root $(ARGS)
-
-mutants: $(FULL)
-	@QUANTD_UNCOMPILED=1 $(BIN)/python -m tests.proofs.mutants $(ARGS)
 
 wheel: $(CORE)
 	@scripts/make-wheel dist && ls dist/*.whl

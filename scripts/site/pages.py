@@ -26,7 +26,6 @@ MAKERS: Final = (
     "develop/claims",
     "develop/conformance",
     "develop/documents",
-    "develop/mutants",
     "develop/reference-row",
     "reference/requirements",
 )

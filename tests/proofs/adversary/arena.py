@@ -27,7 +27,7 @@ CASH = 100_000.0
 
 
 def real_gate(ctx: Context, account: Account, asked: Floats, limits: Limits, switch: int) -> Verdict:
-    """The gate as it stands, looked up at each call, so that a planted fault is the one that is asked."""
+    """The gate as it stands, looked up at each call."""
     return quantd.risk.pretrade.gate.gate(ctx, account, asked, limits, switch)
 
 

@@ -1,19 +1,15 @@
-"""The long form: simulated trading days with faults until there are enough, then planted bugs.
+"""The long form: simulated trading days with faults until there are enough.
 
-    python -m tests.proofs.simulation --days 10000 --seed 0 [--bugs] [--everywhere SEED]
+    python -m tests.proofs.simulation --days 10000 --seed 0 [--everywhere SEED]
 
 Prints each violation with the seed that shows it again, and one line of figures; exit 1 when there was one.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
-from types import FunctionType
 
-from tests.proofs.simulation.planted import BUGS, hunt
 from tests.proofs.simulation.runner import Outcome, simulate
 
 
@@ -48,20 +44,6 @@ def everywhere(seed: int, stride: int = 1) -> int:
     return broken
 
 
-def bugs(seeds: range) -> int:
-    """Hunt every planted bug; how many were not found. Nothing can be planted in a compiled engine."""
-    if not all(isinstance(bug.place, FunctionType) for bug in BUGS):
-        command = [sys.executable, "-m", "tests.proofs.simulation", "--days", "0", "--bugs"]
-        return subprocess.run(command, env=os.environ | {"QUANTD_UNCOMPILED": "1"}, check=False).returncode
-    missed = 0
-    for bug in BUGS:
-        finding = hunt(bug, seeds)
-        missed += finding is None
-        print(f"{bug.name}: {'NOT FOUND' if finding is None else f'seed {finding[0]}: {finding[1]:.100}'}", flush=True)
-    print(f"{len(BUGS)} planted bugs, {missed} not found within {len(seeds)} seeds")
-    return missed
-
-
 def _told(outcome: Outcome) -> int:
     for violation in outcome.violations:
         print(f"seed {outcome.seed}: {violation}", flush=True)
@@ -72,7 +54,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proofs.simulation", description=__doc__)
     parser.add_argument("--days", type=int, default=1_000, help="trading days to simulate (0: none)")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
-    parser.add_argument("--bugs", action="store_true", help="hunt all planted bugs, 200 seeds each")
     parser.add_argument("--everywhere", type=int, metavar="SEED", help="a crash at every effect boundary of a world")
     parser.add_argument("--digests", type=int, metavar="N", help="print the digests of N worlds, nothing else")
     asked = parser.parse_args()
@@ -82,8 +63,6 @@ def main() -> int:
     broken = days(asked.days, asked.seed)
     if asked.everywhere is not None:
         broken += everywhere(asked.everywhere)
-    if asked.bugs:
-        broken += bugs(range(200))
     return 1 if broken else 0
 
 
