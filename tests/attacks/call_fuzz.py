@@ -1,15 +1,14 @@
 """System calls of a hostile policy file inside the process of a running daemon: each call, with plausible arguments.
 
-`python -m tests.attacks.call_fuzz 200` also draws random arguments for each call, in 200 runs; `--page` writes the
-list of what remains possible into docs/operate/security.md. Afterwards the daemon must have traded on, its journal must
-verify, no file outside the policy's reach may have been opened, and no process may be left.
+`python -m tests.attacks.call_fuzz` writes the list of what remains possible into docs/operate/security.md. After a run
+the daemon must have traded on, its journal must verify, no file outside the policy's reach may have been opened, and no
+process may be left.
 """
 
 import platform
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -139,17 +138,8 @@ COMMANDS: Final = {
 
 ANY: Final = "0,0,0,0,0,0 own,buffer,64,0,0,0 token,buffer,64,0,0,0 cwd,factors,buffer,64,0,0 parent,0,0,0,0,0"
 
-OWN: Final = frozenset(
-    {"brk", "close", "close_range", "dup2", "dup3", "mmap", "mprotect", "mremap", "munmap", "madvise", "mseal",
-     "pkey_mprotect", "remap_file_pages", "rt_sigaction", "rt_sigprocmask", "sigaltstack", "arch_prctl", "setrlimit",
-     "prlimit64", "set_tid_address", "set_robust_list", "rseq", "seccomp", "capset", "landlock_restrict_self", "alarm",
-     "setitimer", "clone", "write", "writev", "pwrite64", "pwritev", "pwritev2", "vmsplice", "splice", "tee",
-     "sendfile", "map_shadow_stack", "shmdt", *ENDING}
-)  # fmt: skip
-"""Calls that with random arguments end or block the process itself; they get the plausible ones only."""
-
 POLICY: Final = """
-import ctypes, errno, os, random, threading, time
+import ctypes, errno, os, threading, time
 LOOKBACK = 1
 GIVEN = __GIVEN__
 call = ctypes.CDLL(None, use_errno=True).syscall
@@ -203,25 +193,19 @@ def prepare():
     KEPT.setdefault("buffers", []).append(KEPT["buffer"])  # a call that blocks may write into it later
     return KEPT
 
-def cases(name, draw, here):
-    if draw is None or name in GIVEN["own"]:
-        for case in GIVEN["arguments"].get(name, GIVEN["any"]).split(" "):
-            yield [here[each] if each in here else int(each) for each in case.split(",") if each]
-        return
-    pool = [*here.values(), 0, 1, 2, 8, 64, 4096, 512, 65536, 1024, 1026, 0x40086602, -1, -100, 1 << 31]
-    for _ in range(GIVEN["draws"]):
-        yield [draw.choice(pool) for _ in range(6)]
+def cases(name, here):
+    for case in GIVEN["arguments"].get(name, GIVEN["any"]).split(" "):
+        yield [here[each] if each in here else int(each) for each in case.split(",") if each]
 
 def act(view, memory):
     first = int(memory.get("first", view.sample))
     step, calls = int(view.sample) - first, GIVEN["steps"]
     if 0 <= step < len(calls):
         kept = prepare()
-        draw = None if GIVEN["seed"] is None else random.Random(f"{GIVEN['seed']} {step}")
         told, tried = [], {}
         for name, number in calls[step]:
             tried[name] = []
-            for case in cases(name, draw, values(kept)):
+            for case in cases(name, values(kept)):
                 for each, text in GIVEN["paths"].items():
                     kept["paths"][each].value = text.encode()  # an earlier call may have written into it
                 tried[name].append(attempt(number, case))
@@ -265,7 +249,7 @@ print("\\nleft", sum(int(fields[1]) == os.getpid() for fields in stats), "status
 """
 
 
-def fuzzed(folder: Path, seed: int | None = None, draws: int = 4, per_sample: int = 24) -> Outcome:
+def fuzzed(folder: Path, per_sample: int = 24) -> Outcome:
     """A whole run of a daemon whose policy makes every call, `per_sample` of them in a sample."""
     policy_folder = folder / "own"
     (policy_folder / "inner").mkdir(parents=True)
@@ -285,12 +269,11 @@ def fuzzed(folder: Path, seed: int | None = None, draws: int = 4, per_sample: in
     ordinary = [(name, number) for name, number in NUMBERS.items() if name not in ENDING]
     ordinary += [(name, NUMBERS[name.partition(":")[0]]) for name in COMMANDS]
     steps = [ordinary[k : k + per_sample] for k in range(0, len(ordinary), per_sample)]
-    if seed is None:
-        for name in ENDING:
-            steps += [[(name, NUMBERS[name])], []]
+    for name in ENDING:
+        steps += [[(name, NUMBERS[name])], []]
     given = {
-        "inner": str(policy_folder / "inner"), "paths": {name: str(path) for name, path in paths.items()}, "seed": seed,
-        "own": sorted({*OWN, *COMMANDS}), "arguments": ARGUMENTS | COMMANDS, "any": ANY, "draws": draws, "steps": steps,
+        "inner": str(policy_folder / "inner"), "paths": {name: str(path) for name, path in paths.items()},
+        "arguments": ARGUMENTS | COMMANDS, "any": ANY, "steps": steps,
     }  # fmt: skip
     (policy_folder / "mine.py").write_text(POLICY.replace("__GIVEN__", repr(given)))
     text = CONFIG.format(pace="fast", at_end="stop", policy="mine.py:act", params="{}")
@@ -335,28 +318,8 @@ def page() -> str:
 
 BEGINS, ENDS = "<!-- made by tests/attacks/call_fuzz.py -->\n", "<!-- end -->\n"
 
-
-def main(words: list[str]) -> int:
-    if "--page" in words:
-        before, _, tail = PAGE.read_text().partition(BEGINS)
-        PAGE.write_text(f"{before}{BEGINS}{page()}{ENDS}{tail.partition(ENDS)[2]}")
-        return 0
-    named = {name for names in REMAINS.values() for name in names.split()}
-    allowed: set[str] = set()
-    failed = False
-    for seed in (None, *range(int(words[0]) if words else 10)):
-        with tempfile.TemporaryDirectory() as folder:
-            outcome = fuzzed(Path(folder), seed)
-        allowed |= outcome.allowed
-        failed = failed or bool(outcome.faults)
-        counts = f"{len(outcome.allowed)} calls allowed, {len(outcome.refused)} refused, {len(outcome.vain)} in vain"
-        sys.stdout.write(f"seed {seed}: {counts}; {outcome.faults or 'held'}\n")
-    sys.stdout.write(f"allowed and not listed: {' '.join(sorted(allowed - named)) or 'none'}\n")
-    sys.stdout.write(f"listed and without effect here: {' '.join(sorted(named - allowed)) or 'none'}\n")
-    return int(failed or bool(allowed - named))
-
-
 FITS: Final = platform.machine() == "x86_64"
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    before, _, tail = PAGE.read_text().partition(BEGINS)
+    PAGE.write_text(f"{before}{BEGINS}{page()}{ENDS}{tail.partition(ENDS)[2]}")

@@ -20,7 +20,6 @@ from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
 from quantd.adapters.sinks.sink import LONGEST_WAIT_S, OpenSink, SinkError
 from quantd.adapters.sinks.telegram import Telegram, TelegramOptions
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.sink_servers import (
     ALERT,
     ID,
@@ -258,7 +257,3 @@ async def test_no_answer_of_a_server_leads_elsewhere_or_holds_up_a_sink() -> Non
     assert wrong == {}
     assert elsewhere.requests == 0
     assert (response.good, len(response.body)) == (True, ANSWER_BYTES)
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(TEXTS) + len(ANSWERS) == attacks_on_the_page(__file__)

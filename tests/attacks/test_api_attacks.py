@@ -33,7 +33,6 @@ from tests.attacks.api_requests import (
     post,
     sent,
 )
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.api_world import RUN
 from tests.support.command_line import answer, quantd
 
@@ -338,7 +337,3 @@ async def test_the_journal_names_the_token_and_replays_to_the_same_state(tmp_pat
     assert again["same"]
     assert again["compared"] == again["steps"] >= len(events)
     assert secrets["trade"].encode() not in b"".join(path.read_bytes() for path in world.folder.glob("quantd.db*"))
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

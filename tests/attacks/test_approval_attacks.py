@@ -19,7 +19,6 @@ from quantd.trading.events import Approved
 from tests.attacks.api_requests import APPROVAL, BEARER, REASON
 from tests.attacks.api_requests import Attack as Request
 from tests.attacks.api_requests import sent as request
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
@@ -118,7 +117,3 @@ async def test_no_attack_loosens_a_limit_and_a_second_person_does_once(tmp_path:
         replay = await sent(world, secrets, Attack("replay", 409, "second"))
         assert replay[0] == 409, "an approval that is sent again approves nothing"
         assert len(approvals(world)) == count
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

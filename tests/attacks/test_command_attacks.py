@@ -9,7 +9,6 @@ from typing import Any
 
 from quantd.adapters.bus.commands import signed
 from quantd.risk.switch import RUN
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.server.requests.command_desk import KEY, TOPIC, Desk, desk
 
 Payload = Callable[[Desk], bytes]
@@ -116,7 +115,3 @@ async def test_no_attack_changes_or_journals_anything(tmp_path: Path) -> None:
 
 ANSWERED = ("expired", "future", "too_long", "not_done", "version", "repeated", "flood")
 """Faults of commands with a valid signature: their sender learns the reason."""
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

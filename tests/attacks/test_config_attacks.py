@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.command_line import CONFIG, quantd, write
 
 
@@ -101,7 +100,3 @@ def test_the_configuration_is_refused_with_its_line(tmp_path: Path, attack: Atta
 def test_the_configuration_itself_is_accepted(tmp_path: Path) -> None:
     write(tmp_path)
     assert quantd(tmp_path, "config", "check").returncode == 0
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

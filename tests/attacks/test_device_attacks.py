@@ -35,7 +35,6 @@ from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
 from quantd.trading.effects import Refused
 from quantd.trading.events import Approved, DeviceSignature, ProposalReviewed, Reloaded, Tick
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import write
@@ -461,7 +460,3 @@ def the_journal_proves_it(world: Any) -> ProposalReviewed:
     public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(event.signed.key))
     public.verify(bytes.fromhex(event.signed.signature), signed_text(fields, event.signed.expires))
     return event
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) + len(STARTS) + len(PHONE) == attacks_on_the_page(__file__)

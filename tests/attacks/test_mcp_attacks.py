@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from quantd.server.cli.operate.gate.gate_server import BODY_BYTES
 from tests.attacks.api_requests import BEARER, Attack, attacked, sent
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.server.cli.operate.mcp_server import INITIALIZE, served
 from tests.support.api_world import RUN
 
@@ -107,7 +106,3 @@ async def test_no_attack_opens_a_session_or_changes_anything(
         # the table would pass against a server that refuses everything
         assert (await sent(at, names, post("owner", 200, OWN)))[0] == 200
         assert (await sent(at, names, post("own page", 200, OWN, "Origin: http://{mcp}")))[0] == 200
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

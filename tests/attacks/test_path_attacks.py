@@ -16,7 +16,6 @@ import pytest
 from quantd.daemon.access.api_token import tighten
 from quantd.regular_file import Refused
 from quantd.state_folder import FILES, FOLDERS, check_state
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.command_line import quantd, write
 
 Plant = Callable[[Path, Path], object]
@@ -241,7 +240,3 @@ def test_a_halt_is_made_whatever_lies_in_the_state_folder(tmp_path: Path) -> Non
     done = quantd(tmp_path, "halt", "--reason", "a test")
     assert done.returncode == 0, done
     assert (state / "HALT").read_bytes() == b""
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

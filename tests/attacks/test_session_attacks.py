@@ -14,7 +14,6 @@ from quantd.server.api.access import keyring, sessions
 from quantd.server.api.access.sessions import LINK_S, MOST_OF_TOKEN, SESSION_S
 from quantd.server.requests.tokens import created, revoked
 from tests.attacks.api_requests import COMMANDS, HALT, Attack, attacked, get, post, sent
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.api_world import RUN, World
 
 STATUS, SIGN_IN, SIGN_OUT, ORDERS = "/api/v1/status", "/api/v1/sign-in", "/api/v1/sign-out", "/api/v1/orders"
@@ -162,7 +161,3 @@ async def test_guessed_tokens_at_the_sign_in_are_counted(tmp_path):
             async with world.session.post(SIGN_IN, json={"token": f"guess-{k}"}) as response:
                 statuses.append(response.status)
         assert statuses == [401] * 10 + [429] * 2
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

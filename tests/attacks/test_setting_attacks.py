@@ -12,7 +12,6 @@ from quantd.models.artifacts.signature import new_key
 from quantd.server.api.access import keyring
 from quantd.server.cli.operate.device import signed
 from quantd.server.requests.tokens import created
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import standing_at_the_end
 
@@ -133,10 +132,6 @@ DEVICES = (
 )  # fmt: skip
 
 ATTACKS = (*AUTHORITY, *OTHER, *EDITED, *DEVICES)
-
-
-def test_the_page_of_the_threat_model_has_their_number() -> None:
-    assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) == attacks_on_the_page(__file__)
 
 
 async def scene_of(world: Any, keys: dict[str, Path]) -> Scene:

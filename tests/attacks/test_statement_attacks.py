@@ -18,7 +18,6 @@ from quantd.daemon.jobs.tasks.account_lines import AccountLine, StatementDay
 from quantd.daemon.jobs.tasks.account_statement import COLUMNS, Statement, csv_text
 from quantd.daemon.jobs.tasks.statement_job import FOLDER
 from quantd.trading.instruments import Instrument, Universe
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.command_line import CONFIG, answer, quantd, write
 
 DAY = date(2019, 3, 14)
@@ -136,7 +135,3 @@ def test_a_damaged_document_of_a_day_is_not_believed_and_ends_nothing(ran: Path,
     assert (done.returncode, done.stderr) == (0, "")
     assert attack.compared in done.stdout
     assert "\x1b" not in done.stdout
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(CELLS) + len(DOCUMENTS) == attacks_on_the_page(__file__)

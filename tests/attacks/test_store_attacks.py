@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.command_line import CONFIG, quantd, write
 
 Damage = Callable[[Path], object]
@@ -85,7 +84,3 @@ def test_the_start_is_refused(tmp_path: Path, stopped: Path, attack: Attack) -> 
     assert attack.said in done.stderr
     assert "Traceback" not in done.stderr
     assert (head.read_bytes() if head.exists() else b"") == before
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) == attacks_on_the_page(__file__)

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 import quantd
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.checkout import DATA
 
 HONEST = "as the honest points"
@@ -166,7 +165,3 @@ def test_a_worker_that_its_policy_ends_is_named_and_the_rest_is_kept(
         quantd.sweep("mine.py:act", {"number": [-1, 0]}, bars=bars, workers=2, on_error="hold")
     written(tmp_path, ())
     assert quantd.sweep("mine.py:act", {"number": [-1]}, bars=bars, on_error="hold").points[0].fault == ""
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_attacks() -> None:
-    assert len(ATTACKS) + len(SHADOWS) + len(KILLS) == attacks_on_the_page(__file__)

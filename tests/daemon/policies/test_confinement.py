@@ -16,7 +16,6 @@ from quantd.daemon.policies.loading import answer
 from quantd.models.isolation.confinement import _ABSENT, _DENIED, MEMORY_BYTES, missing, seccomp_program
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided
-from tests.attacks.threat_table import attacks_on_the_page
 from tests.support.policies import market, view_of
 
 CONFINES = pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
@@ -233,7 +232,3 @@ def test_a_signal_to_the_daemons_group_does_not_reach_it(folder: Path, workers: 
     assert os.getpgid(process.pid) != os.getpgid(0)
     assert os.getsid(process.pid) == process.pid
     os.kill(process.pid, signal.SIGCONT)
-
-
-def test_the_page_of_the_threat_model_has_the_number_of_these_calls() -> None:
-    assert len(FORBIDDEN) == attacks_on_the_page(__file__)
