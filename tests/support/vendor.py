@@ -5,7 +5,6 @@ import asyncio
 import json
 import random
 import selectors
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -556,14 +555,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def virtually(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
-
-
-async def watch_lag(lags: list[float], every_s: float = 0.005) -> None:
-    """How much later than asked this loop wakes up, in real seconds."""
-    while True:
-        before = time.perf_counter()
-        await asyncio.sleep(every_s)
-        lags.append(time.perf_counter() - before - every_s)
 
 
 def place_of(true: Market, rows: Rows) -> BarTimes:

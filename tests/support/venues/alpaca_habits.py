@@ -1,16 +1,14 @@
-"""Documented habits of Alpaca, as switches of its books: what it charges, splits, lists late, delists, expires and
-refuses. Each has the page or the thread that documents it."""
+"""Documented habits of Alpaca, as switches of its books: what it charges, lists late, delists and refuses.
+
+Each has the page or the thread that documents it.
+"""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.support.venues.alpaca_book import Book, Listed, Placed
-
-DAY_NS: Final = 86_400 * 10**9
-GTC_DAYS: Final = 90
-"""docs.alpaca.markets, orders: an order good till cancelled is cancelled after 90 days."""
 
 
 @dataclass
@@ -20,8 +18,7 @@ class Habits:
     `coin_fee` is the share of what a trade in a pair credits (docs.alpaca.markets/docs/crypto-fees, alpaca-py#374), and
     `fees_late` lists it only by `list_fees` (the same page: at the end of the day). `hidden` are ids of executions that
     are never listed (Alpaca-API#176). `wash_trades` refuses an order against a resting one of the account
-    (docs.alpaca.markets/docs/user-protection, alpaca-java#145). `day_trades` is the number of day trades left
-    (user-protection, pattern day trading). `least_cost` is that of a pair's order
+    (docs.alpaca.markets/docs/user-protection, alpaca-java#145). `least_cost` is that of a pair's order
     (docs.alpaca.markets/docs/crypto-trading).
     """
 
@@ -29,11 +26,8 @@ class Habits:
     fees_late: bool = False
     hidden: set[str] = field(default_factory=set)
     wash_trades: bool = False
-    day_trades: int | None = None
     least_cost: Decimal = Decimal(0)
     unlisted: list[dict[str, Any]] = field(default_factory=list)
-    bought: dict[str, int] = field(default_factory=dict)
-    """Symbol -> day of its last purchase."""
 
 
 def refusal(book: "Book", asset: "Listed", order: "Placed", cost: Decimal) -> tuple[int, int, str] | None:
@@ -44,19 +38,12 @@ def refusal(book: "Book", asset: "Listed", order: "Placed", cost: Decimal) -> tu
     opposite = [o for o in book.orders.values() if o.open and o.symbol == asset.symbol and o.side != order.side]
     if habits.wash_trades and opposite:
         return 403, 40310000, "potential wash trade detected. use complex orders"
-    today = book.now() // DAY_NS
-    if habits.day_trades is not None and order.side == "sell" and habits.bought.get(asset.symbol) == today:
-        if habits.day_trades <= 0:
-            return 403, 40310100, "trade denied due to pattern day trading protection"
-        habits.day_trades -= 1
     return None
 
 
 def charge(book: "Book", symbol: str, signed: Decimal, price: Decimal) -> None:
-    """Take the fee of a fill, and note the day of a purchase."""
+    """Take the fee of a fill."""
     habits = book.habits
-    if signed > 0:
-        habits.bought[symbol] = book.now() // DAY_NS
     if not habits.coin_fee or "/" not in symbol:
         return
     fee: dict[str, Any] = {"activity_type": "CFEE", "symbol": symbol.replace("/", ""), "price": str(price)}
@@ -85,27 +72,9 @@ def list_fees(book: "Book") -> None:
     book.habits.unlisted = []
 
 
-def split(book: "Book", symbol: str, numerator: int, denominator: int) -> None:
-    """Split shares: positions and resting quantities change, the prices of resting orders stay (alpaca-py#469)."""
-    ratio = Decimal(numerator) / denominator
-    if symbol in book.positions:
-        book.positions[symbol] *= ratio
-    for order in book.orders.values():
-        if order.open and order.symbol == symbol:
-            order.qty, order.filled = order.qty * ratio, order.filled * ratio
-    book.assets[symbol].price /= ratio
-
-
 def delist(book: "Book", symbol: str, *, inactive: bool = True) -> None:
     """Stop trading an asset: its orders end, its position stays (docs.alpaca.markets, assets: status, tradable)."""
     for order in [o for o in book.orders.values() if o.open and o.symbol == symbol]:
         book.end(order, "canceled")
     asset = book.assets[symbol]
     asset.tradable, asset.status = False, "inactive" if inactive else asset.status
-
-
-def expire(book: "Book") -> None:
-    """End the orders of 90 days ago."""
-    for order in [o for o in book.orders.values() if o.open and o.in_force == "gtc"]:
-        if book.now() - order.created >= GTC_DAYS * DAY_NS:
-            book.end(order, "expired")

@@ -11,7 +11,6 @@ from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.alpaca import alpaca_scene
 from tests.proofs.conformance.scene import Scene
 from tests.support.venues import alpaca_habits
-from tests.support.venues.alpaca_habits import DAY_NS, GTC_DAYS
 
 __all__ = ["alpaca_scene"]
 
@@ -43,7 +42,6 @@ async def test_the_fee_of_a_coin_is_taken_at_the_trade_and_listed_at_once_or_lat
     ("set_up", "words"),
     [
         ({"wash_trades": True}, "potential wash trade detected"),
-        ({"day_trades": 0}, "trade denied due to pattern day trading protection"),
         ({"least_cost": Decimal(10**9)}, "cost basis must be >= minimal amount of order"),
     ],
 )
@@ -62,26 +60,6 @@ async def test_a_habit_refuses_with_the_venues_words_and_the_adapter_knows_them(
     assert alpaca_outcome(403, 0, report.reason) is Outcome.REFUSED  # type: ignore[union-attr]
 
 
-async def test_day_trades_are_counted_down(s: Scene) -> None:
-    s.rig.server.book.habits.day_trades = 1
-    await bought(s, SHARE, 20, 400 * NANO)
-    first, second = s.decide(Row(SHARE, -5)), s.decide(Row(SHARE, -5))
-    (report,) = await s.broker.submit(first)
-    assert report.cause == [Cause.ACCEPTED]  # type: ignore[union-attr]
-    (report,) = await s.broker.submit(second)
-    assert report.cause == [Cause.REJECTED]  # type: ignore[union-attr]
-
-
-async def test_a_split_changes_quantities_and_leaves_the_prices_of_resting_orders(s: Scene) -> None:
-    book = s.rig.server.book
-    basket = await s.rest(Row(SHARE, 10))
-    await s.rig.hold(SHARE, 30)
-    limit = s.rig.has(basket, 0)[0].limit_nano
-    alpaca_habits.split(book, "SPY", 10, 1)
-    (order,) = s.rig.has(basket, 0)
-    assert (order.lots, order.limit_nano, book.positions["SPY"]) == (100, limit, 300)
-
-
 @pytest.mark.parametrize("inactive", [True, False])
 async def test_a_delisting_ends_orders_and_leaves_the_position(s: Scene, inactive: bool) -> None:
     basket = await s.rest(Row(SHARE, 10))
@@ -91,25 +69,6 @@ async def test_a_delisting_ends_orders_and_leaves_the_position(s: Scene, inactiv
     assert (await s.broker.account()).lots[SHARE] == 30
     later = await s.adapter()
     assert list(later.untradable) == [SHARE]  # type: ignore[attr-defined]
-
-
-async def test_an_order_without_an_end_expires_after_ninety_days(s: Scene) -> None:
-    basket = await s.rest(Row(SHARE, 10, end=0))
-    alpaca_habits.expire(s.rig.server.book)
-    assert s.known(basket) == OrderState.WORKING
-    s.rig.server.offset_ns += GTC_DAYS * DAY_NS
-    alpaca_habits.expire(s.rig.server.book)
-    await s.state(basket, OrderState.EXPIRED)
-
-
-async def test_an_execution_that_is_never_listed_leaves_the_order_unknown(s: Scene) -> None:
-    await s.rig.stream("silent")
-    basket = await s.send(Row(SHARE, 10))
-    await s.rig.fill(basket, 0, 10, 400 * NANO)
-    book = s.rig.server.book
-    book.habits.hidden.add(book.activities[-1]["id"])
-    await s.query(basket)
-    assert s.known(basket) == OrderState.UNKNOWN
 
 
 # ---------------------------------------------------------------- least values

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
+from quantd.daemon.engine.state.snapshot import freeze, in_force
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
@@ -264,8 +264,3 @@ def test_a_switch_of_a_shadow_is_its_own(reason):
     else:
         assert state.shadows[0].agents[0].switch.state == REDUCE
     assert not [s for s in run.of(Switched) if s.agent >= 2]
-
-
-def test_thawing_a_frozen_state_gives_the_same_bytes():
-    state = world(shadows=(rising, falling)).run().shell.state
-    assert freeze(thaw(state.rules, freeze(state))) == freeze(state)

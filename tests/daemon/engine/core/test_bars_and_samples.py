@@ -2,15 +2,10 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from math import inf
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.book_columns import EXACT, TRIPS, BookColumns
-from quantd.daemon.engine.core.exit_orders import touches
+from quantd.daemon.engine.core.book_columns import EXACT
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
@@ -18,9 +13,7 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import NoLog
 from quantd.daemon.runtime.timeline import Item
 from quantd.risk.limits.catalogue import Protective, override
-from quantd.risk.protective import guards, levels, touched
 from quantd.risk.switch import FrozenSwitch
-from quantd.risk.switch_state import Switch
 from quantd.trading.events import Tick
 from quantd.trading.execution import MOST
 from quantd.trading.market import MarketSlice
@@ -193,53 +186,6 @@ def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object])
     before = columns_of(folded.shell)
     assert folded.fold() == folded.at
     assert columns_of(folded.shell) == before
-
-
-off = st.none() | st.sampled_from([0.05, 0.1, 0.5])
-
-
-@given(
-    st.lists(st.tuples(off, off), min_size=1, max_size=3),
-    st.lists(st.integers(-2, 2), min_size=9, max_size=9),
-    st.lists(st.sampled_from([0.4, 0.9, 0.95, 0.96, 1.0, 1.04, 1.05, 1.06, 1.1, 1.5, 1.7]), min_size=3, max_size=3),
-)
-def test_a_close_touches_a_protective_level_where_the_engine_has_a_breach(
-    settings: list[tuple[float | None, float | None]], parts: list[int], moved: list[float]
-) -> None:
-    """Each position was entered at 10; a close is so many times that. Closes within rounding of a level touch it."""
-    agents, size = len(settings), 3
-    on = guards([Protective(stop_loss=stop, take_profit=target) for stop, target in settings], always=True)
-    assert on is not None
-    lots = np.array(parts[: agents * size], dtype=np.float64).reshape(agents, size)
-    cost, close = lots * UNIT * 10.0 * 1e6, 10.0 * np.array(moved)
-    expected = touched(levels(on, lots, cost, np.array(UNIT), np.full(lots.shape, np.nan)), close)
-    state = touching(agents, close)
-    for number, columns in enumerate(state.agent_columns):
-        book = state.ledger.books[number]
-        for k in range(size):
-            book.held[k], book.cost[k] = int(lots[number, k]), round(cost[number, k])
-        stop, target = settings[number]
-        columns.stop, columns.target = inf if stop is None else stop, inf if target is None else target
-    assert touches(state.round_plan, state.ledger) is expected
-
-
-def touching(agents: int, close: np.ndarray) -> State:
-    """A state whose bar has these closes, of three symbols with lots of UNIT."""
-    kind = Kind(3, (), agents=agents, symbols=3, days=3)
-    shell = world_of(kind, []).fresh(NoLog())
-    host = shell._fold_host()
-    market = shell.state.market_columns
-    bars = world_of(kind, []).bars
-    market.block, market.bars, market.row = bars, host.columns_of(bars, 0), 0
-    rows = np.array([close] * len(bars.ts_open))
-    market.bars.close, market.lot_size = rows.data, np.array(UNIT).data
-    return shell.state
-
-
-def test_the_marks_of_a_new_book_bound_nothing() -> None:
-    columns = BookColumns(2)
-    columns.marks = Switch()
-    assert columns.losses(5, 1, 1) == TRIPS, "an opening that is not positive is for the engine"
 
 
 def test_open_orders_are_those_of_the_account_that_the_gate_of_the_engine_has() -> None:

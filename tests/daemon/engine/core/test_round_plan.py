@@ -63,38 +63,6 @@ def ring_with(returns: np.ndarray) -> Ring:
     return ring
 
 
-def lone(**other: object) -> bool:
-    """Whether the second of three agents, alone in a plan, is the house; `other` changes one thing."""
-    have = {
-        "part": [0, 1, 0], "sets": [1, 0, 1, 0], "cash": [70, 10, 70, 20], "equity": [500, 40, 500, 41],
-        "held": [[1, 2, 3], [4, 5, 6], [1, 2, 3], [7, 8, 9]],
-    } | other  # fmt: skip
-    plan, sets = plan_of(3), [gate_set(Limits(), UNIVERSE), gate_set(Limits(), UNIVERSE)]
-    for number, book in enumerate(plan.books):
-        gates = sets[have["sets"][number]]
-        assert gates is not None
-        book.limiter, book.micro, book.book.cash_micro = gates.limiter, have["equity"][number], have["cash"][number]
-        put(book.held, have["held"][number])
-    for agent, part in zip(plan.agents, have["part"], strict=True):
-        agent.taking = bool(part)
-    return plan.same_book()
-
-
-def test_the_only_agent_of_a_plan_is_the_house_with_its_limits_lots_cash_and_equity() -> None:
-    assert lone()
-    assert not lone(sets=[0, 0, 1, 0])
-    assert not lone(cash=[71, 10, 70, 71])
-    assert not lone(equity=[501, 501, 500, 501])
-    for k in range(N):
-        held = [[1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]
-        held[2][k] = 9
-        assert not lone(held=held)
-    same = {"sets": [1] * 4, "cash": [70] * 4, "equity": [500] * 4, "held": [[1, 2, 3]] * 4}
-    for part in product((0, 1), repeat=3):
-        if any(part):
-            assert lone(part=part, **same) is (sum(part) == 1)
-
-
 @pytest.mark.parametrize("book", [0, 1])
 def test_a_level_rises_where_the_lots_that_fill_exceed_its_band_of_what_fees_leave(book: int) -> None:
     """Of an equity of 1,000, 10 lots at 10 and 4 at 25 are held, of a short side; trades cost a fifth."""

@@ -41,7 +41,7 @@ from quantd.trading.events import (
     Unknown,
 )
 from quantd.trading.market import MarketSlice
-from quantd.trading.orders import Cause, Kind, OrderBasket, Reports
+from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.engine import COLLARED, START, World, block, walk
@@ -92,7 +92,6 @@ class Adversary:
         self.position = [0, 0]
         self.row = 70
         self.ts = int(self.world.bars.ts_event[70])
-        self.stopped = 0
         for row in range(71):
             self.step(MarketSlice(self.world.bars, row))
             ts = int(self.world.bars.ts_event[row])
@@ -102,7 +101,6 @@ class Adversary:
         for effect in step(self.state, event):
             if isinstance(effect, OrderBasket | Cancel | Query | Again):
                 self.coming.append(effect)
-                self.stopped += isinstance(effect, OrderBasket) and effect.kind == [Kind.STOP] * len(effect.sym)
             elif isinstance(effect, Ask):
                 self.answer(effect)
         in_order(self.state)
@@ -254,17 +252,6 @@ def test_whatever_a_venue_does_nothing_is_sold_that_is_not_held(
 ) -> None:
     limits = override(resting(0.02, trailing=trailing, take_profit=0.03), duplicate_window_ns=0)
     Adversary(seed, limits, agents, shorts, style).play(250)
-
-
-@pytest.mark.long
-def test_the_adversary_does_place_stops() -> None:
-    assert sum(_played(seed).stopped for seed in range(5)) > 20
-
-
-def _played(seed: int) -> Adversary:
-    adversary = Adversary(seed, override(resting(0.02), duplicate_window_ns=0), 2, False)
-    adversary.play(250)
-    return adversary
 
 
 # one story at a time, at the paper venue

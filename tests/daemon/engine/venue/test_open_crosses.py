@@ -4,7 +4,6 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.daemon.engine.core.order_columns import Crosses
 from quantd.daemon.engine.state.open_orders import Cross, OpenCrosses
 
 AGENTS, SIZE = 4, 5
@@ -43,42 +42,3 @@ def test_they_are_a_list_of_records(crosses: list[Cross], symbol: int) -> None:
     columns.clear()
     assert list(columns) == []
     assert not columns.further
-
-
-@given(st.lists(cross(), max_size=8), st.data())
-def test_the_columns_have_the_first_ones_as_far_as_they_can(crosses: list[Cross], data: st.DataObject) -> None:
-    kept = [record for record in crosses if data.draw(st.booleans())]
-    columns = opened(crosses)
-    columns.keep([record for record in columns if record in kept])
-    remaining = [record for record in crosses if record in kept]
-    last, place = -1, 0
-    for record in remaining:
-        if record.symbol <= last or record.shares != sorted(record.shares):
-            break
-        last, place = record.symbol, place + 1
-    assert columns.count == place
-    assert columns.further == remaining[place:]
-
-
-def test_shares_without_lots_are_kept_as_they_are() -> None:
-    odd = [Cross(1, 2, 0, [], 9, 8, 7), Cross(1, 2, 1, [(0, 3), (1, 0), (2, -3)], 9, 8, 7)]
-    assert list(opened(odd)) == odd
-    assert opened(odd).count == 0
-
-
-def test_those_of_a_plan_enter_with_their_decision() -> None:
-    planned, waiting = Crosses(AGENTS, SIZE), OpenCrosses(AGENTS, SIZE)
-    before = Cross(1, 2, 3, [(0, 7), (1, -7)], 30, 20, 0)
-    waiting.add(before)
-    waiting.clear()
-    for symbol, shares in ((1, [(1, 4), (3, -4)]), (3, [(0, -2), (2, 1), (3, 1)])):
-        for agent, lots in shares:
-            planned.lots[agent, symbol] = lots
-        planned.parties[symbol], planned.end[symbol] = len(shares), 50 + symbol
-        planned.buy_worst[symbol], planned.sell_worst[symbol] = 30 + symbol, 20 + symbol
-    planned.count = 2
-    waiting.take(planned, 900, 901)
-    assert list(waiting) == [
-        Cross(900, 901, 1, [(1, 4), (3, -4)], 31, 21, 51),
-        Cross(900, 901, 3, [(0, -2), (2, 1), (3, 1)], 33, 23, 53),
-    ]
