@@ -6,12 +6,64 @@ import time
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
+from quantd.adapters.store.queries import Reader, engine_of
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
-from tests.support.store import AGENTS, UNIVERSE, batch, entries
+from tests.support.store import AGENTS, START, UNIVERSE, batch, entries
 
 RUN = "7f3k2m1a"
+
+
+@pytest.mark.long
+def test_postgresql_holds_what_sqlite_holds(postgres, tmp_path):
+    url = postgres.where
+    day = entries(300, 5)
+    dumps = []
+    for where, state in ((url, tmp_path / "state"), (tmp_path / "file", None)):
+        first = 1
+        for _ in range(3):
+            with Store.open(where, state=state, capacity=20) as store:
+                fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
+                for _ in range(10):
+                    entry_batch = batch(fold, first, day[first - 1 : first + 9], durable=first % 20 == 1)
+                    entry_batch.snapshot = SnapshotOf(first + 9, "1", b"state %d" % first)
+                    entry_batch.quarantine = [BadBar(START, "SPY", "nan", "x")]
+                    store.commit(entry_batch)
+                    store.acknowledge([m.key for m in store.pending(1)])
+                    first += 10
+        with Store.open(where, state=state, capacity=20) as store:
+            read = Reader(engine_of(where), store.runs()[0])
+            with store.connection() as db:
+                models = {t: db.execute(f"SELECT {', '.join(c)} FROM {t}").fetchall() for t, c in COLUMNS.items()}
+            dumps.append(
+                {
+                    "models": {
+                        t: sorted(map(tuple, rows)) for t, rows in models.items() if t not in ("alerts", "decisions")
+                    },
+                    "alerts": read.alerts(),
+                    "entries": list(store.entries(RUN)),
+                    "snapshot": store.latest_snapshot(RUN),
+                    "pending": store.pending(),
+                    "orders": read.orders(),
+                    "fills": read.shares(),
+                    "decisions": read.decisions(),
+                    "dropped": store.dropped(),
+                }
+            )
+    assert dumps[0] == dumps[1]
+
+    with Store.open(url, state=tmp_path / "state") as store:
+        with pytest.raises(StoreFailing, match="entry 301 of run 7f3k2m1a is next"):
+            store.commit(batch(store.begin(RUN, UNIVERSE, agents=AGENTS), 900, day[:2]))
+        with store.connection() as db:
+            db.begin(durable=True)
+            db.execute("DELETE FROM journal WHERE number >= 29")
+            db.commit()
+    with pytest.raises(StoreDamaged, match="the journal ends at row 28"):
+        Store.open(url, state=tmp_path / "state")
 
 
 def test_a_server_that_is_away_is_a_failing_store(tmp_path):

@@ -24,7 +24,6 @@ from quantd.adapters.exchange.client import Access
 from quantd.daemon.live import emergency
 from quantd.daemon.live.emergency import Emergency, Remainder, client_id
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
-from tests.support.service_kit import until
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.kraken import Exchange
 
@@ -77,6 +76,12 @@ def at(server: Exchange, timeout_s: float = 5.0, key: str = "") -> CryptoExit:
     return CryptoExit(Line(CryptoSettings(access)), "USD")
 
 
+async def until(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not happened():  # noqa: ASYNC110 - the servers signal nothing
+            await asyncio.sleep(0.01)
+
+
 async def left(
     account: AccountExit, *, close: bool = True, timeout_s: float = 60.0
 ) -> tuple[list[Remainder], Emergency]:
@@ -109,6 +114,29 @@ def crypto_order(server: Exchange, number: str, vol: str, symbol: str = "SOLUSD"
 
 
 # Alpaca
+
+
+async def test_orders_are_cancelled_and_positions_of_both_signs_closed_once(alpaca: AlpacaServer) -> None:
+    first, second = working(alpaca), working(alpaca, "QQQ", "3")
+    alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5), "QQQ": Decimal("0.25")}
+    remaining, run = await left(of(alpaca))
+    assert remaining == []
+    assert {(o.id, o.outcome) for o in run.orders} == {(first, "cancelled"), (second, "cancelled")}
+    assert {(p.symbol, p.qty) for p in run.positions} == {
+        ("SPY", Decimal(12)), ("TSLA", Decimal(-5)), ("QQQ", Decimal("0.25"))
+    }  # fmt: skip
+    assert sorted(closes(alpaca)) == [
+        ("QQQ", "sell", Decimal("0.25")), ("SPY", "sell", Decimal(12)), ("TSLA", "buy", Decimal(5))
+    ]  # fmt: skip
+    assert alpaca.book.positions == {}
+
+
+async def test_without_close_positions_stay(alpaca: AlpacaServer) -> None:
+    working(alpaca)
+    alpaca.book.positions["SPY"] = Decimal(12)
+    remaining, run = await left(of(alpaca), close=False)
+    assert (remaining, run.positions, alpaca.book.positions) == ([], [], {"SPY": Decimal(12)})
+    assert closes(alpaca) == []
 
 
 async def test_an_order_that_fills_in_part_or_in_full_during_its_cancel_is_reported_and_closed(
@@ -193,6 +221,31 @@ async def test_one_order_that_cannot_be_cancelled_stops_no_other(alpaca: AlpacaS
 
 
 @pytest.mark.long
+async def test_a_venue_that_never_gets_flat_is_left_after_the_time_out_with_one_line_for_each(
+    alpaca: AlpacaServer,
+) -> None:
+    alpaca.book.auto = False
+    alpaca.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
+    remaining, run = await left(of(alpaca), timeout_s=1.5)
+    assert sorted(closes(alpaca)) == [("SPY", "sell", Decimal(12)), ("TSLA", "buy", Decimal(5))], "each once"
+    assert [remainder.kind for remainder in remaining] == ["order", "order", "position", "position"]
+    assert "waits for its market" in remaining[0].remedy
+    assert run.positions == []
+
+
+@pytest.mark.long
+async def test_a_venue_that_does_not_answer_is_reported_as_unknown(alpaca: AlpacaServer) -> None:
+    alpaca.misbehave("500", "account", 1000)
+    remaining, _ = await left(of(alpaca, 0.2), timeout_s=1.0)
+    assert [remainder.kind for remainder in remaining] == ["unknown", "unknown"]
+    assert "status 500" in remaining[0].text
+    run = Emergency(account := of(alpaca, 0.2), STARTED, 0.5)
+    with pytest.raises(ConnectionError, match="did not give its account"):
+        await run.contents()
+    await account.close()
+
+
+@pytest.mark.long
 async def test_a_refused_close_is_repeated_with_pauses(alpaca: AlpacaServer) -> None:
     class Timed(AlpacaExit):
         async def close_position(self, holding: Holding, client_id: str) -> str:
@@ -221,6 +274,12 @@ async def test_an_unforeseen_error_stops_nothing_else(alpaca: AlpacaServer) -> N
         "position of 12 SPY is still open (a number of the venue that is none)"
     ]
     assert alpaca.book.positions == {"SPY": Decimal(12)}
+
+
+async def test_wrong_keys_are_an_error_at_once(alpaca: AlpacaServer) -> None:
+    with pytest.raises(KeysRefused, match="Check key and secret"):
+        await left(of(alpaca, secret="wrong"))
+    assert sum(alpaca.requests.values()) <= 2
 
 
 async def test_orders_of_a_daemon_that_still_trades_are_cancelled_too(alpaca: AlpacaServer) -> None:
@@ -326,6 +385,10 @@ async def test_an_absurd_quantity_is_named_and_hides_no_other_position() -> None
     for k in range(len(ABSURD)):
         assert any(f"BAD{k}" in remainder.text and "quantity" in remainder.text for remainder in remaining), remaining
     assert all(len(remainder.text) < 300 for remainder in remaining)
+
+
+def test_a_client_id_is_derived_from_start_symbol_and_number() -> None:
+    assert client_id(STARTED, "BTC/USD", 0) == client_id(STARTED, "BTCUSD", 0) == "emergency-1790000000-BTCUSD-0"
 
 
 # a crypto exchange

@@ -13,24 +13,40 @@ from quantd.daemon.live.permission import FILE, LASTS_S, Finding, doubt, keep, r
 from quantd.daemon.recovery.stored_run import CannotStart, this_run
 from quantd.trading.sessions import DAY_NS
 from tests.support.command_line import quantd
-from tests.support.known_names import SMALL
 from tests.support.live_runs import NOW as LIVE_NOW
 from tests.support.live_runs import RUN, slices, stretch
 from tests.support.live_runs import TEXT as LIVE
 from tests.support.remote_venue import Script
 
-AT_ALPACA = SMALL.replace('path = "bars.parquet"', 'kind = "alpaca"')
+TEXT = """
+[quantd]
+mode = "{mode}"
+live = true
+[universe]
+symbols = ["SPY"]
+[feed]
+kind = "alpaca"
+[broker]
+kind = "{broker}"
+cash = "1000.00"
+{more}
+[[agents]]
+name = "a"
+policy = "equal_weight"
+capital = 1.0
+"""
 KNOWN = known_names()
 NOW = 1_800_000_000.0
 
 
-def text_of(mode: str = "live", broker: str = "alpaca", more: str = "") -> str:
-    account = AT_ALPACA.replace("[risk]", f'kind = "{broker}"\n{more}\n[risk]')
-    return f'[quantd]\nmode = "{mode}"\nlive = true\n{account}'
-
-
 def config(mode: str = "live", broker: str = "alpaca", more: str = "", *sets: str) -> Config:
-    return read(text_of(mode, broker, more), KNOWN, sets=sets)
+    return read(TEXT.format(mode=mode, broker=broker, more=more), KNOWN, sets=sets)
+
+
+def test_with_all_four_a_live_start_is_permitted(tmp_path: Path) -> None:
+    keep(tmp_path, config(), (), lambda: NOW)
+    assert refusal(config(), tmp_path, True, lambda: NOW + 60) == ""
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.requirement("R-006")
@@ -74,11 +90,19 @@ def test_a_finding_that_somebody_edited_permits_nothing(tmp_path: Path) -> None:
     assert "cannot be read" in doubt(tmp_path, config(), lambda: NOW)
 
 
+def test_another_limit_asks_for_the_doctor_again(tmp_path: Path) -> None:
+    keep(tmp_path, config(), (), lambda: NOW)
+    other = config("live", "alpaca", "", "live.max_account_notional=5000.00")
+    assert "another configuration" in doubt(tmp_path, other, lambda: NOW)
+    longer = config("live", "alpaca", "", "live.paper_days=40")
+    assert doubt(tmp_path, longer, lambda: NOW) == ""
+
+
 @pytest.mark.requirement("R-006")
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--live")])
 def test_the_command_ends_with_78(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(text_of())
+    path.write_text(TEXT.format(mode="live", broker="alpaca", more=""))
     done = quantd(tmp_path, *arguments)
     assert done.returncode == 78
     assert "quantd doctor --live" in done.stderr
@@ -113,10 +137,10 @@ def test_mode_paper_reaches_no_live_host(mode: str, broker: str, url: str, refus
 
 def test_a_command_refuses_a_live_host_in_mode_paper_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text(text_of("paper", more='url = "https://api.alpaca.markets"'))
+    path.write_text(TEXT.format(mode="paper", broker="alpaca", more='url = "https://api.alpaca.markets"'))
     done = quantd(tmp_path, "run")
     assert done.returncode == 78
-    assert "config.toml:11" in done.stderr
+    assert "config.toml:12" in done.stderr
 
 
 def test_research_is_never_live() -> None:

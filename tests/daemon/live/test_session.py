@@ -12,25 +12,28 @@ import pytest
 
 from quantd.adapters.brokers.venue_errors import VenueError
 from quantd.adapters.feeds.bars.checks import BadBar
+from quantd.adapters.store.handle import Store
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.planning.buying_power import cut_by_venue
 from quantd.daemon.live import order_sender
 from quantd.daemon.live.session import withheld
+from quantd.daemon.recovery.stored_run import recover
 from quantd.daemon.runtime.inbox import Inbox
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
 from quantd.server.requests.manual import Halt, JumpName, compared, halted
 from quantd.trading.codec import decode
 from quantd.trading.effects import Planned, Publish
-from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Unknown
+from quantd.trading.events import Action, Condition, Halted, Limited, NotFound, Operator, Unknown
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.orders import Cause, OrderBasket, OrderState, Reports
+from quantd.trading.orders import ENDED, Cause, OrderBasket, OrderState, Reports
 from quantd.trading.ports import BrokerNews, Until, VenueAccount, VenueFlow
 from quantd.trading.sessions import DAY_NS
 from tests.support.live_runs import (
     NOW,
     QUIET_S,
+    RUN,
     Left,
     _quick,
     heard,
@@ -45,7 +48,19 @@ from tests.support.remote_venue import Faults, Remote, Script, Venue
 
 __all__ = ["_quick"]
 
+MINUTE = 60_000_000_000
 VALUES = ("ts_open", "ts_event", "key", "open", "high", "low", "close", "volume")
+
+
+@pytest.mark.long
+async def test_a_quiet_run_buys_and_its_books_are_the_venues(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), venue, NOW), Remote(venue))
+    require_equal(run, venue)
+    assert any(venue.has.lots)
+    assert run.service.shell.state.switch.state == 0
+    assert run.service.shell.tally.samples == 13, "the warm-up is not traded, the close of this instant is"
 
 
 class Fills(Remote):
@@ -231,6 +246,18 @@ async def test_the_two_commands_of_a_suspicious_price_settle_it(
     assert any("seen on the tape" in detail for detail in details)
 
 
+async def test_a_run_on_paper_with_live_bars_is_folded_to_the_same_account(tmp_path: Path) -> None:
+    of = parts("paper")
+    run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, slices(12), None, NOW), None)
+    digest = run.service.shell.digest.hexdigest()
+    with Store.open(tmp_path) as store:
+        shell, journal = recover(of, store, RUN, tmp_path)
+    assert journal.seq == run.service.journal.seq
+    assert shell.digest.hexdigest() == digest
+    assert shell.state.ledger.house.lots == run.service.shell.state.ledger.house.lots
+    assert any(shell.state.ledger.house.lots)
+
+
 @pytest.mark.requirement("R-170")
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
@@ -277,6 +304,20 @@ async def test_a_crash_in_the_warm_up_of_a_first_start_goes_on_with_the_warm_up(
     run = await stretch(tmp_path, of, Script(of.universe, DAY_NS, market, venue, NOW), Remote(venue))
     assert not run.fresh
     assert run.service.shell.tally.samples == 9, "only what came since the first start is valued"
+    require_equal(run, venue)
+
+
+@pytest.mark.long
+async def test_a_halt_stops_trading_at_the_venue(tmp_path: Path) -> None:
+    of = parts()
+    venue = venue_of(of)
+    remote = Remote(venue)
+    feed = Script(of.universe, DAY_NS, slices(6), venue, NOW)
+    halt = Operator(0, "halt", "test", "test")
+    run = await stretch(tmp_path, of, feed, remote, commands=[(73, halt)])
+    assert run.service.shell.state.switch.state == 2
+    open_rows = [s for w in run.service.shell.state.working.values() for s in w.state if s not in ENDED]
+    assert not open_rows
     require_equal(run, venue)
 
 

@@ -21,6 +21,7 @@ from quantd.adapters.calendars import sessions as calendar
 from quantd.daemon.monitoring import watchdog as watch_module
 from quantd.daemon.monitoring.watchdog import Watch, apart, bars_due, ending, jump, lateness, silence, watch
 from quantd.daemon.runtime.feeder import feed_recorded
+from quantd.daemon.runtime.inbox import COMMANDS, InboxFull
 from quantd.daemon.runtime.timeline import Item, instants
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.trading.codec import decode
@@ -30,7 +31,6 @@ from tests.support.api_world import RUN as RUN_NAME
 from tests.support.api_world import World
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import CONFIG, ROOT
-from tests.support.service_kit import until
 
 S = 1_000_000_000
 MINUTE = 60 * S
@@ -92,12 +92,22 @@ def test_bars_due_are_those_that_counting_one_by_one_finds(
     [
         # daily bars: Friday's is the last one, Monday's and Tuesday's were due
         (DAY_NS, "2024-05-03 20:00", "2024-05-07 19:59:59", "2024-05-07 20:00"),
+        # over Memorial Day, a Monday without a session
+        (DAY_NS, "2024-05-24 20:00", "2024-05-29 19:59:59", "2024-05-29 20:00"),
+        # Thanksgiving: Thursday is none, Friday closes at 13:00
+        (DAY_NS, "2024-11-27 21:00", "2024-12-02 20:59:59", "2024-12-02 21:00"),
         # the clocks change on Sunday the 10th of March
         (DAY_NS, "2024-03-07 21:00", "2024-03-11 19:59:59", "2024-03-11 20:00"),
+        # minutes, within a session
+        (MINUTE, "2024-05-03 15:00", "2024-05-03 15:01:59", "2024-05-03 15:02"),
         # the last bar of Friday; Monday opens at 13:30
         (MINUTE, "2024-05-03 20:00", "2024-05-06 13:31:59", "2024-05-06 13:32"),
         # half an hour before an early close
         (30 * MINUTE, "2024-07-03 16:30", "2024-07-05 13:59:59", "2024-07-05 14:00"),
+        # hours: 9:30 to 16:00 has six whole ones and a half, which is a bar too
+        (60 * MINUTE, "2024-05-03 18:30", "2024-05-03 19:59:59", "2024-05-03 20:00"),
+        # across the clock change: the session opens an hour earlier in UTC
+        (5 * MINUTE, "2024-03-08 21:00", "2024-03-11 13:39:59", "2024-03-11 13:40"),
     ],
 )
 def test_a_feed_is_dead_when_two_bars_were_due_and_none_came(
@@ -105,6 +115,15 @@ def test_a_feed_is_dead_when_two_bars_were_due_and_none_came(
 ) -> None:
     assert silence(utc(alive), utc(last), xnys, interval, 2) == ""
     assert "2 bars of XNYS are overdue" in silence(utc(dead), utc(last), xnys, interval, 2)
+
+
+def test_a_market_that_never_closes_is_watched_over_the_weekend() -> None:
+    days = tuple(utc("2024-05-01 00:00") + k * DAY_NS for k in range(20))
+    crypto = Sessions("24/7", "UTC", days, days, tuple(d + DAY_NS for d in days))
+    assert silence(utc("2024-05-05 00:09"), utc("2024-05-05 00:00"), crypto, 5 * MINUTE, 2) == ""
+    assert silence(utc("2024-05-05 00:10"), utc("2024-05-05 00:00"), crypto, 5 * MINUTE, 2)
+    assert silence(utc("2024-05-06 23:59"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2) == ""
+    assert silence(utc("2024-05-07 00:00"), utc("2024-05-05 00:00"), crypto, DAY_NS, 2)
 
 
 def test_a_calendar_that_ends_within_sixty_days_is_named_with_its_last_session_and_the_remedy(xnys: Sessions) -> None:
@@ -174,12 +193,18 @@ async def watched(folder: Path, text: str, before: Condition | None = None, **cl
         world.store.close()
 
 
-async def switched(world: World, state: int) -> None:
-    await until(lambda: world.service.shell.state.switch.state == state)
+async def until(world: World, state: int, within_s: float = 60.0) -> None:
+    limit = time.monotonic() + within_s
+    while world.service.shell.state.switch.state != state:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.02)
 
 
-async def all_up(world: World) -> None:
-    await until(lambda: not world.service.shell.state.down)
+async def all_up(world: World, within_s: float = 60.0) -> None:
+    limit = time.monotonic() + within_s
+    while world.service.shell.state.down:
+        assert time.monotonic() < limit
+        await asyncio.sleep(0.02)
 
 
 async def recorded(world: World) -> list[Condition]:
@@ -215,7 +240,7 @@ async def test_a_clock_that_jumps_leaves_only_reducing_orders_until_a_person_res
         await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
         wall.ahead_ns += seconds * S
-        await switched(world, REDUCE)
+        await until(world, REDUCE)
         assert world.service.shell.state.down == {"clock"}
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE  # over, but nobody has looked
@@ -240,6 +265,17 @@ async def test_a_lock_that_is_removed_or_replaced_is_reported_once(
         assert (alert.what, alert.up) == ("upkeep", False)
         assert "lock was " in alert.detail
         assert "a second daemon could start" in alert.detail
+        assert world.service.shell.state.switch.state == RUN
+
+
+@pytest.mark.long
+async def test_a_small_correction_of_the_clock_moves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
+    wall = Clock()
+    async with watched(tmp_path, PACED, wall=wall) as world:
+        for _ in range(5):
+            wall.ahead_ns += int(1.5 * S)
+            await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
 
 
@@ -269,7 +305,7 @@ async def test_books_that_do_not_add_up_halt(tmp_path: Path, monkeypatch: pytest
         await asyncio.sleep(0.1)
         assert world.service.shell.state.switch.state == RUN
         world.service.shell.state.ledger.books[0].cash_micro += 1
-        await switched(world, HALT)
+        await until(world, HALT)
         assert "differ from the house's by 1" in (await recorded(world))[0].detail
 
 
@@ -299,7 +335,7 @@ async def test_a_feeder_that_dies_is_a_dead_feed_that_is_named_and_the_daemon_st
     async with watched(tmp_path, PACED) as world:
         market = broken(instants(world.assembly.items()), 200)
         await feed_recorded(world.service, market, pace, "stop")
-        await switched(world, REDUCE)
+        await until(world, REDUCE)
         assert not world.service.shell.stopped
         assert world.service.shell.state.down == {"feed"}
         detail = (await recorded(world))[0].detail
@@ -339,7 +375,7 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         feeding = asyncio.create_task(
             feed_recorded(world.service, instants(world.assembly.items()), "real", "wait"), name="feeding"
         )
-        await switched(world, REDUCE)
+        await until(world, REDUCE)
         assert time.monotonic() - began >= 2.5  # the bar of second 1 came at once, so second 4 is 3 s later
         detail = (await recorded(world))[0].detail
         assert "seconds.csv" in detail
@@ -348,6 +384,30 @@ async def test_a_feed_at_its_own_pace_that_falls_silent_is_dead_within_two_bars_
         await all_up(world)
         assert world.service.shell.state.switch.state == REDUCE
         assert [(c.what, c.up) for c in await recorded(world)] == [("feed", False), ("feed", True)]
+
+
+@pytest.mark.long
+async def test_the_watchers_disturb_no_fast_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.001)
+    async with watched(tmp_path, CONFIG) as world:
+        await feed_recorded(world.service, instants(world.assembly.items()), "fast", "wait")
+        shell = world.assembly.shell()
+        for item in world.assembly.items():
+            shell.take(item)
+        assert world.service.shell.digest.hexdigest() == shell.digest.hexdigest()
+        assert shell.tally.fills > 0
+        assert await recorded(world) == []
+
+
+async def test_the_room_of_the_inbox_is_kept_for_what_stops_trading(tmp_path: Path) -> None:
+    async with watched(tmp_path, CONFIG) as world:  # nothing is stepped until somebody waits
+        for _ in range(COMMANDS):
+            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
+        with pytest.raises(InboxFull):
+            world.service.inbox.command(Operator(0, "resume", "flood", "me"))
+        world.service.inbox.command(Operator(0, "halt", "the kill switch", "me"))
+        world.service.inbox.command(Condition(0, "clock", False, "it jumped"))
+        await until(world, HALT)
 
 
 # who ends the daemon when its interpreter's lock is held
@@ -371,6 +431,14 @@ def beating(folder: Path, then: str) -> "subprocess.CompletedProcess[str]":
         [sys.executable, "-c", BEATING.format(then=then), str(folder / "HALT")],
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
     )  # fmt: skip
+
+
+@pytest.mark.long
+def test_a_loop_that_holds_the_interpreters_lock_is_ended_and_the_next_start_is_halted(tmp_path: Path) -> None:
+    done = beating(tmp_path, LOCKED)
+    assert done.returncode == -signal.SIGKILL
+    assert "event loop blocked for 0.6 s" in done.stderr
+    assert (tmp_path / "HALT").exists()
 
 
 @pytest.mark.long

@@ -248,3 +248,38 @@ def test_the_broker_of_lumibot(bot: Path) -> None:
     assert re.search(r"^bought 2.* at \d+", text, re.MULTILINE), text
     assert "holds [('SPY', '2')]" in text
     assert re.search(r"^last price \d+", text, re.MULTILINE), text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_an_order_has_one_id_over_the_end_of_the_daemon(tmp_path: Path, how: signal.Signals) -> None:
+    port = free_port()
+    write(tmp_path, PACED + f"[gateway]\nport = {port}\n")
+    with_calendar(tmp_path)
+    added = quantd(tmp_path, "agent", "add", "bot", "--share", "0.1")
+    assert added.returncode == 0, added.stderr
+    secret = (tmp_path / "bot.token").read_text().strip()
+    client = TradingClient("bot", secret, url_override=f"http://127.0.0.1:{port}")
+    daemon = started(tmp_path)
+    try:
+        asked(client.get_account)
+        order = MarketOrderRequest(
+            symbol="SPY", qty=2, side=OrderSide.BUY, time_in_force=TimeInForce.DAY, client_order_id="only"
+        )
+        sent = asked(client.submit_order, order)
+        daemon.send_signal(how)
+        daemon.wait(30)
+        daemon = started(tmp_path)
+        again = asked(client.get_order_by_client_id, "only")
+        assert again.id == sent.id
+        with pytest.raises(APIError) as used:
+            asked(client.submit_order, order)
+        assert (used.value.status_code, used.value.code) == (422, 40010001)
+        until_s = time.monotonic() + 30
+        while (now := asked(client.get_order_by_id, sent.id)).status.value != "filled" and time.monotonic() < until_s:
+            time.sleep(0.2)
+        assert (now.status.value, float(now.filled_qty)) == ("filled", 2.0), (tmp_path / "said").read_text()
+        assert [float(position.qty) for position in asked(client.get_all_positions)] == [2.0]
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(30)

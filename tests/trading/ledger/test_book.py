@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.trading.execution import MOST
 from quantd.trading.instruments import ATTO_PER_MICRO, Instrument, Universe
+from quantd.trading.ledger import books
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import FrozenBook, Ledger, cells_of, restore
 from quantd.trading.ledger.errors import LedgerFull
@@ -25,6 +26,25 @@ def played(rows: list[tuple[int, int, int]]) -> Book:
     for column, lots, price in rows:
         book.trade(column, lots, -lots * price)
     return book
+
+
+@given(trades)
+def test_profit_is_within_a_micro_a_trade_of_the_rational_average(rows: list[tuple[int, int, int]]) -> None:
+    account = played(rows)
+    lots, cost, realised = [0] * 3, [Fraction(0)] * 3, Fraction(0)
+    for column, change, price in rows:
+        held = lots[column]
+        closing = -max(-abs(held), -abs(change)) * (1 if change > 0 else -1) if held * change < 0 else 0
+        if closing:
+            part = cost[column] * closing / held
+            realised += -closing * price + part
+            cost[column] += part
+        cost[column] += (change - closing) * price
+        lots[column] = held + change
+    assert account.lots == lots
+    assert abs(account.realised_micro - realised) <= len(rows)
+    assert account.unexplained_micro() == 0
+    assert all(not cost for cost, held in zip(account.cost_micro, lots, strict=True) if not held)
 
 
 @given(trades, st.integers(-(10**18), 10**18))
@@ -185,6 +205,27 @@ def test_fills_are_posted_and_valued_as_unbounded_integers_do_or_change_nothing(
             assert max(held) * marks[0] > 2**50
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_values_are_the_same_by_64_bits_and_by_integers_of_any_size(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first two are together beyond 62 bits, and cancel."""
+    monkeypatch.setattr(books, "_COMPILED", compiled)
+    ledger = Ledger(TIES, ["ann"])
+    ledger.fills([0, 1], [10**9, -(10**9)], [10**12] * 2, [0, 0], [[(0, 10**9)], [(0, -(10**9))]])
+    ledger.fills([2], [7], [1_500], [0], [[(0, 7)]])
+    marks = [3 * 10**12, 3 * 10**12 - 1, 2_500, 0, 0]
+    assert ledger.equity(marks) == ledger.equity(np.array(marks)) == (1_000_008, [1_000_008, 0])
+    with pytest.raises(OverflowError, match="the value of a book"):
+        ledger.values(np.array(marks).data)
+    frozen = np.array(marks)
+    frozen.flags.writeable = False
+    assert ledger.equity(frozen)[0] == 1_000_008
+    marks[:2] = 5 * 10**18, 0
+    with pytest.raises(LedgerFull, match="an equity of"):
+        ledger.equity(marks)
+
+
 def test_what_the_ledger_cannot_hold_is_refused_before_anything_is_booked() -> None:
     ledger = Ledger(UNIVERSE, ["ann"])
     ledger.deposit(MOST)
@@ -228,6 +269,36 @@ def test_a_refusal_of_fills_names_the_most_lots_and_the_highest_price() -> None:
         ledger.fills(
             [0, 1, 0], [1, -2 * 10**12, 3], [5, 10**18, 7], [9, 2 * 10**18, 9], [[(0, 1)], [(0, -2 * 10**12)], [(0, 3)]]
         )
+
+
+def test_room_is_what_amounts_may_grow_by_and_is_measured_again_when_it_ends() -> None:
+    """4 lots at 25 micro with a fee of 10, in one part: 100 + 4 + 10 + 1."""
+    ledger = Ledger(Universe((Instrument("A"),)), ["ann"])
+    ledger.measure()
+    assert ledger.room == MOST
+    ledger.fills([0], [4], [25_000], [10], [[(0, 4)]])
+    assert ledger.room == MOST - 115
+    ledger.room = 114
+    ledger.fills([0], [-4], [25_000], [10], [[(0, -4)]])
+    assert ledger.room == MOST - 110 - 115  # 110 of cash after the first fill
+    ledger.house.fees_micro = MOST
+    with pytest.raises(LedgerFull, match="it holds"):
+        ledger.reserve(ledger.room + 1)
+
+
+def test_room_is_used_up_to_its_end_and_a_ledger_beyond_it_is_full() -> None:
+    ledger = Ledger(Universe((Instrument("A"),)), ["ann"])
+    ledger.room = 50
+    ledger.reserve(10)
+    assert ledger.room == 40
+    ledger.reserve(40)
+    assert ledger.room == 0
+    ledger.books[0].realised_micro = MOST
+    ledger.measure()
+    assert ledger.room == 0
+    ledger.books[0].cost[0] = -1
+    with pytest.raises(LedgerFull, match="it holds"):
+        ledger.measure()
 
 
 def test_more_fills_than_before_need_more_scratch() -> None:

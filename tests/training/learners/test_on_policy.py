@@ -1,11 +1,14 @@
-"""PPO and A2C: slopes are autograd's, a recurrent policy remembers, a report stops a training."""
+"""PPO and A2C: slopes are autograd's, problems with a known best are solved, a seed makes a training, resumed
+or not."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from quantd.training.learners.a2c import A2cPlan
 from quantd.training.learners.algorithms.proximal_policy import Batch, Ppo, slopes
@@ -14,24 +17,63 @@ from quantd.training.learners.distributions import Discrete
 from quantd.training.learners.network_plan import NetworkPlan
 from quantd.training.learners.optimisers import RmsProp
 from quantd.training.learners.ppo import PpoPlan
-from quantd.training.learners.record import Report
+from quantd.training.learners.record import Diverged, Report
+from quantd.training.market.vector_env import Step
 from tests.support.examples import examples
-from tests.support.problems import DriftingAsset, Problem, RegimeBandit
+from tests.support.problems import DriftingAsset, Problem, RegimeBandit, RevertingPair, share
+from tests.training.learners.trained_learner import STEPS, learner_of, trained
 
 BATCH = 32
+PROBLEMS: dict[str, Callable[[], Problem]] = {
+    "drift, simplex": lambda: DriftingAsset("simplex", BATCH),
+    "drift, discrete": lambda: DriftingAsset("discrete", BATCH),
+    "pair, box": lambda: RevertingPair("box", BATCH),
+    "pair, discrete": lambda: RevertingPair("discrete", BATCH),
+    "bandit, simplex": lambda: RegimeBandit("simplex", BATCH),
+    "bandit, discrete": lambda: RegimeBandit("discrete", BATCH),
+}
+PPO = PpoPlan(
+    horizon=32, hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=1e-2, minibatch=256, log_spread=1.2
+)
+A2C = A2cPlan(hidden=(64,), gamma=0.0, entropy_weight=0.0, learning_rate=5e-4, log_spread=0.7)
+PPO_STEPS = 24_576
 NEAR = 0.98
 
 
-def learner_of(plan: PpoPlan | A2cPlan, env: Problem, seed: int) -> Ppo | A2c:
-    sizes = (env.observation_size, env.action_size, env.kind, seed)
-    return Ppo(plan, *sizes) if isinstance(plan, PpoPlan) else A2c(plan, *sizes)
+def solved(plan: PpoPlan | A2cPlan, problem: str, seed: int, steps: int = STEPS) -> float:
+    env = PROBLEMS[problem]()
+    return share(env, trained(plan, env, seed, steps).act)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("problem", ["drift, simplex", "pair, discrete", "bandit, discrete"])
+def test_ppo_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None:
+    assert solved(PPO, problem, seed, PPO_STEPS) >= NEAR
+
+
+@pytest.mark.requirement("R-072")
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("problem", ["drift, discrete", "pair, box", "bandit, simplex"])
+def test_a2c_comes_within_2_percent_of_the_best(problem: str, seed: int) -> None:
+    assert solved(A2C, problem, seed) >= NEAR
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("plan", [PPO, A2C], ids=["ppo", "a2c"])
+def test_both_come_within_2_percent_of_the_best_of_every_problem(
+    plan: PpoPlan | A2cPlan, problem: str, seed: int
+) -> None:
+    assert solved(plan, problem, seed, 2 * STEPS) >= NEAR
 
 
 def remembering(plan: PpoPlan, seed: int) -> float:
     """Mean reward a step, of 1, where the regime is seen once."""
     env = RegimeBandit("discrete", BATCH, remembered=True, length=8)
-    learner = learner_of(plan, env, seed)
-    learner.learn(env, 24_576, lambda _: False)
+    learner = trained(plan, env, seed, 24_576)
     judge = RegimeBandit("discrete", 256, remembered=True, length=8)
     observation, started, earned = judge.reset(99), torch.ones(256, dtype=torch.bool), []
     for _ in range(16):
@@ -91,6 +133,29 @@ SMALL: dict[str, PpoPlan | A2cPlan] = {
 }
 
 
+def small(name: str, seed: int, steps: int = 1280) -> Ppo | A2c:
+    return trained(SMALL[name], DriftingAsset("simplex", 8), seed, steps)
+
+
+@pytest.mark.one_of(2)
+@pytest.mark.quick_cases(1)
+@pytest.mark.parametrize("name", SMALL)
+def test_resumed_training_gives_the_same_bits_as_training_in_one_go(name: str) -> None:
+    reference_state = small(name, 3).state()
+    half = small(name, 3, 640)
+    kept = half.state()
+    assert half.steps == 640
+    env = DriftingAsset("simplex", 8)
+    resumed = learner_of(SMALL[name], env, 77)
+    resumed.load(kept)
+    resumed.learn(env, 1280, lambda _: False)
+    state = resumed.state()
+    assert state.keys() == reference_state.keys()
+    for key, value in reference_state.items():
+        same = torch.equal(value, state[key]) if isinstance(value, Tensor) else value == state[key]
+        assert same, key
+
+
 def test_a_report_that_says_so_stops_training() -> None:
     reports: list[Report] = []
     env = DriftingAsset("discrete", 8)
@@ -105,6 +170,18 @@ def test_a_report_that_says_so_stops_training() -> None:
     assert all(progress.steps_per_s > 0.0 for progress in reports)
     assert set(reports[0].losses) == {"policy", "value", "entropy", "approx_kl", "clipped"}
     assert sum(progress.episodes for progress in reports) == sum((16 * 3 + k) // 50 for k in range(8))
+
+
+class Broken(DriftingAsset):
+    def step(self, action: Tensor) -> Step:
+        return super().step(action)._replace(reward=torch.full((self.batch,), float("nan")))
+
+
+@pytest.mark.parametrize("plan", [SMALL["ppo"], SMALL["a2c"]], ids=["ppo", "a2c"])
+def test_a_training_that_diverges_says_after_how_many_steps(plan: PpoPlan | A2cPlan) -> None:
+    env = Broken("discrete", 8)
+    with pytest.raises(Diverged, match=r"after \d+ steps"):
+        learner_of(plan, env, 1).learn(env, 10_000, lambda _: False)
 
 
 @pytest.mark.requirement("R-081")

@@ -30,6 +30,9 @@ from tests.support.vendor import (
     Inside,
     InsideStream,
     Market,
+    Remote,
+    RemoteStream,
+    Server,
     Vendor,
     collect,
     feed_of,
@@ -111,6 +114,29 @@ def test_no_bar_is_lost_doubled_or_out_of_order_whatever_the_vendor_does(seeds: 
         got = run(true, faults, begin=begin, after=start - DAY_NS, until=end, streamed=seed % 3 > 0)
         assert given_until(got, end) == truth(true, start - DAY_NS, end), (seed, faults.kinds)
         assert {bar.reason for bar, _ in got.aside} <= {"corrected"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scripts", [4, pytest.param(10, marks=pytest.mark.slow)])
+async def test_over_real_sockets_scripts_of_faults_lose_and_double_nothing(scripts: int) -> None:
+    """Vendors and feeds at once, at 40 times the speed; the grace is long, for a loop that is this busy."""
+    start, end, grace = OPEN - MINUTE, OPEN + 5 * MINUTE, 40 * NANO
+
+    async def one(seed: int) -> None:
+        true = market(seed, SYMBOLS, start - DAY_NS, end + 5 * MINUTE, missing=0.05)
+        faults = scripted(true, seed, grace, start, end)
+        clock, got = Clock(start, 40.0), Got()
+        async with Server(Vendor(true, faults), clock) as server:
+            remote = Remote(f"remote {seed}", server.port, true)
+            stream = RemoteStream(remote) if seed % 4 else None
+            feed = feed_of(remote, stream, true, clock, got, grace, beat_s=3.0)
+            await collect(feed, clock, got, start - 3600 * NANO, end)
+        got.check_time(start - 3600 * NANO)
+        given_bars, wanted = given_until(got, end), truth(true, start - 3600 * NANO, end)
+        lost, more = sorted(set(wanted) - set(given_bars)), sorted(set(given_bars) - set(wanted))
+        assert given_bars == wanted, (seed, faults.kinds, lost, more, faults.failing, got.aside)
+
+    await asyncio.gather(*(one(seed) for seed in range(scripts)))
 
 
 def same(a: Got, b: Got) -> bool:
@@ -213,6 +239,26 @@ def test_a_split_announced_too_late_is_given_at_once_and_its_jump_came_before_th
 
 
 @pytest.mark.long
+def test_a_half_day_ends_early_and_its_last_bar_with_it_in_polls_too() -> None:
+    opened, closes = ns("2024-07-03 13:30"), ns("2024-07-03 17:00")
+    after_it = ns("2024-07-05 13:31")
+    for streamed in (True, False):
+        true = market(3, SYMBOLS[:2], opened - DAY_NS, after_it, interval=7 * MINUTE)
+        got = run(
+            true,
+            punctual(true),
+            begin=closes - 20 * MINUTE,
+            after=opened,
+            until=after_it,
+            streamed=streamed,
+            beat_s=30.0,
+        )
+        assert given_until(got, after_it) == truth(true, opened, after_it)
+        assert closes in [s.ts_event for s in got.slices]
+        assert 0 < max(s.ts_event - s.ts_open for s in got.slices) <= 7 * MINUTE
+
+
+@pytest.mark.long
 def test_daily_bars_of_bitcoin_and_funds_stand_side_by_side_over_a_weekend() -> None:
     true = market(5, ("SPY", "BTC-USD"), ns("2024-06-25"), ns("2024-07-04 21:00"), interval=DAY_NS, stamps="session")
     start, end = ns("2024-06-26 20:00"), ns("2024-07-04 00:00")
@@ -247,6 +293,27 @@ def test_a_symbol_whose_bars_stop_is_not_fresh_and_the_others_go_on_after_their_
     late = [w for s, w in zip(got.slices, got.waited_s, strict=True) if s.ts_event > dies]
     assert max(late) < 20 + 4
     assert min(late) >= 20
+
+
+@pytest.mark.long
+def test_who_is_only_asked_is_asked_once_more_when_the_grace_is_over_and_not_later() -> None:
+    """The pauses between questions grow: one of them would end three seconds after the grace."""
+    true = market(9, SYMBOLS[:3], OPEN - DAY_NS, OPEN + 20 * MINUTE)
+    dies = OPEN + 5 * MINUTE
+    true = replace(true, bars=[b for b in true.bars if b.column != 2 or b.event <= dies])
+    got = run(
+        true,
+        punctual(true),
+        begin=OPEN - MINUTE,
+        after=OPEN - MINUTE,
+        until=OPEN + 12 * MINUTE,
+        streamed=False,
+        beat_s=0.2,
+    )
+    late = [w for s, w in zip(got.slices, got.waited_s, strict=True) if s.ts_event > dies]
+    assert late
+    assert min(late) >= 20
+    assert max(late) < 21
 
 
 @pytest.mark.long

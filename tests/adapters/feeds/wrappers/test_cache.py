@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,6 +146,20 @@ async def test_a_damaged_file_is_noticed_put_aside_and_downloaded_anew(tmp_path:
     assert sound.downloads == 0
 
 
+@pytest.mark.long
+@settings(max_examples=examples(25), deadline=None)
+@given(place=st.floats(0, 1), bit=st.integers(0, 7), which=st.sampled_from(["*.parquet", "*.json"]))
+async def test_no_single_flipped_bit_changes_a_bar(place: float, bit: int, which: str) -> None:
+    source = Recorded(market(*days(0, 8)), stamps="session")
+    with TemporaryDirectory() as folder:
+        await cached(source, Path(folder)).bars(DAY0, DAY0 + 8 * DAY_NS)
+        path = found(Path(folder), which)[0]
+        data = bytearray(path.read_bytes())
+        data[int(place * (len(data) - 1))] ^= 1 << bit
+        path.write_bytes(bytes(data))
+        assert same(await cached(source, Path(folder)).bars(DAY0, DAY0 + 8 * DAY_NS), source.rows)
+
+
 async def test_adjusted_prices_of_two_downloads_are_never_joined(tmp_path: Path) -> None:
     """A dividend between two downloads changes every price of before."""
     source = Recorded(market(*days(0, 20)), stamps="session", adjusted=True)
@@ -196,3 +211,11 @@ async def test_actions_of_the_last_days_are_asked_again(tmp_path: Path) -> None:
     assert await cached(source, tmp_path, end + LATE_NS).actions(DAY0, end) == [late]
     source.listed = []
     assert await cached(source, tmp_path, end + LATE_NS).actions(DAY0, end) == [late], "by then it was final"
+
+
+def test_the_values_are_compared_to_the_last_bit() -> None:
+    rows = market([1, 2], [0, 0])
+    changed_rows = market([1, 2], [0, 0])
+    assert same(rows, changed_rows)
+    changed_rows.close[1] = np.nextafter(changed_rows.close[1], 0)
+    assert not same(rows, changed_rows)

@@ -1,13 +1,19 @@
 """Read models as a fold: what each kind of entry adds, and that columns match the declared tables."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection
+from quantd.adapters.store.journal.archives import Archive
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS
+from quantd.adapters.store.tables.projection import COLUMNS, LATE, MOVED, OUTBOX, Projection, order_ids
 from quantd.adapters.store.tables.schema import statements
+from quantd.adapters.store.tables.table_models import columns_of
+from quantd.trading import codec
 from quantd.trading.effects import Cancel, Ended, Publish, Switched
 from quantd.trading.events import NotFound, SliceRef, Tick, Unknown
-from quantd.trading.orders import Cause, OrderState, Reports
-from tests.support.store import AGENTS, DAY, START, UNIVERSE, basket, plan
+from quantd.trading.orders import Cause, OrderState, Reports, order_id
+from tests.support.store import AGENTS, DAY, START, UNIVERSE, basket, entries, plan
 
 RUN = "7f3k2m1a"
 S = START
@@ -23,6 +29,16 @@ def report(row: int, cum: int, cause: Cause, ts: int = S + 1, reason: str = "") 
 
 def column(rows: list, name: str) -> list:
     return [row[COLUMNS["orders"].index(name)] for row in rows]
+
+
+@given(st.integers(0, 2**62), st.integers(0, 50_000), st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=4))
+def test_order_ids_are_those_of_the_vocabulary(sample, n, symbols):
+    assert order_ids(RUN, sample, n, symbols) == [order_id(RUN, sample, s, n) for s in symbols]
+
+
+def test_links_and_archives_have_the_columns_of_their_tables():
+    assert columns_of("journal") == JOURNAL_COLUMNS
+    assert columns_of("archives") == (*Archive.__struct_fields__, "digest")
 
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
@@ -103,6 +119,15 @@ def test_alerts_go_to_the_outbox_with_their_id_and_numbers_that_are_none_are_abs
     assert [row[4:6] for row in rows[OUTBOX]] == [("CRITICAL", "feed")]
     assert '"id":"7f3k2m1a-7-0"' in rows[OUTBOX][0][6]
     assert len(rows["switches"]) == 2
+
+
+def test_what_is_folded_live_equals_what_is_folded_from_the_journal():
+    live, again = fold(), fold()
+    for seq, (event, effects) in enumerate(entries(300, 4), 1):
+        live.add(seq, event, effects)
+        entry = codec.decode(codec.encode(event, effects))
+        again.add(seq, entry.event, entry.effects)
+    assert live.take() == again.take()
 
 
 def test_memory_holds_only_open_baskets():

@@ -1,13 +1,18 @@
 """Upgrade, backup, restore and compaction as an operator does them: the same account afterwards, to the digest."""
 
+import json
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from quantd.adapters.store.handle import Store
 from tests.support.command_line import CONFIG, answer, quantd, write
+from tests.support.postgres import postgres_server
+from tests.support.store import new_schema
 
 # paced, so that the journal has many rows
 PACED = CONFIG.replace('pace = "fast"', 'pace = "60/s"').replace("end = 2019-03-29", "end = 2019-02-28")
@@ -29,6 +34,12 @@ def copied(ran, tmp_path):
     folder, run, positions = ran
     shutil.copytree(folder, tmp_path / "desk")
     return tmp_path / "desk", run, positions
+
+
+@pytest.fixture
+def database():
+    """`--set` that puts the store into PostgreSQL."""
+    return ("--set", f"store.url={new_schema(postgres_server()[0])}")
 
 
 def same_account(folder: Path, run: dict, positions: dict, *more: str) -> None:
@@ -63,6 +74,18 @@ def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     assert "the previous store is in state/before-restore-" in kept.stdout
     again = answer(quantd(folder, "run", "--json"))  # and it is the same run that goes on
     assert (again["run"], again["digest"]) == (run["run"], run["digest"])
+
+
+@pytest.mark.long
+def test_a_backup_goes_into_postgresql_and_back_with_the_same_digest(copied, database):
+    folder, run, positions = copied
+    answer(quantd(folder, "backup", "kept.tar", "--json"))
+    answer(quantd(folder, "restore", "kept.tar", "--state", "server", "--json", *database))
+    assert not (folder / "server" / "quantd.db").exists()
+    same_account(folder, run, positions, "--state", "server", *database)
+    answer(quantd(folder, "backup", "again.tar", "--state", "server", "--json", *database))
+    answer(quantd(folder, "restore", "again.tar", "--state", "back", "--json"))
+    same_account(folder, run, positions, "--state", "back")
 
 
 @pytest.mark.long
@@ -118,3 +141,13 @@ def test_a_store_of_a_newer_quantd_is_refused_by_every_command_with_exit_78(copi
         refused = quantd(folder, *words)
         assert refused.returncode == 78, words
         assert "Install the newer version again" in refused.stderr, words
+
+
+def test_the_manifest_of_a_backup_is_plain_json_for_whoever_looks(copied):
+    folder, run, _ = copied
+    quantd(folder, "backup", "kept")
+    manifest = json.loads((folder / "kept" / "manifest.json").read_text())
+    assert manifest["runs"][0]["run"] == run["run"]
+    assert set(manifest["files"]) >= {"quantd.db", "journal.head"}
+    assert time.time_ns() - manifest["made_ns"] < 60e9
+    assert msgspec.json.decode((folder / "kept" / "manifest.json").read_bytes())["revision"] == "0009"

@@ -465,3 +465,26 @@ async def test_a_sign_out_and_a_sign_in_without_an_answer_say_so_in_words(shared
         await page.locator("#token").fill(shared.token)
         await page.locator("#token").press("Enter")
         await expect(page.get_by_role("alert")).to_have_text("no answer of the daemon")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_message_has_its_time_and_no_state_is_claimed_after_another_persons_resume(
+    shared: World, browser: Browser
+) -> None:
+    async with staged(shared, browser) as stage:
+        page = stage.page
+        await page.keyboard.press("h")
+        await page.keyboard.type("news")
+        await page.keyboard.press("Enter")
+        said = page.locator(".said")
+        await expect(said).to_contain_text(re.compile(r"^\d\d:\d\d:\d\d halt of the house was carried out"))
+        why = page.locator("header .why")
+        await expect(why).to_contain_text('HALT since 2019-03-29 16:00 by api:owner: "news"')
+        await page.keyboard.press("r")
+        await expect(page.get_by_role("dialog")).to_contain_text('by api:owner: "news"')
+        await page.keyboard.press("Escape")
+        await run(shared)
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+        await expect(why).to_have_count(0)
+        assert "in force" not in await page.locator("body").inner_text()

@@ -17,7 +17,7 @@ from quantd.daemon.config import read as read_config
 from quantd.daemon.monitoring.signals import reload
 from quantd.server.requests.tokens import created
 from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
-from tests.server.api.dashboard.screens import audit, browser, in_module_loop, show
+from tests.server.api.dashboard.screens import audit, browser, commands, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import TEXT, ok, statement
 from tests.support.browser import DESK, PHONE, intercept, opened, pass_all, sideways, unreachable, violations
@@ -381,3 +381,37 @@ async def test_a_file_of_the_page_is_compressed_and_has_an_etag(world: Halfway) 
             assert await response.read() == text
     async with world.session.get(f"/dashboard/{version}/tokens.json") as response:
         assert response.status == 404
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_run_is_not_green_while_an_agent_is_not_at_run(world: Halfway, browser: Browser) -> None:
+    body = {"reason": "a test", "agent": (await ok(world, "/api/v1/status"))["agents"][0]["name"]}
+    async with opened(browser, world.api.url, 1280, world.token) as page:
+        switch = page.locator("header .switch")
+        await expect(switch).to_have_class(re.compile(r"\bRUN\b"))
+        assert (await world.post("/api/v1/commands", {"command": "reduce", **body}))[0] == 200
+        try:
+            await expect(switch).to_contain_text(re.compile("RUN · 1 of [0-9]+ agents not at RUN"))
+            await expect(switch).to_have_class(re.compile(r"\bREDUCE\b"))
+        finally:
+            assert (await world.post("/api/v1/commands", {"command": "resume", **body}))[0] == 200
+        await expect(switch).to_have_class(re.compile(r"\bRUN\b"))
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_a_thumb_halts_and_resumes_on_a_phone(world: Halfway, browser: Browser) -> None:
+    before = len(commands(world))
+    async with opened(browser, world.api.url, PHONE, world.token, has_touch=True, is_mobile=True) as page:
+        await page.get_by_role("button", name="Halt …").tap()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Halt all trading").tap()
+        await expect(page.locator("header .switch")).to_contain_text("HALT")
+        assert await sideways(page) == 0
+        await page.get_by_role("button", name="More").tap()
+        await page.get_by_role("button", name="Resume …").tap()
+        await dialog.get_by_label("Reason, for the journal").fill("looked at it")
+        await dialog.get_by_role("button", name=re.compile("^Resume")).last.tap()
+        await expect(page.locator("header .switch")).to_contain_text("RUN")
+    assert [fields[0] for fields in commands(world)[before:]] == ["halt", "resume"]

@@ -344,6 +344,28 @@ async def test_a_session_that_ended_is_renewed_behind_six_slow_reads(desk: Desk)
         await run(desk.world)
 
 
+@pytest.mark.slow
+@in_module_loop
+async def test_a_frozen_link_is_not_called_up(desk: Desk) -> None:
+    """A daemon that takes what is sent and answers nothing: the link is lost within two beats, and up again after."""
+    page = (await place_of(desk, "clock an hour ahead")).page
+    await expect(page.locator("header .link")).to_have_text("link up")
+    manager = desk.world.api.context.server
+    assert manager is not None
+    handler = manager.request_handler
+
+    async def silent(request: Any) -> Any:
+        await asyncio.sleep(3600)
+
+    manager.request_handler = silent
+    try:
+        await expect(page.locator("header .link")).to_contain_text("link lost")
+        await expect(page.locator("header .switch")).to_contain_text("last known: RUN")
+    finally:
+        manager.request_handler = handler
+    await expect(page.locator("header .link")).to_have_text("link up", timeout=40_000)
+
+
 @pytest.mark.long
 @in_module_loop
 async def test_a_link_is_up_only_where_an_answer_came_though_nothing_has_failed_yet(desk: Desk) -> None:

@@ -513,3 +513,21 @@ async def test_a_promotion_against_its_test_wants_the_name_of_its_agent(
         await expect(promote).to_be_enabled()
         await page.keyboard.press("Enter")
         await expect(page.locator(".said")).to_contain_text("promote of guest was carried out")
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_before_the_first_bar_the_first_screens_say_so(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    world = World(tmp_path_factory.mktemp("empty"), CONFIG + RATES)
+    await world.api.start()
+    try:
+        for width in (DESK, PHONE):
+            async with opened(browser, world.api.url, width, world.token) as page:
+                await expect(page.locator("header")).to_contain_text("before the first bar")
+                for screen in FIRST:
+                    await audit(page, screen)
+    finally:
+        await world.api.stop()
+        world.store.close()

@@ -7,6 +7,7 @@ names its window.
 
 import asyncio
 import contextlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ import numpy as np
 import polars as pl
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
 from tests.server.requests.orders_by_hand import BY_HAND
@@ -207,3 +208,79 @@ async def test_the_volatility_of_the_screen_is_the_deviation_of_the_returns_of_t
     )
     assert len(returns) == int(samples[1])
     assert float(measured[1]) / 100 == pytest.approx(returns.std(ddof=1) * 252**0.5, rel=0.02)  # dividends
+
+
+def bare(answer: Any, schema: Any, document: Any) -> Any:
+    """An answer whose optional fields are null, and whose lists and maps that may be empty are."""
+    if "$ref" in schema:
+        return bare(answer, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document)
+    if any(option.get("type") == "null" for option in schema.get("anyOf", [])) or "null" in schema.get("type", ""):
+        return None
+    if isinstance(answer, dict) and "properties" in schema:
+        return {
+            name: value if name not in schema["properties"] else bare(value, schema["properties"][name], document)
+            for name, value in answer.items()
+        }
+    if isinstance(answer, list) and isinstance(schema.get("items"), dict):
+        return [bare(entry, schema["items"], document) for entry in answer]
+    if isinstance(answer, dict) and "additionalProperties" in schema and "properties" not in schema:
+        return {}
+    return answer
+
+
+BARE_STREAM = """window.EventSource = class extends EventSource {
+  addEventListener(kind, each) {
+    const bare = (of) => Array.isArray(of) ? of.map(bare) : of && typeof of === "object"
+      ? Object.fromEntries(Object.entries(of).map(([k, v]) => [k, NAMES.includes(k) ? null : bare(v)])) : of;
+    super.addEventListener(kind, (event) => each({ data: JSON.stringify(bare(JSON.parse(event.data))) }));
+  }
+};"""
+"""The stream of the page, without its optional fields."""
+
+
+def optional(document: Any) -> list[str]:
+    """The names of the fields of the overview that may be null."""
+    kinds = [document["components"]["schemas"][name]["properties"] for name in ("Overview", "AgentNow", "LimitNow")]
+    return [
+        name
+        for properties in kinds
+        for name, schema in properties.items()
+        if any(option.get("type") == "null" for option in schema.get("anyOf", [])) or "null" in schema.get("type", "")
+    ]
+
+
+@pytest.mark.slow
+@in_module_loop
+async def test_no_text_is_none_where_every_optional_field_of_every_answer_is_absent(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    async with standing_at_the_end(tmp_path_factory.mktemp("bare"), CONFIG + RATES) as bare_world:
+        async with bare_world.session.get("/openapi.json") as response:
+            document = await response.json()
+        async with opened(browser, bare_world.api.url, token=bare_world.token) as page:
+            pattern = {
+                re.compile(re.sub(r"{\w+}", "[^/]+", path) + "$"): methods["get"]["responses"]["200"]
+                for path, methods in document["paths"].items()
+                if "get" in methods and path not in ("/api/v1/events", "/metrics")
+            }
+
+            async def stripped(route: Route) -> None:
+                if "/events" in route.request.url:
+                    await route.continue_()
+                    return
+                path = route.request.url.split("?")[0].removeprefix(bare_world.api.url.rstrip("/"))
+                answers = [answer for form, answer in pattern.items() if form.match(path)]
+                response = await route.fetch()
+                content = answers[0]["content"].get("application/json", {}) if answers else {}
+                if route.request.method != "GET" or not response.ok or "schema" not in content:
+                    await route.fulfill(response=response)
+                    return
+                body = bare(await response.json(), content["schema"], document)
+                await route.fulfill(response=response, body=json.dumps(body))
+
+            names = optional(document)
+            assert {"total", "today", "gross", "cause", "use"} <= set(names)
+            await page.add_init_script(BARE_STREAM.replace("NAMES", json.dumps(names)))
+            await page.route("**/api/v1/**", stripped)
+            await page.reload()
+            assert await all_wrong_texts(page) == []

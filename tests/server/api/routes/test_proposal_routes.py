@@ -18,6 +18,7 @@ from quantd.trading.codec import decode
 from quantd.trading.events import ProposalReviewed
 from tests.server.api.routes.outside_run import REVIEWED, journalled, promote, world
 from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.support.command_line import CONFIG
 
 __all__ = ["world"]
 
@@ -527,3 +528,48 @@ async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: s
 def reviews_of(world: Any) -> list[Any]:
     entries = world.store.entries(RUN, 1)
     return [event for _, data in entries if isinstance(event := decode(data).event, ProposalReviewed)]
+
+
+@pytest.mark.long
+async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> None:
+    status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.9}})
+    assert (status, done["verdict"]["outcome"]) == (200, "cut"), done
+    (cut,) = done["verdict"]["cuts"]
+    assert (cut["symbol"], cut["by"], cut["reason"]) == ("SPY", "guest", "position_weight")
+    assert int(cut["allowed"]) < int(cut["asked"])
+    assert f"{cut['allowed']} of {cut['asked']} SPY pass" in done["verdict"]["text"]
+    _, listed = await get(world, "agents/guest/proposals")
+    assert [row["id"] for row in listed["proposals"]] == ["a-1"]
+    assert listed["proposals"][0] == done["verdict"]
+
+
+async def test_signed_orders_trade_by_units(world: Any) -> None:
+    status, done = await post(world, "propose", {"orders": {"SPY": "7", "IWM": "3"}, "id": "o", "reason": "units"})
+    assert status == 200, done
+    assert {row["symbol"]: row["qty"] for row in done["trades"]["orders"]} == {"SPY": "7", "IWM": "3"}
+
+
+TRADING = CONFIG.replace("capital = 0.4", "capital = 0.1").replace(
+    "[[schedules]]",
+    """[[agents]]
+name = "guest"
+policy = "external"
+capital = 0.2
+[[schedules]]""",
+    1,
+)
+
+
+@pytest.mark.long
+async def test_an_outside_agent_that_is_no_shadow_trades_paper_through_the_same_limits(tmp_path: Path) -> None:
+    async with standing_at_the_end(tmp_path, TRADING) as world:
+        state = world.service.shell.state
+        _, standing = await get(world, "agents/guest/standing")
+        assert (standing["mode"], standing["book"], standing["equity"]) == ("trading", "guest", "20000.00")
+        status, done = await post(world, "propose", TARGETS | {"weights": {"SPY": 0.2}})
+        assert (status, done["verdict"]["mode"], done["verdict"]["outcome"]) == (200, "trading", "passed"), done
+        assert any(work.basket.ts == done["verdict"]["ts"] for work in state.working.values()), done
+        (part,) = [
+            agent for agent in (await get(world, f"why/{done['decision']}"))[1]["agents"] if agent["agent"] == "guest"
+        ]
+        assert part["because"] == "proposal a-1 of api:owner: momentum"

@@ -18,7 +18,7 @@ from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.routes.outside_run import journalled, market
 from tests.server.requests.orders_by_hand import BY_HAND
 from tests.support.api_world import RATES, World, standing_at_the_end
-from tests.support.browser import opened, violations
+from tests.support.browser import opened, sideways, violations
 from tests.support.command_line import CONFIG
 
 __all__ = ["browser"]
@@ -205,3 +205,46 @@ async def test_a_sale_beyond_what_the_book_holds_is_called_a_short_sale(world: W
             after = page.locator("dt", has_text="after it").locator("xpath=following-sibling::dd[1]")
             await expect(after).to_contain_text(words)
             assert ("short sale" in await after.inner_text()) == ("short sale" in words)
+
+
+@pytest.mark.long
+@in_module_loop
+async def test_weights_are_tried_by_sliders_a_share_as_a_number_and_a_limit_goes_on_to_its_dialog(
+    world: World, browser: Browser
+) -> None:
+    file, before = world.folder.parent / "config.toml", world.store.last_seq(world.service.run)
+    text = file.read_text()
+    async with world.session.get("/api/v1/status", headers=world.bearer) as response:
+        held = next(each for each in (await response.json())["agents"] if each["name"] == "even")["weights"]
+    assert held["SPY"] > 0.1
+    asked = {"agent": "even", "weights": {**held, "SPY": 0.0}}
+    async with world.session.post("/api/v1/plan/what-if", json=asked, headers=world.bearer) as response:
+        told = (await response.json())["then"]
+    async with opened(browser, world.api.url, 390, world.token, color_scheme="dark") as page:
+        await show(page, "risk")
+        card = page.locator("section", has=page.get_by_role("heading", name="What if"))
+        await card.locator("#what-of").select_option("weights")
+        slider = card.locator("#weight-SPY")
+        await expect(card.locator("input[type=range]")).to_have_count(len(held))
+        await slider.fill("0")
+        await expect(card.get_by_text("SPY 0.0 %")).to_be_visible()
+        await expect(card).to_contain_text(f"Together {100 * (sum(held.values()) - held['SPY']):.1f} %")
+        await card.get_by_role("button", name="Plan now").click()
+        value = f"{told['value']:,.2f}"
+        await expect(card.locator("dd").nth(1)).to_contain_text(f"of {value}")
+        await expect(card.get_by_role("button", name="Send as a plan …")).to_have_count(0)  # a policy decides
+        assert await violations(page) == []
+        assert await sideways(page) == 0
+        await card.locator("#what-of").select_option("share")
+        await card.locator("#what-if-value").fill("0.95")
+        await card.get_by_role("button", name="Plan now").click()
+        await expect(card.get_by_role("alert")).to_contain_text("unallocated book has")
+        await card.locator("#what-of").select_option("limit")
+        await card.locator("#what-if").select_option("max_drawdown")
+        await card.locator("#what-if-value").fill("0.15")
+        await card.get_by_role("button", name="Plan now").click()
+        await card.get_by_role("button", name="Apply …").click()
+        dialog = page.get_by_role("dialog", name="[risk] max_drawdown")
+        await expect(dialog.get_by_label("New value")).to_have_value("0.15")
+        await dialog.get_by_role("button", name="Cancel").click()
+    assert (file.read_text(), world.store.last_seq(world.service.run)) == (text, before)
