@@ -177,7 +177,8 @@ prove-long: $(FULL)
 	@$(BIN)/python -m tests.proofs.kill_switch --times 200
 	@$(BIN)/python -m tests.proofs.halt_flood --seconds 300
 	@$(BIN)/python -m tests.proofs.adversary --intents 1000000
-	@$(BIN)/python -m tests.proofs.venue_storm --venue kraken --orders 300
+	@$(BIN)/python -m tests.proofs.order_storm --orders 3000
+	@$(BIN)/python -m tests.attacks.call_fuzz 200
 	@env -u CI $(BIN)/python -m pytest -q -rs -m 'slow or hypothesis' --hypothesis-profile=full tests $(ARGS)
 
 # needs root, debootstrap and bubblewrap, and fetches some 400 MB

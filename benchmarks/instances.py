@@ -22,7 +22,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from benchmarks.daemon.fleet import Fleet
+    from tests.proofs.processes.instances import Fleet
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 MIB: Final = 2**20
@@ -163,7 +163,7 @@ def ends(fleet: "Fleet", per: dict[str, float]) -> str:
 
 def measure(count: int, pace: str, seconds: float, *, shared: bool = True) -> list[str]:
     """Start the instances, measure for `seconds`, stop them, and print the results. Returns the faults."""
-    from benchmarks.daemon.fleet import fleet
+    from tests.proofs.processes.instances import fleet
 
     where = "one PostgreSQL, one mosquitto" if shared else "SQLite and the embedded broker each"
     print(f"{count} instances at {pace}, {where} ({machine()})", flush=True)

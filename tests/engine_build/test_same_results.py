@@ -16,7 +16,8 @@ import pytest
 from quantd.engine_build import builder, finder
 from quantd.engine_build.recipe import CHECKED, UNCOMPILED, VARIANTS
 from tests.recorded_runs import processor
-from tests.recorded_runs.index import NAMES
+from tests.recorded_runs.check import Found
+from tests.recorded_runs.features import FEATURES
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment
 
@@ -63,8 +64,8 @@ def require_kept_results(kind: str, *names: str) -> None:
 def require_recorded_runs(kind: str, *names: str) -> None:
     process = on(kind, "-m", "tests.recorded_runs.check", *names, **processor.SETTING)
     assert process.returncode == 0, process.stderr
-    outcomes = msgspec.json.decode(process.stdout, type=dict[str, str])
-    assert {name: text for name, text in outcomes.items() if text} == {}
+    outcomes = msgspec.json.decode(process.stdout, type=dict[str, Found])
+    assert {name: outcome.text for name, outcome in outcomes.items() if outcome.text} == {}
     assert set(outcomes) == set(names)
 
 
@@ -96,5 +97,5 @@ def test_an_engine_that_was_not_built_is_built_and_has_the_same_results(kind: st
     if kind != SOURCE:
         builder.build(kind)
     require_kept_results(kind)
-    require_recorded_runs(kind, *NAMES)
+    require_recorded_runs(kind, *FEATURES)
     require_same_worlds(kind, tmp_path / "worlds.jsonl", "300")

@@ -1,5 +1,6 @@
 """Calibration of the significance tests in short form. The bounds are three standard errors wide or more."""
 
+import numpy as np
 import pytest
 
 from tests.proofs import calibration
@@ -67,3 +68,14 @@ def test_adjusted_p_values_keep_their_errors() -> None:
             assert row.value > 0.5, row
         else:
             assert row.value <= 0.085, row
+
+
+def test_simulated_returns_have_the_ratio_and_the_correlation_that_they_are_made_with() -> None:
+    for law, deviation in (("normal", 0.01), ("fat", 0.05), ("memory", 0.05)):
+        draws = calibration.simulated(np.random.default_rng(1), law, 400)
+        assert np.abs(draws.mean(axis=(0, 1)) - calibration.SHARPE).max() < 0.01
+        assert np.abs(draws.std(axis=(0, 1)) - 1.0).max() < deviation
+        flat = draws.reshape(-1, 2)
+        assert abs(float(np.corrcoef(flat.T)[0, 1]) - 0.5) < 0.03
+        memory = float((draws[:, 1:] * draws[:, :-1]).mean() - calibration.SHARPE**2)
+        assert abs(memory - (calibration.MEMORY if law == "memory" else 0.0)) < 0.02

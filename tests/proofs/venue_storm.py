@@ -1,5 +1,5 @@
 """Two programs behind the gateway trade in opposite directions at a wire-level venue, at the same instants:
-python -m tests.proofs.venue_storm --venue kraken --orders 300
+python -m tests.proofs.order_storm --venue kraken --orders 300
 
 In each round both send an order in one symbol, one to buy and one to sell: at the market, or at a price of its own
 near the market. Now and then one closes its position, or cancels its orders. The evaluator stands at the venue: for
@@ -7,12 +7,10 @@ each order that arrives there it looks for an open order of the account that it 
 and all open orders against the limits. A limit counts with 1.5 % for the bar between decision and arrival.
 """
 
-import argparse
 import asyncio
 import os
 import random
 import signal
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -29,7 +27,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import load
 from quantd.server.requests.tokens import created
 from tests.proofs.live_day import CONFIG as DAY
-from tests.proofs.live_day import SYMBOLS, VENUES, Arrived, World, differences_of, rearm, still, world_at
+from tests.proofs.live_day import SYMBOLS, Arrived, World, differences_of, rearm, still, world_at
 from tests.support.sockets import free_port
 
 BOOKS: Final = ("bull", "bear")
@@ -248,25 +246,16 @@ async def storm(folder: Path, venue: str, orders: int, seed: int, within_s: floa
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.proofs.venue_storm")
-    parser.add_argument("--venue", choices=VENUES, default="alpaca")
-    parser.add_argument("--orders", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+def report(venue: str, orders: int, seed: int) -> int:
+    """Print what a storm found; 1 if it found a fault."""
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(storm(Path(folder), asked.venue, asked.orders, asked.seed))
+        found = asyncio.run(storm(Path(folder), venue, orders, seed))
     print("\n".join(found.faults[:20]))
     print("answers " + ", ".join(f"{who} {what}: {n:,}" for (who, what), n in sorted(found.answers.items())))
     print("largest use of a limit " + ", ".join(f"{name} {part:.4f}" for name, part in found.used.items()))
     print(
-        f"{asked.venue}: {found.arrived:,} orders of two books in opposite directions, "
-        f"{len(found.own_trades)} own trades, "
+        f"{venue}: {found.arrived:,} orders of two books in opposite directions, {len(found.own_trades)} own trades, "
         f"{len(found.blocked)} of {found.exits} exits blocked, {len(found.breaches)} breaches, "
         f"{len(found.wrong)} differences"
     )
     return 1 if found.faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,10 @@
-"""Replays recorded runs by the present code, and compares every step with its record byte by byte."""
+"""Replays recorded runs by the present code, and compares every step with its record byte by byte.
 
-from collections.abc import Iterable, Sequence
+for seq, event, effects in replay(path_of("three_agents")):
+    ...
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +20,7 @@ from quantd.daemon.runtime.loop import RunSnapshot, Shell
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Effect
 from quantd.trading.events import Event, Started
+from tests.recorded_runs.archive import opened
 from tests.recorded_runs.index import Account
 
 GOOD_TILL_CANCELLED: Final = "good_till_cancelled.toml"
@@ -104,6 +109,16 @@ def refolded(folder: Path, records: Records, run: str, *, seq: int = 0, snapshot
     except (ReplayDifference, RecordTooLong) as error:
         outcome.ended = str(error)
     return outcome
+
+
+def replay(store: Path, run: str = "") -> Iterator[Step]:
+    """Each step of a recorded run by the present code, in order; of all runs, one after another, without a name.
+
+    `store` is an archive, or a folder with an unpacked one. It ends with the first step that differs from its record.
+    """
+    with opened(store) as (folder, records):
+        for name in [run] if run else runs_of(records):
+            yield from refolded(folder, records, name).steps
 
 
 def runs_of(records: StoredRecords) -> list[str]:

@@ -111,7 +111,7 @@ class Sent:
 
 
 class Watched(World):
-    """A world that is judged after every step: each item goes by `step`."""
+    """A world that is judged after every step: each item goes by `step`. `folded` judges the fold."""
 
     def __init__(
         self, *given: Any, power: float | None = None, guest: np.random.Generator | None = None, **named: Any

@@ -43,3 +43,8 @@ def test_the_page_of_the_table_is_what_the_suite_says() -> None:
     assert PAGE.read_text() == page({venue: written().get(venue, {}) for venue in RIGS}), (
         "run python -m tests.proofs.conformance --table"
     )
+
+
+def test_there_are_at_least_sixty_cases_and_each_network_venue_offers_them() -> None:
+    for venue in RIGS:
+        assert len(CASES) - len(written().get(venue, {})) >= (30 if venue == "paper" else 60), venue

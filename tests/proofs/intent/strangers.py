@@ -1,12 +1,18 @@
-"""Plain portfolios over the bundled bars by `quantd.backtest`, beside independent loops over the same bars.
+"""What a stranger asks of quantd is what he gets: plain portfolios over the bundled bars, beside loops of his own.
 
-A loop decides at a close and fills at the next open with the same costs, in whole lots, with numpy only. `gap` is the
-mean over samples of half the sum of |held - asked| as shares of equity, cash included: asked are the target lots at the
-decision's prices, until the next decision. `gain` is quantd's return over the loop's. A gap beyond its bound is divided
-into causes, the largest first: reasons of limits and ends of orders from the record of quantd, and two that are
-inferred: `min_trade` (no order, too little for one) and `fee`. `not named` is the rest.
+    python -m tests.proofs.intent.strangers [PART-OF-A-NAME]
+
+Each row is a backtest by `quantd.backtest` and an independent loop over the same bars: decisions at a close, fills at
+the next open with the same costs, whole lots, numpy only. `gap` is the mean over samples of half the sum of
+|held - asked| as shares of equity, cash included: asked are the target lots at the decision's prices, until the next
+decision. `gain` is quantd's return over the loop's, and `traded` the same of the value of all fills. A gap beyond its
+bound is divided into causes, the largest first: reasons of limits and ends of orders from the record of quantd, and two
+that are inferred: `min_trade` (no order, too little for one) and `fee`. `not named` is the rest. Ends with 1 if the
+rest of a row is above 1 %, or if a row without `min_trade` trades 5 % more or less than its loop.
 """
 
+import sys
+import tempfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +35,10 @@ FIXED, ROTATES, NAMED = 0.005, 0.025, 0.01
 """The largest gap of a fixed mix, of a rotation, and the largest part of any gap without a named cause."""
 
 COLLAR: Final[dict[str, object]] = {"risk.collar": 0.05}
+CASES: Final = {"": {}, "collar": COLLAR, "collar, any change": COLLAR | {"agents.policy.min_trade": 0.0}}
+"""Settings of the rows; a row of any change trades what the loop trades."""
+TRADED: Final = 0.05
+"""By how much a row of any change may differ from the loop in the value of its fills."""
 
 PRICES: Final = ("open", "high", "low", "close")
 DAY: Final = timedelta(1)
@@ -88,6 +98,11 @@ class Found(NamedTuple):
 
     gap: float
     gain: float
+    traded: float
+    invested: tuple[float, float]
+    orders: tuple[int, int]
+    cut: int
+    refused: int
     causes: dict[str, float]
 
 
@@ -137,6 +152,11 @@ def top_three(closes: Floats) -> Floats:
     return weights
 
 
+def calm(closes: Floats) -> Floats:
+    parts = 1.0 / np.std(closes[-63:] / closes[-64:-1] - 1.0, axis=0, ddof=1)
+    return np.asarray(parts / parts.sum())
+
+
 def due(days: list[date], every: str, first: int) -> Bools:
     """bool[T]: the first decision, and then each day, the first from Friday on, or the first of a month."""
     period = {"day": lambda day: day, "week": lambda day: (day.toordinal() - 5) // 7, "month": lambda day: day.month}
@@ -144,18 +164,22 @@ def due(days: list[date], every: str, first: int) -> Bools:
     return np.array([at == first or (at > first and keys[at] != keys[at - 1]) for at in range(len(days))])
 
 
-def loop(row: Row) -> float:
-    """The equity at the end of a stranger's own loop."""
-    bars, cash = row.bars, row.cash
+def loop(row: Row) -> tuple[Floats, Floats, int, float]:
+    """A stranger's own loop: equity float64[T], exposure over equity float64[T], the number of orders, and the value
+    that they traded."""
+    bars, cash, orders, traded, values, used = row.bars, row.cash, 0, 0.0, [], []
     held, dates = np.zeros(bars.close.shape[1]), due(row.bars.days, row.every, row.lookback)
-    for at in range(row.lookback, len(bars.days) - 1):
+    for at in range(row.lookback, len(bars.days)):
+        value = cash + held @ bars.close[at]
+        values.append(value)
+        used.append(held @ bars.close[at] / value)
         if dates[at]:
-            value = cash + held @ bars.close[at]
             change = lots_of(row.decide(bars.close[: at + 1]), value, bars.close[at], bars.lot) - held
             paid = change @ (bars.fill[at] * (1.0 + SLIP * np.sign(change)))
-            cash -= paid + FEE * float(np.abs(change) @ bars.fill[at])
-            held += change
-    return float(cash + held @ bars.close[-1])
+            value = float(np.abs(change) @ bars.fill[at])
+            cash, traded = cash - paid - FEE * value, traded + value
+            held, orders = held + change, orders + np.count_nonzero(change)
+    return np.array(values), np.array(used), orders, traded
 
 
 def found(row: Row, folder: Path) -> Found:
@@ -176,12 +200,15 @@ def found(row: Row, folder: Path) -> Found:
             asked[at] = lots_of(row.decide(bars.close[: first + at]), equity[at - 1], close[at - 1], bars.lot)
     lacks = (asked - held) * close / equity[:, None]
     gaps = 0.5 * (np.abs(lacks).sum(axis=1) + np.abs(lacks.sum(axis=1)))
+    values, used, orders, traded = loop(row)
     gap = float(gaps.mean())
     return Found(
-        gap,
-        float((equity[-1] / row.cash - 1.0) / (loop(row) / row.cash - 1.0)),
+        gap, float((equity[-1] / row.cash - 1.0) / (values[-1] / row.cash - 1.0)),
+        float((result.fills["quantity"] * result.fills["price"]).sum()) / traded,
+        (float(np.mean((held * close).sum(axis=1)[4:] / equity[4:])), float(np.mean(used[4:]))),
+        (result.summary.orders, orders), result.summary.clipped, result.summary.refused,
         causes_of(result, row, lacks, dates, gap) if gap > row.bound else {},
-    )
+    )  # fmt: skip
 
 
 def held_lots(result: quantd.Backtest, row: Row) -> Floats:
@@ -219,26 +246,39 @@ def causes_of(result: quantd.Backtest, row: Row, lacks: Floats, dates: Bools, ga
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    """The table: each kind of portfolio, period and capital."""
+    """The table."""
     (folder / "mine.py").write_text(FILE)
-    wide, until = pl.read_parquet(ROOT / "data" / "us20_daily.parquet")["symbol"].unique().to_list(), "2021-03-31"
-    twenty = bars_of("us20_daily.parquet", wide, "2015-01-02", until)
-    three = bars_of("us20_daily.parquet", ["JNJ", "KO", "XOM"], "2015-01-02", until)
-    coin = bars_of("crypto_daily.parquet", ["BTC-USD", "SPY"], "2015-01-02", until, beside="us_daily.parquet")
-    cheap = bars_of("crypto_daily.parquet", ["BTC-USD", "ETH-USD"], "2018-01-01", until, 1e-7)
-    mixed, even = fixed(0.4, 0.3, 0.3), fixed(*[0.05] * 20)
+    wide = pl.read_parquet(ROOT / "data" / "us20_daily.parquet")["symbol"].unique().to_list()
+    twenty = bars_of("us20_daily.parquet", wide, "2015-01-02", "2021-03-31")
+    three = bars_of("us20_daily.parquet", ["JNJ", "KO", "XOM"], "2015-01-02", "2021-03-31")
     mix = {"weights": {"JNJ": 0.4, "KO": 0.3, "XOM": 0.3}}
-    yield Row("mix of few", three, 1_500.0, "month", "fixed_mix", mix, mixed, 0, FIXED, COLLAR)
-    yield Row("mix of each day", three, 1e5, "day", "fixed_mix", mix, mixed, 0, FIXED, COLLAR)
-    yield Row("20 equal", twenty, 1e5, "month", "equal_weight", None, even, 0, FIXED, COLLAR)
-    yield Row("top 3", twenty, 1e5, "week", Top(), None, top_three, 126, ROTATES)
-    yield Row(
-        "own file that holds between", twenty, 5e7, "month", f"{folder}/mine.py:act", None, top_three, 126, ROTATES,
-        COLLAR,
-    )  # fmt: skip
-    for name, bars, weights in (("share beside a coin", coin, (0.4, 0.6)), ("cheap coins", cheap, (0.5, 0.5))):
+    for cash in (1_500.0, 1e5, 5e7):
+        for every in ("day", "week", "month"):
+            for case, settings in CASES.items() if cash == 1e5 else [("collar", CASES["collar"])]:
+                end = (f"{every}, {cash:,.0f}{', ' if case else ''}{case}", cash, every)
+                for name, bars, what, params, decide, lookback, bound in (
+                    ("40/30/30", three, "fixed_mix", mix, fixed(0.4, 0.3, 0.3), 0, FIXED),
+                    ("20 equal", twenty, "equal_weight", None, fixed(*[0.05] * 20), 0, FIXED),
+                    ("inverse volatility", twenty, "inverse_volatility", None, calm, 63, ROTATES),
+                    ("top 3", twenty, Top(), None, top_three, 126, ROTATES),
+                ):
+                    yield Row(
+                        f"{name}, {end[0]}", bars, end[1], end[2], what, params, decide, lookback, bound, settings
+                    )
+        yield Row(
+            f"own file that holds between, month, {cash:,.0f}, collar", twenty, cash, "month", f"{folder}/mine.py:act",
+            None, top_three, 126, ROTATES, COLLAR,
+        )  # fmt: skip
+    pair, until = ["BTC-USD", "SPY"], "2021-03-31"
+    coin = bars_of("crypto_daily.parquet", pair, "2015-01-02", until, beside="us_daily.parquet")
+    gaps = bars_of("seed4_daily.parquet", pair, "2015-01-02", until, beside="seed4_daily.parquet")
+    cheap = bars_of("crypto_daily.parquet", ["BTC-USD", "ETH-USD"], "2018-01-01", until, 1e-7)
+    for name, bars, weights in (
+        ("share beside a coin", coin, (0.4, 0.6)), ("coin without weekends", gaps, (0.4, 0.6)),
+        ("cheap coins", cheap, (0.5, 0.5)),
+    ):  # fmt: skip
         params = {"weights": dict(zip(sorted(bars.frame["symbol"].unique()), weights, strict=True))}
-        yield Row(name, bars, 1e5, "month", "fixed_mix", params, fixed(*weights), 0, FIXED)
+        yield Row(f"{name}, month", bars, 1e5, "month", "fixed_mix", params, fixed(*weights), 0, FIXED)
 
 
 class Top:
@@ -248,3 +288,33 @@ class Top:
 
     def act(self, view: Any) -> Floats:
         return top_three(np.vstack([np.ones(len(view.prices)), np.cumprod(1.0 + view.returns(126), axis=0)]))
+
+
+def line(row: Row, figures: Found) -> str:
+    """The text of a row."""
+    causes = ", ".join(f"{name} {part:.2%}" for name, part in figures.causes.items())
+    return (
+        f"{row.name:55s}{figures.gap:7.2%}{figures.gain:8.1%}{figures.traded:8.1%}"
+        f"{figures.invested[0]:8.1%} ({figures.invested[1]:.1%})"
+        f"{figures.orders[0]:8,} ({figures.orders[1]:,}){figures.cut:6,}{figures.refused:6,}  {causes}"
+    )
+
+
+def main() -> int:
+    part, poor = sys.argv[1] if len(sys.argv) > 1 else "", 0
+    print(
+        f"{'':55s}{'gap':>7s}{'gain':>8s}{'traded':>8s}  invested (loop), orders (loop), cut, refused, "
+        "causes of a gap beyond bound"
+    )
+    with tempfile.TemporaryDirectory() as name:
+        for row in rows(Path(name)):
+            if part in row.name:
+                figures = found(row, Path(name))
+                poor += figures.causes.get("not named", 0.0) > NAMED
+                poor += "any change" in row.name and abs(figures.traded - 1.0) > TRADED
+                print(line(row, figures), flush=True)
+    return 1 if poor else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

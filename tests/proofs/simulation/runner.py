@@ -34,6 +34,7 @@ from quantd.trading.events import (
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import ENDED, OrderBasket, OrderState
+from tests.proofs.simulation.guarded import guarded
 from tests.proofs.simulation.link import Faults, Link
 from tests.proofs.simulation.setting import Setting, setting
 from tests.proofs.simulation.truth import Truth, Violation
@@ -98,6 +99,7 @@ class Run:
         self.rng = np.random.default_rng([world.seed, 2])
         self.truth = Truth(world.universe, world.rules.house, world.rules.cash_micro)
         self.link = Link(Paper(world.universe, world.costs), self.truth, faults, np.random.default_rng([world.seed, 3]))
+        self.guarded = guarded(world.rules.house.protective, [a.limits.protective for a in world.rules.agents])
         self.journal: list[bytes] = []
         self.snapshots: list[tuple[int, bytes]] = []
         self.known: list[tuple[int, bytes]] = []
@@ -205,6 +207,7 @@ class Run:
                 self.never_sent.setdefault((effect.sample, effect.n), set()).update(effect.row)
         if isinstance(event, MarketSlice):
             self.truth.marked(self.state.marks_nano.tolist(), self.state.ledger.house.lots)
+        self.guarded.saw(self.state, event, effects)
 
     def _act(self, effects: Sequence[Effect], queue: deque[Event]) -> None:
         self.asks = {}

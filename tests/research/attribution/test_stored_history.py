@@ -9,12 +9,12 @@ from quantd.research.runs.stored_run import RunUnusable
 from quantd.trading.codec import decode
 from quantd.trading.effects import Valued
 from tests.recorded_runs import archive
-from tests.recorded_runs.index import NAMES
+from tests.recorded_runs.features import FEATURES
 from tests.recorded_runs.replaying import parts_at_end, runs_of
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "carry_over"])
+@pytest.mark.parametrize("name", [name for name in FEATURES if name != "carry_over"])
 def test_each_recorded_run_paper_or_live_has_an_attribution_that_adds_up(name: str) -> None:
     with archive.opened(archive.path_of(name)) as (folder, _):
         records = read_only(folder / "state")

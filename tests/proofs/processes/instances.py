@@ -1,5 +1,5 @@
 """Several daemons as programs of their own on one machine: a name, a state folder and a schema each, in one PostgreSQL,
-with one mosquitto between them."""
+with one mosquitto between them. For the test of two and the benchmark of twenty."""
 
 import http.client
 import json
