@@ -18,32 +18,18 @@ from tests.support.command_line import quantd
 from tests.support.known_names import KNOWN, SMALL
 
 TEXT = SMALL.replace("[risk]\nmax_drawdown = 0.25\n", "")
-MONITOR = '[risk]\nmonitor_interval = "2m"\n'
+S = 10**9
 ROWS = [
     # variable, text, key, its default or value in the file, its value by the variable, line of the file
     ("API_PORT", "9000", "api.port", 8000, 9000, "[api]\nport = 8001\n"),
-    (
-        "MONITOR_INTERVAL",
-        "60",
-        "risk.monitor_interval_ns",
-        300 * 10**9,
-        60 * 10**9,
-        MONITOR,
-    ),
-    (
-        "MONITOR_INTERVAL",
-        "10m",
-        "risk.monitor_interval_ns",
-        300 * 10**9,
-        600 * 10**9,
-        MONITOR,
-    ),
+    ("MONITOR_INTERVAL", "60", "risk.monitor_interval_ns", 300 * S, 60 * S, '[risk]\nmonitor_interval = "2m"\n'),
+    ("MONITOR_INTERVAL", "10m", "risk.monitor_interval_ns", 300 * S, 600 * S, ""),
     ("LOG_LEVEL", "WARNING", "log.level", "info", "warning", '[log]\nlevel = "debug"\n'),
     ("DATA_PATH", "mine.csv", "feed.path", "bars.parquet", "mine.csv", ""),
 ]
 PREFIXED = {
     "API_PORT": ("QUANTD_API__PORT", "9001", 9001),
-    "MONITOR_INTERVAL": ("QUANTD_RISK__MONITOR_INTERVAL", "1h", 3600 * 10**9),
+    "MONITOR_INTERVAL": ("QUANTD_RISK__MONITOR_INTERVAL", "1h", 3600 * S),
     "LOG_LEVEL": ("QUANTD_LOG__LEVEL", "error", "error"),
     "DATA_PATH": ("QUANTD_FEED__PATH", "other.csv", "other.csv"),
 }
