@@ -24,6 +24,7 @@ S = 10**9
 FEED = ("feed.kind=alpaca",)
 LIVE = (*FEED, "broker.kind=alpaca")
 
+LIMITED = ("risk", "agents.0.limits", "manual.limits", "portfolios.limits")
 MQTT = ("bus.kind=mqtt", "bus.url=mqtt://host")
 
 # key: another value as --set writes it, what must then be parsed, and what has to be said for it to be allowed
@@ -48,14 +49,7 @@ ROWS = {
     "universe.instruments.0.sector": ("funds", "funds"),
     "universe.instruments.0.was": ("QQQQ", "QQQQ"),
     "universe.instruments.0.asset": ("index", "index"),
-    "universe.groups.0.name": (
-        "new",
-        "new",
-        "risk.group_caps.0.group=other",
-        "agents.0.limits.group_caps.0.group=other",
-        "manual.limits.group_caps.0.group=other",
-        "portfolios.limits.group_caps.0.group=other",
-    ),
+    "universe.groups.0.name": ("new", "new", *(f"{table}.group_caps.0.group=other" for table in LIMITED)),
     "universe.groups.0.symbols": ('["QQQ"]', ("QQQ",)),
     "feed.kind": ("ccxt", "ccxt"),
     "feed.fallback": ('["yfinance"]', ("yfinance",), *FEED),
@@ -116,14 +110,7 @@ ROWS = {
     "risk.max_failures": ("5", 5),
     "risk.rearm": ("never", "never"),
     "risk.volume_lookback": ("60", 60),
-    "risk.shocks.0.name": (
-        "other",
-        "other",
-        'risk.stress.scenarios=["2020"]',
-        'agents.0.limits.stress.scenarios=["2020"]',
-        'manual.limits.stress.scenarios=["2020"]',
-        'portfolios.limits.stress.scenarios=["2020"]',
-    ),
+    "risk.shocks.0.name": ("other", "other", *(f'{table}.stress.scenarios=["2020"]' for table in LIMITED)),
     "risk.shocks.0.moves.0.of": ("SPY", "SPY"),
     "risk.shocks.0.moves.0.by": ("-0.3", -0.3),
     "risk.flatten_on": ('["drawdown"]', ("drawdown",)),

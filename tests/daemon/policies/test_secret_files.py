@@ -5,6 +5,7 @@ import secrets
 from base64 import urlsafe_b64encode as b64encode
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -16,6 +17,7 @@ from quantd.models.isolation.readable_paths import Readable, readable
 from quantd.models.isolation.secret_files import REMOVED, STATE_NAMES, scrubbed, secret_in
 from quantd.state_folder import FILES
 from quantd.trading.effects import Ask
+from quantd.trading.events import Decided
 from tests.support.policies import market, view_of
 
 confined = pytest.mark.skipif(bool(missing()), reason=f"this machine lacks {', '.join(missing())}")
@@ -120,15 +122,19 @@ def test_texts_are_scrubbed_of_tokens_in_force_and_of_words_in_their_form(tmp_pa
     assert scrubbed(text, [tmp_path / "gone"]) == text.replace(drawn, REMOVED)
 
 
+def asked(folder: Path, source: str) -> Decided:
+    """What a policy file beside the state folder of its daemon answers."""
+    (folder / "mine.py").write_text(source)
+    policy = load("mine.py:act", {}, folder, Apart(folder / "state"))
+    return answer(policy, Ask(0, 0, view_of(market(1, 3, 300), 260), {}))
+
+
 @pytest.mark.long
 @confined
 def test_a_policy_cannot_publish_the_token_of_its_daemon(tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "token").write_text("hunter2\n")
-    (tmp_path / "mine.py").write_text("def act(view):\n    raise ValueError('the token is hunter2')\n")
-    policy = load("mine.py:act", {}, tmp_path, Apart(state))
-    failed = answer(policy, Ask(0, 0, view_of(market(1, 3, 300), 260), {})).failed
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "token").write_text("hunter2\n")
+    failed = asked(tmp_path, "def act(view):\n    raise ValueError('the token is hunter2')\n").failed
     assert failed == f"ValueError: the token is {REMOVED} at mine.py:2"
 
 
@@ -146,9 +152,8 @@ def act(view):
 @pytest.mark.parametrize("command", ["fcntl.F_SETLK", "fcntl.F_SETLKW", "36", "37", "38"])
 def test_a_policy_locks_no_record_of_a_file_that_it_reads(tmp_path: Path, command: str) -> None:
     (tmp_path / "bars.db").write_bytes(b"SQLite format 3\0")
-    (tmp_path / "mine.py").write_text(LOCK.format(path=str(tmp_path / "bars.db"), command=command))
-    policy = load("mine.py:act", {}, tmp_path, Apart(tmp_path / "state"))
-    assert answer(policy, Ask(0, 0, view_of(market(1, 3, 300), 260), {})).failed.startswith("PermissionError")
+    source = LOCK.format(path=str(tmp_path / "bars.db"), command=command)
+    assert asked(tmp_path, source).failed.startswith("PermissionError")
 
 
 MANY = """
@@ -170,8 +175,5 @@ def act(view):
     [("LIBC.timer_create(1, None, ctypes.byref(ctypes.c_void_p()))", 64), ("LIBC.inotify_init()", 0)],
 )
 def test_a_policy_uses_up_no_count_of_its_user(tmp_path: Path, call: str, most: int) -> None:
-    (tmp_path / "mine.py").write_text(MANY.format(call=call, tries=2_000))
-    policy = load("mine.py:act", {}, tmp_path, Apart(tmp_path / "state"))
-    view = view_of(market(1, 3, 300), 260)
-    _, memory = policy.act(view, {})
-    assert float(memory["count"]) <= most
+    decided = asked(tmp_path, MANY.format(call=call, tries=2_000))
+    assert np.frombuffer(decided.memory["count"][1])[0] <= most

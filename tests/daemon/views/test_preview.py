@@ -5,15 +5,17 @@ import pytest
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.state import State
+from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.views.preview import PlanNow, plan_now
-from quantd.risk.limits.catalogue import Limits
+from quantd.risk.limits.catalogue import PROFILES, Limits, override
 from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Operator, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.orders import OrderBasket
 from tests.support.engine import Act, Plain, World, block, walk
+from tests.support.minutes import Minutes, at, drift, minutes
 
 COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0)
 
@@ -50,6 +52,18 @@ def planned(run: World, acts: list[Act] | None = None) -> PlanNow:
     policies = run.policies if acts is None else [Plain(act) for act in acts]
     state = run.shell.state
     return plan_now(state.rules, freeze(state), lambda ask: answer(policies[ask.agent], ask), COSTS, "run")
+
+
+def worked(style: str, **limits: object) -> PlanNow:
+    """The plan of a run whose orders are worked over time, or sent into an auction."""
+    house = override(PROFILES["research"], **limits)
+    acts = [lambda view: np.array([0.5, 0.2])]
+    run = Minutes(minutes(drift(1, 2, 1)), acts, Execution(style=style), [], house=house)  # type: ignore[arg-type]
+    for item in run.items():
+        run.shell.take(item)
+        if run.shell.state.now >= at(0, 100):
+            break
+    return planned(run)
 
 
 def really(run: World) -> list[OrderBasket]:
@@ -148,3 +162,27 @@ def test_a_halted_house_asks_nobody() -> None:
     assert now.switch == "HALT"
     assert "lunch" in now.note or "operator" in now.note
     assert (asked, now.orders, now.answers) == ([], [], [])
+
+
+@pytest.mark.parametrize("style", ["chase", "twap", "vwap", "participation"])
+def test_what_would_be_worked_is_told_whole(style: str) -> None:
+    straight, by_parts = worked("marketable"), worked(style)
+    assert [(o.symbol, o.side, o.qty, o.limit) for o in by_parts.orders] == [
+        (o.symbol, o.side, o.qty, o.limit) for o in straight.orders
+    ]
+    assert [o.style for o in by_parts.orders] == [style, style]
+    assert [o.style for o in straight.orders] == ["", ""]
+    assert by_parts.value == straight.value
+    assert [row.after for row in by_parts.limits] == [row.after for row in straight.limits]
+
+
+def test_what_a_limit_cuts_of_the_whole_is_told_once() -> None:
+    refused = worked("twap", max_position_weight=0.3).refused
+    assert [(r.who, r.symbol, r.reason) for r in refused] == [
+        (r.who, r.symbol, r.reason) for r in worked("marketable", max_position_weight=0.3).refused
+    ]
+    assert refused
+
+
+def test_an_order_for_an_auction_is_named() -> None:
+    assert [o.style for o in worked("close").orders] == ["close", "close"]
