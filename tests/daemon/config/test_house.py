@@ -40,12 +40,7 @@ def mistakes(text):
         ("[capital]\nfloor = 0.6\n", 16, "adds up to more than 1"),
         ("[capital]\nceiling = 0.4\n", 16, "adds up to less than 1"),
         ('[capital]\nmethod = "regime"\nvolatility_of = "house"\n', 16, "needs at least one regime"),
-        (
-            '[capital]\nmethod = "regime"\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "one", share = 1.0 '
-            "}]\n",
-            16,
-            "needs the benchmark's volatility",
-        ),
+        ('[capital]\nmethod = "regime"\n' + REGIME, 16, "needs the benchmark's volatility"),
         ('[capital]\n[[capital.regimes]]\nname = "a"\nshares = [{ agent = "rival", share = 1.0 }]\n', 18, "rival"),
         ('[capital]\n[[capital.regimes]]\nname = "a"\nshares = []\n', 18, "is empty"),
         ("[capital]\nshrink = 50\n", 16, "shrink"),

@@ -40,27 +40,36 @@ def process() -> Iterator[GraphProcess]:
 
 def products(size: int, times: int) -> bytes:
     """A graph that multiplies matrices of `size` as often as its input is not zero, which no check of shapes knows."""
-    nodes = [
-        helper.make_node("ReduceSum", ["x"], ["s"]),
+    return model(multiplied("x", times, "y"), size)
+
+
+def multiplied(source: str, times: int, mean: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("ReduceSum", [source], ["s"]),
         helper.make_node("Expand", ["s", "shape"], ["m0"]),
         *(helper.make_node("MatMul", [f"m{k}", f"m{k}"], [f"m{k + 1}"]) for k in range(times)),
-        helper.make_node("ReduceMean", [f"m{times}"], ["y"]),
+        helper.make_node("ReduceMean", [f"m{times}"], [mean]),
     ]
-    return model(nodes, {"shape": np.array([size, size], np.int64)})
 
 
-def model(nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> bytes:
-    one = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes, "g", [one("x", TensorProto.FLOAT, [1, 3])], [one("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )  # fmt: skip
+Ports = dict[str, list[int | str] | None]
+
+
+def model(
+    nodes: list[onnx.NodeProto], size: int = 0, inputs: Ports | None = None, output: Ports | None = None
+) -> bytes:
+    shape = numpy_helper.from_array(np.array([size, size], np.int64), "shape")
+    taken, given = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, extents) for name, extents in ports.items()]
+        for ports in (inputs or {"x": [1, 3]}, output or {"y": None})
+    )
+    graph = helper.make_graph(nodes, "g", taken, given, [shape] if size else [])
     return bytes(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
     )
 
 
-DOUBLE = model([helper.make_node("Add", ["x", "x"], ["y"])], {})
+DOUBLE = model([helper.make_node("Add", ["x", "x"], ["y"])])
 
 
 def opened(process: GraphProcess, graph: bytes) -> FarGraph:
@@ -213,19 +222,5 @@ def test_a_kernel_without_landlock_is_named_for_the_graphs_of_each_trained_polic
 
 def endless_scorer() -> bytes:
     """A graph with the inputs of a scorer that never ends."""
-    one = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("ReduceSum", ["features"], ["s"]),
-        helper.make_node("Expand", ["s", "shape"], ["m0"]),
-        *(helper.make_node("MatMul", [f"m{k}", f"m{k}"], [f"m{k + 1}"]) for k in range(2_000)),
-        helper.make_node("ReduceMean", ["m2000"], ["mean"]),
-        helper.make_node("Add", ["mask", "mean"], ["weights"]),
-    ]
-    graph = helper.make_graph(
-        nodes, "g", [one("features", TensorProto.FLOAT, [1, "n", 9]), one("mask", TensorProto.FLOAT, [1, "n"])],
-        [one("weights", TensorProto.FLOAT, [1, "n"])],
-        [numpy_helper.from_array(np.array([1_500, 1_500], np.int64), "shape")],
-    )  # fmt: skip
-    return bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-    )
+    nodes = [*multiplied("features", 2_000, "mean"), helper.make_node("Add", ["mask", "mean"], ["weights"])]
+    return model(nodes, 1_500, {"features": [1, "n", 9], "mask": [1, "n"]}, {"weights": [1, "n"]})

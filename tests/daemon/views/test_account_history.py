@@ -70,16 +70,20 @@ async def test_lots_marks_and_worth_are_those_of_the_ledger_after_a_split(world:
     assert benchmark == pytest.approx(float(np.prod(1.0 + returns.mean(axis=1))), rel=1e-9)
 
 
+def require_equal(history: AccountHistory, same: AccountHistory) -> None:
+    for one, other in zip(history.samples, same.samples, strict=True):
+        assert one[:4] == other[:4]
+        for name in ("income", "benchmark", "equal", "books", "worth", "amounts"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)
+
+
 @in_module_loop
 async def test_a_fold_that_continues_is_one_that_began_again(world: World) -> None:
     history, part = folded(world), folded(world, until=300)
     for seq, data in world.store.entries(RUN, 301):
         entry = decode(data)
         part.add(seq, entry.event, entry.effects)
-    for one, other in zip(history.samples, part.samples, strict=True):
-        assert one[:4] == other[:4]
-        assert one.worth.tolist() == other.worth.tolist()
-        assert one.amounts.tolist() == other.amounts.tolist()
+    require_equal(history, part)
 
 
 @in_module_loop
@@ -89,17 +93,8 @@ async def test_a_fold_of_encoded_entries_is_that_of_whole_ones(world: World) -> 
     lean = AccountHistory(world.assembly.universe, lambda _: names, world.assembly.slices)
     for seq, data in world.store.entries(RUN, 1):
         lean.add_encoded(seq, data)
-    assert len(history.samples) == len(lean.samples) > 60
-    for one, other in zip(history.samples, lean.samples, strict=True):
-        assert (one[:4], one.income, one.benchmark, one.equal) == (
-            other[:4],
-            other.income,
-            other.benchmark,
-            other.equal,
-        )
-        assert one.books.tolist() == other.books.tolist()
-        assert one.worth.tolist() == other.worth.tolist()
-        assert one.amounts.tolist() == other.amounts.tolist()
+    assert len(history.samples) > 60
+    require_equal(history, lean)
     assert history.notes == lean.notes != []
     assert (history.movements.lots.tolist(), history.seq) == (lean.movements.lots.tolist(), lean.seq)
 

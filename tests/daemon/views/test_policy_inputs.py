@@ -21,47 +21,26 @@ from tests.support.command_line import CONFIG, answer, quantd, write
 SYMBOLS = ("QQQ", "IWM", "SPY")
 """The artifacts' order of symbols; the run has SPY, QQQ, IWM."""
 
-AGENTS = """
-[[agents]]
-name = "planted"
-policy = "./planted"
-capital = 0.1
-[[agents]]
-name = "values"
-policy = "./values"
-capital = 0.1
-[[agents]]
-name = "wrapped"
-policy = "./plain"
-capital = 0.1
-sizing = { max_gross = 0.5 }
-rebalance = { when = "threshold", drift = 0.0001 }
-[[agents]]
-name = "team"
-policy = "ensemble"
-capital = 0.1
-params = { members = [{ policy = "./plain" }, { policy = "./recurrent" }, { policy = "equal_weight" }] }
-[[agents]]
-name = "both"
-policy = "./both"
-capital = 0.1
-[[agents]]
-name = "recurrent"
-policy = "./recurrent"
-capital = 0.1
-[[agents]]
-name = "blind"
-policy = "./blind"
-capital = 0.1
-[[agents]]
-name = "scorer"
-policy = "models/shipped/scorer"
-capital = 0.1
-[[agents]]
-name = "even"
-policy = "equal_weight"
-capital = 0.1
-"""
+POLICIES = {
+    "planted": "./planted",
+    "values": "./values",
+    "wrapped": "./plain",
+    "team": "ensemble",
+    "both": "./both",
+    "recurrent": "./recurrent",
+    "blind": "./blind",
+    "scorer": "models/shipped/scorer",
+    "even": "equal_weight",
+}
+MEMBERS = [f'{{ policy = "{policy}" }}' for policy in ("./plain", "./recurrent", "equal_weight")]
+MORE = {
+    "wrapped": 'sizing = { max_gross = 0.5 }\nrebalance = { when = "threshold", drift = 0.0001 }\n',
+    "team": f"params = {{ members = [{', '.join(MEMBERS)}] }}\n",
+}
+AGENTS = "".join(
+    f'[[agents]]\nname = "{name}"\npolicy = "{policy}"\ncapital = 0.1\n{MORE.get(name, "")}'
+    for name, policy in POLICIES.items()
+)
 TEXT = CONFIG[: CONFIG.index("[[agents]]")] + AGENTS + CONFIG[CONFIG.index("[bus]") :]
 
 

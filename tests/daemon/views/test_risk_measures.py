@@ -1,7 +1,6 @@
 """The metrics that people ask for: each there, each with its input, each with a reason where it is missing."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,26 +22,12 @@ from tests.support.api_world import standing_at_the_end
 from tests.support.engine import World, block, walk
 
 
-def world(seed: int = 3, days: int = 180) -> World:
-    closes = walk(days, 3, seed)
-
-    def act(view):
-        return np.array([0.5, 0.2, 0.1])
-
-    run = World(block(closes), [act], house=Limits(var=Tail(limit=0.5)), agent=Limits())
-    run.run()
-    return run
-
-
-def state_of(seed: int = 3, days: int = 180) -> State:
-    state = world(seed, days).shell.state
-    msgspec.structs.force_setattr(state.universe, "benchmark", "S2")
-    return state
-
-
 @pytest.fixture
 def state() -> State:
-    return state_of()
+    acts = [lambda view: np.array([0.5, 0.2, 0.1])]
+    state = World(block(walk(180, 3, 3)), acts, house=Limits(var=Tail(limit=0.5)), agent=Limits()).run().shell.state
+    msgspec.structs.force_setattr(state.universe, "benchmark", "S2")
+    return state
 
 
 def metrics(state: State) -> Metrics:
@@ -60,21 +45,15 @@ def test_all_ten_metrics_are_there_with_no_reason_missing(state: State) -> None:
     assert figures.cvar >= figures.var > 0.0  # type: ignore[operator]
 
 
-def of_two_blocks(days: int = 180, house: Limits | None = None) -> World:
+@pytest.mark.requirement("R-125", "R-126")
+def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
     """S0 and S3 move together, S1 and S2 too, S4 alone; S5 is like S0 and nobody holds it."""
-    draw = np.random.default_rng(7)
+    days, draw = 180, np.random.default_rng(7)
     first, second, alone = (draw.normal(0.0, 0.01, days) for _ in range(3))
     noise = draw.normal(0.0, 0.003, (days, 6))
     closes = 100.0 * np.exp(np.cumsum(np.column_stack([first, second, second, first, alone, first]) + noise, axis=0))
     weights = np.array([0.2, 0.2, 0.2, 0.2, 0.1, 0.0])
-    return World(block(closes), [lambda view: weights], house=house or Limits(), agent=Limits())
-
-
-@pytest.mark.requirement("R-125", "R-126")
-def test_two_blocks_of_instruments_that_move_together_are_two_groups() -> None:
-    run = of_two_blocks()
-    run.run()
-    state = run.shell.state
+    state = World(block(closes), [lambda view: weights], house=Limits(), agent=Limits()).run().shell.state
     shown = {position.symbol: position.group for position in with_risk(positions(state)[0], assessed(state))}
     assert shown == {"S0": "S0", "S1": "S1", "S2": "S1", "S3": "S0", "S4": ""}
 
@@ -93,18 +72,7 @@ def other_past(state: State) -> None:
         )
 
 
-CHANGED: dict[str, Callable[[State], None]] = {
-    "volatility": other_market,
-    "var": other_market,
-    "cvar": other_market,
-    "beta": other_market,
-    "correlation": other_market,
-    "diversification": other_market,
-    "max_drawdown": other_past,
-    "sharpe": other_past,
-    "sortino": other_past,
-    "calmar": other_past,
-}
+OF_THE_PAST = {"max_drawdown", "sharpe", "sortino", "calmar"}
 
 
 @pytest.mark.quick_cases(3)
@@ -112,7 +80,7 @@ CHANGED: dict[str, Callable[[State], None]] = {
 @pytest.mark.parametrize("name", METRICS)
 def test_each_metric_varies_with_its_input(name: str, state: State) -> None:
     before = getattr(metrics(state), name)
-    CHANGED[name](state)
+    (other_past if name in OF_THE_PAST else other_market)(state)
     after = getattr(metrics(state), name)
     assert after is not None
     assert abs(after - before) > 1e-6

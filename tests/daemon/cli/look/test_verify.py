@@ -59,6 +59,11 @@ def refused(file: Path, key: str = "", state: Path | None = None) -> tuple[str, 
     return str(why.value), getattr(why.value, "code", None) or why.value.exit_code
 
 
+def requires_refusal(words: str, code: int, file: Path, key: str = "", state: Path | None = None) -> None:
+    text, ended = refused(file, key, state)
+    assert (words in text, ended) == (True, code), text
+
+
 async def test_a_receipt_is_checked_without_the_daemon_and_the_command_says_what_was_checked(
     kept: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,15 +95,12 @@ async def test_a_changed_receipt_is_refused(kept: Any) -> None:
 
 
 async def test_another_key_is_refused(kept: Any, tmp_path: Path) -> None:
-    text, code = refused(kept.file, key="00" * 32)
-    assert ("not with 0000" in text, code) == (True, CHECK_FAILED)
+    requires_refusal("not with 0000", CHECK_FAILED, kept.file, key="00" * 32)
     forged = sealed(unsealed(kept.text)[0], new_key(tmp_path / "forger.pem"))
     kept.file.write_text(forged)
     verify(kept.file, chosen=RunOptions(NO_CONFIG))  # a signature alone says whose it is, and no more
-    text, code = refused(kept.file, state=kept.state)
-    assert ("signed with another key" in text, code) == (True, CHECK_FAILED)
-    text, code = refused(kept.file, state=tmp_path / "nowhere")
-    assert ("has no key of receipts" in text, code) == (True, CONFIG)
+    requires_refusal("signed with another key", CHECK_FAILED, kept.file, state=kept.state)
+    requires_refusal("has no key of receipts", CONFIG, kept.file, state=tmp_path / "nowhere")
     assert refused(tmp_path / "missing")[1] == USAGE
     os.mkfifo(tmp_path / "pipe")
     assert refused(tmp_path / "pipe") == (
@@ -106,16 +108,14 @@ async def test_another_key_is_refused(kept: Any, tmp_path: Path) -> None:
         USAGE,
     )
     kept.file.write_text("a" * (MOST_CHARS + 1))
-    text, code = refused(kept.file)
-    assert ("has more than 65,536 bytes" in text, code) == (True, USAGE)
+    requires_refusal("has more than 65,536 bytes", USAGE, kept.file)
 
 
 async def test_a_receipt_of_another_run_is_refused(kept: Any) -> None:
     receipt = unsealed(kept.text)[0]
     other = Receipt(**{name: getattr(receipt, name) for name in receipt.__struct_fields__} | {"run": "elsewhere"})
     kept.file.write_text(sealed(other, private_key(kept.state / KEY_FILE)))
-    text, code = refused(kept.file, state=kept.state)
-    assert ("is of run elsewhere" in text, code) == (True, CHECK_FAILED)
+    requires_refusal("is of run elsewhere", CHECK_FAILED, kept.file, state=kept.state)
 
 
 async def test_a_journal_that_lost_or_changed_the_decision_is_named(kept: Any) -> None:
@@ -123,8 +123,7 @@ async def test_a_journal_that_lost_or_changed_the_decision_is_named(kept: Any) -
     with sqlite3.connect(kept.state / "quantd.db") as database:
         stored = database.execute("SELECT blob FROM journal WHERE number = ?", (row,)).fetchone()[0]
         database.execute("UPDATE journal SET blob = ? WHERE number = ?", (stored[:-1] + b"x", row))
-    text, code = refused(kept.file, state=kept.state)
-    assert ("does not match its hash" in text, code) == (True, CHECK_FAILED)
+    requires_refusal("does not match its hash", CHECK_FAILED, kept.file, state=kept.state)
     with sqlite3.connect(
         kept.state / "quantd.db"
     ) as database:  # the whole chain written again, without a contradiction
@@ -136,12 +135,10 @@ async def test_a_journal_that_lost_or_changed_the_decision_is_named(kept: Any) -
         ).fetchone()
         changed = link_hash(columns[8], columns[:8], stored[:-1] + b"x")
         database.execute("UPDATE journal SET hash = ? WHERE number = ?", (changed, row))
-    text, code = refused(kept.file, state=kept.state)
-    assert ("when the receipt was signed" in text, code) == (True, CHECK_FAILED)
+    requires_refusal("when the receipt was signed", CHECK_FAILED, kept.file, state=kept.state)
     with sqlite3.connect(kept.state / "quantd.db") as database:
         database.execute("DELETE FROM journal WHERE number >= ?", (row,))
-    text, code = refused(kept.file, state=kept.state)
-    assert ("are lost" in text, code) == (True, CHECK_FAILED)
+    requires_refusal("are lost", CHECK_FAILED, kept.file, state=kept.state)
 
 
 async def test_a_refusal_a_cut_and_a_repetition_have_their_receipt(tmp_path: Path) -> None:

@@ -28,15 +28,11 @@ from quantd.daemon.cli.setup.data_import import written
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
 from tests.support.command_line import Done, answer, environment, quantd
+from tests.support.venues.yahoo import home
 from tests.support.yahoo_files import days, three
 
 ENTRIES: Final = {entry.name: entry for entry in formats()}
-ENV: Final[dict[str, str]] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    ENV["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("home"))
+ENV: Final = home()
 
 
 def run(folder: Path, *words: str) -> Done:

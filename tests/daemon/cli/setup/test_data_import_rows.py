@@ -13,6 +13,7 @@ import pytest
 
 import quantd as quantd_python
 from tests.support.command_line import Done, environment, quantd, restored
+from tests.support.venues.yahoo import home
 from tests.support.yahoo_files import days
 
 pytestmark = pytest.mark.long
@@ -32,12 +33,7 @@ HEADERS: Final = {
 }  # fmt: skip
 """The header of NAMED in the columns of quantd, and in others."""
 
-ENV: Final[dict[str, str]] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    ENV["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("home"))
+ENV: Final = home()
 
 
 def run(folder: Path, *words: str) -> Done:
