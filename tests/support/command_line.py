@@ -105,6 +105,7 @@ profile = "research"
 
 
 def write(folder: Path, text: str = CONFIG) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "config.toml"
     path.write_text(text)
     return path

@@ -154,29 +154,13 @@ async def test_each_route_has_a_method_and_each_answer_its_type(world: Any) -> N
 
 
 @pytest.mark.long
-async def test_a_search_a_group_and_totals_reach_the_daemon(world: Any) -> None:
+async def test_a_flag_a_search_and_a_name_reach_the_daemon(world: Any) -> None:
     client = client_of(world)
 
     def call() -> None:
-        full_page = client.orders(limit=10_000, totals=True)
-        assert full_page.totals["all"] == len(full_page.orders)
-        assert client.orders().totals == {}
-        sold = client.orders(limit=10_000, search="sell", totals=True)
-        assert {order.side for order in sold.orders} == {"sell"}
-        assert sold.totals["all"] == len(sold.orders)
-        filled = client.orders(limit=10_000, group="filled")
-        assert len(filled.orders) == full_page.totals["filled"] > 0
-        refused = client.refusals(limit=10_000, group="refused", totals=True)
-        assert {trade.allowed for trade in refused.refusals} <= {"0"}
-        assert refused.totals["refused"] == len(refused.refusals)
-        first = client.refusals(limit=1)
-        if first.next:
-            assert client.refusals(limit=1, cursor=first.next).refusals != first.refusals
-        alerts = client.alerts(limit=10_000, totals=True)
-        assert alerts.total == len(alerts.alerts)
-        assert client.alerts().total is None
-        assert client.alerts(search="no such text", totals=True).total == 0
-        assert client.jobs(search="no such text").total == 0
+        totals = client.orders(totals=True).totals
+        assert len(client.orders(limit=10_000, group="filled").orders) == totals["filled"] > 0
+        assert {order.side for order in client.orders(limit=10_000, search="sell").orders} == {"sell"}
         with pytest.raises(ApiError, match="a/b c"):
             client.model("a/b c")
         assert not client.why("SPY", recorded=True).recomputed

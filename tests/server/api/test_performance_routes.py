@@ -49,21 +49,6 @@ async def test_the_house_has_the_metrics_of_a_backtest_of_the_same_configuration
         assert performance["metrics"][name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
 
 
-@in_shared_loop
-@pytest.mark.parametrize("book", ["", "trend", "even"])
-async def test_trades_as_numbers_are_the_fills_as_text(shared: Any, book: str) -> None:
-    reader = Reader.open(shared.folder)
-    rows = [f for f in reader.shares() if f.agent == book] if book else reader.fills()
-    merged = sorted([*reader.trades(book), *(reader.crosses(book) if book else ())], key=lambda trade: trade.ts)
-    trades = StoredBooks(reader, shared.assembly)._columns(merged)
-    assert trades.ts.tolist() == [row.ts for row in rows]
-    assert trades.quantity.tolist() == [float(row.qty) * (1.0 if row.side == "buy" else -1.0) for row in rows]
-    assert trades.price.tolist() == [float(row.price) for row in rows]
-    assert trades.fee.tolist() == [float(row.fee) for row in rows]
-    assert [shared.assembly.universe.symbols[k] for k in trades.symbol.tolist()] == [row.symbol for row in rows]
-    assert len(rows) >= 9
-
-
 @pytest.mark.long
 async def test_trips_between_reads_are_those_of_a_new_reader(tmp_path: Path) -> None:
     past = PastTrades()
@@ -249,7 +234,6 @@ async def test_the_benchmark_may_lie_outside_the_universe(tmp_path: Any) -> None
     inside = outside.replace('"IWM"]', '"IWM", "AAPL"]')
     metrics = []
     for name, text in (("outside", outside), ("inside", inside)):
-        (tmp_path / name).mkdir()
         async with standing_at_the_end(tmp_path / name, text) as world:
             metrics.append((await get(world, f"{PATH}?book=benchmark"))[1]["metrics"])
             assert (await get(world, f"{PATH}/rolling?book=benchmark"))[0] == 200

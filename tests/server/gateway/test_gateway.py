@@ -98,10 +98,9 @@ async def test_a_refusal_is_counted_as_a_refusal_and_not_as_a_cut(bot: Bot) -> N
 
 
 async def test_an_asset_can_be_sold_short_where_the_book_may_be_short(tmp_path: Path) -> None:
-    for number, (limits, short) in enumerate((("", True), (", allow_short = false", False))):
-        (tmp_path / str(number)).mkdir()
+    for limits, short in (("", True), (", allow_short = false", False)):
         text = TRADING.replace("max_position_weight = 0.5 }", f"max_position_weight = 0.5{limits} }}")
-        async with bot_of(tmp_path / str(number), text) as bot:
+        async with bot_of(tmp_path / str(short), text) as bot:
             asset = await bot.call(bot.client.get_asset, "SPY")
             assert (asset.shortable, asset.easy_to_borrow) == (short, short)
             account = await bot.call(bot.client.get_account)
@@ -111,8 +110,6 @@ async def test_an_asset_can_be_sold_short_where_the_book_may_be_short(tmp_path: 
 async def test_a_book_with_cut_sends_the_largest_order_that_passes_and_says_its_size(tmp_path: Path) -> None:
     """The size is the one that the refusal of the same order names without `cut`."""
     text = TRADING.replace('policy = "external"', 'policy = "external"\ncut = true')
-    for name in ("whole", "cut"):
-        (tmp_path / name).mkdir()
     async with bot_of(tmp_path / "whole") as bot:
         with pytest.raises(APIError) as refused:
             await bot.buy(900)
@@ -198,15 +195,16 @@ async def test_a_used_client_id_never_makes_a_second_order(bot: Bot) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"type": "stop", "stop_price": "100000", "side": "sell"}, "is reached"),
     ({"trail_percent": "1"}, "trail_percent is not supported"),
-    ({"time_in_force": "ioc"}, "day and gtc are"),
     ({"order_class": "oco"}, "simple, oto, bracket are"),
     ({"extended_hours": True}, "regular hours"),
     ({"limit_price": "1"}, "market orders have no limit price"),
     ({"stop_price": "1"}, "market orders have no stop price"),
     ({"type": "stop"}, "stop orders require a stop price"),
     ({"type": "stop_limit", "stop_price": "9"}, "stop_limit orders require a limit price"),
-    ({"type": "trailing_stop"}, "order type 'trailing_stop' is not supported: market, limit, stop, stop_limit"),
-    ({"type": "trailing_stop"}, "; send a stop order, and replace its stop_price as the price moves"),
+    (
+        {"type": "trailing_stop"},
+        "not supported: market, limit, stop, stop_limit are; send a stop order, and replace its",
+    ),
     ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
     ({"type": "limit"}, "limit orders require a limit price"),
     ({"qty": "0.5"}, "multiple of 1"),
@@ -321,8 +319,6 @@ async def test_an_earlier_order_in_a_symbol_that_is_gone_keeps_its_id_used_and_i
 
 
 async def test_a_halted_book_is_refused_with_its_reason_and_a_shadow_trades_nothing(tmp_path: Path) -> None:
-    for name in ("halted", "shadow"):
-        (tmp_path / name).mkdir()
     async with bot_of(tmp_path / "halted") as bot:
         bot.world.service.shell.state.agents[2].switch.state = RUN + 2
         with pytest.raises(APIError, match="halted"):

@@ -177,8 +177,6 @@ async def without_a_gateway(folder: Path, taken: list[tuple[int, Wish, str]]) ->
 
 @pytest.mark.long
 async def test_outer_and_inner_book_and_one_without_a_gateway_are_equal(tmp_path: Path) -> None:
-    for name in ("through", "without"):
-        (tmp_path / name).mkdir()
     outer_lots, outer_cash, lots, cash, taken, rig = await through_the_adapter(tmp_path / "through")
     assert outer_lots == lots
     assert abs(outer_cash - cash) < 10_000, (outer_cash, cash)  # a cent
@@ -293,8 +291,6 @@ async def traded(
 
 
 async def test_three_doors_give_the_same_fills_fees_and_journal(tmp_path: Path) -> None:
-    for name in ("gateway", "proposals", "hand"):
-        (tmp_path / name).mkdir()
     gateway = await traded(tmp_path / "gateway", by_gateway, [*DAYS, *TOO_LARGE])
     proposals = await traded(tmp_path / "proposals", by_proposal(), [*DAYS, *TOO_LARGE])
     hand = await traded(tmp_path / "hand", by_hand(), DAYS)
@@ -312,8 +308,6 @@ async def test_three_doors_give_the_same_fills_fees_and_journal(tmp_path: Path) 
 
 
 async def test_stop_orders_by_proposal_and_by_hand_fill_alike(tmp_path: Path) -> None:
-    for name in ("proposals", "hand"):
-        (tmp_path / name).mkdir()
     proposals = await traded(tmp_path / "proposals", by_proposal(stop_terms), STOPPED)
     hand = await traded(tmp_path / "hand", by_hand(stop_terms), STOPPED)
     assert hand[2] == proposals[2] == [True] * 3

@@ -74,6 +74,12 @@ class Desk(Watched):
         await until(lambda: len(self.answers) >= count, "the answer")
         return self.answers[-1]
 
+    async def said(self, name: Name, reason: str = "test", **other: Any) -> dict[str, Any]:
+        """Receive a command; its answer."""
+        count = len(self.answers) + 1
+        self.commands.received(self.payload(name, reason, **other), False)
+        return await self.answered(count)
+
     async def committed(self) -> Operator:
         await until(lambda: bool(self.operators()), "a command in the journal")
         return self.operators()[-1]

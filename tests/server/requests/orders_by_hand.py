@@ -28,5 +28,10 @@ async def post(world: Any, path: str, body: object, bearer: bool = True, key: st
         return response.status, await response.json()
 
 
+async def get(world: Any, path: str) -> tuple[int, Any]:
+    async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
+        return response.status, await response.json()
+
+
 def journalled(world: Any, kind: type) -> list[Any]:
     return [event for _, data in world.store.entries(RUN, 1) if isinstance(event := decode(data).event, kind)]

@@ -20,10 +20,7 @@ from quantd.adapters.bus.embedded_broker import EmbeddedBroker
 from quantd.adapters.bus.embedded_settings import EmbeddedSettings
 from quantd.adapters.bus.publisher import Listen, MqttBus
 from quantd.adapters.bus.settings import MqttSettings
-from quantd.daemon.access.protection import command_key
-from quantd.daemon.assembly.names import known_names
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.config import ConfigError, load
 from quantd.risk.switch import HALT, REDUCE, RUN
 from quantd.server.cli.operate import remote
 from quantd.server.requests.mqtt import FILE, MqttCommands
@@ -46,8 +43,7 @@ async def test_each_command_moves_the_switch_and_is_answered_and_is_in_the_journ
         for count, (name, state) in enumerate(
             [("reduce", REDUCE), ("halt", HALT), ("resume", RUN), ("flatten", HALT), ("resume", RUN)], 1
         ):
-            d.commands.received(d.payload(name, f"number {count}"), False)  # type: ignore[arg-type]
-            answer = await d.answered(count)
+            answer = await d.said(name, f"number {count}")  # type: ignore[arg-type]
             assert (answer["done"], answer["id"]) == (True, f"command-{count}")
             assert d.switch == state
             assert answer["switch"] == ("RUN", "REDUCE", "HALT")[state]
@@ -60,24 +56,19 @@ async def test_each_command_moves_the_switch_and_is_answered_and_is_in_the_journ
 
 async def test_an_agent_alone_is_halted_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        d.commands.received(d.payload("halt", agent="trend"), False)
-        assert (await d.answered(1))["switch"] == "HALT"
+        assert (await d.said("halt", agent="trend"))["switch"] == "HALT"
         assert d.switch == RUN
-        d.commands.received(d.payload("halt", agent="trendy"), False)
-        answer = await d.answered(2)
+        answer = await d.said("halt", agent="trendy")
         assert not answer["done"]
         assert "even, trend" in answer["text"]
 
 
 async def test_resuming_over_the_bus_needs_a_reason_and_no_file_halt(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        d.commands.received(d.payload("halt"), False)
-        await d.answered(1)
-        d.commands.received(d.payload("resume", ""), False)
-        assert "has no reason" in (await d.answered(2))["text"]
+        await d.said("halt")
+        assert "has no reason" in (await d.said("resume", ""))["text"]
         d.service.halt_file.touch()
-        d.commands.received(d.payload("resume", "well"), False)
-        assert "remove it" in (await d.answered(3))["text"]
+        assert "remove it" in (await d.said("resume", "well"))["text"]
         d.service.halt_file.unlink()
         assert d.switch == HALT
         assert d.refused == {"not_done": 2}
@@ -85,11 +76,9 @@ async def test_resuming_over_the_bus_needs_a_reason_and_no_file_halt(tmp_path: P
 
 async def test_a_command_that_the_engine_refuses_is_answered_as_not_done(tmp_path: Path) -> None:
     async with desk(tmp_path) as d:
-        d.commands.received(d.payload("halt"), False)
-        await d.answered(1)
+        await d.said("halt")
         before(d, Operator, lambda event: [Condition(event.ts, "broker", False, "no answer")])  # behind the checks
-        d.commands.received(d.payload("resume", "well"), False)
-        answer = await d.answered(2)
+        answer = await d.said("resume", "well")
         assert (answer["done"], answer["text"], answer["switch"]) == (False, "not resumed: broker still down", "HALT")
         assert d.refused == {"not_done": 1}
 
@@ -113,8 +102,7 @@ async def test_a_command_sent_again_is_refused_also_by_the_next_start_and_after_
         assert d.refused == {"repeated": 2}
         # much later it has been forgotten, and a clock that is set back brings it to life nowhere
         d.now = lambda: time.time() + 3600
-        d.commands.received(d.payload("reduce"), False)
-        await d.answered(5)
+        await d.said("reduce")
         d.now = time.time
         d.commands.received(resume, False)
         assert d.refused["expired"] == 1
@@ -137,11 +125,9 @@ async def test_what_cannot_be_written_down_is_not_done_but_a_halt_is(tmp_path: P
     async with desk(tmp_path) as d:
         (d.world.folder / FILE).unlink(missing_ok=True)
         (d.world.folder / FILE).mkdir()
-        d.commands.received(d.payload("halt"), False)
-        await d.answered(1)
+        await d.said("halt")
         assert d.switch == HALT
-        d.commands.received(d.payload("resume"), False)
-        answer = await d.answered(2)
+        answer = await d.said("resume")
         assert not answer["done"]
         assert d.switch == HALT
 
@@ -203,27 +189,17 @@ async def test_a_flood_of_right_commands_is_bounded(tmp_path: Path) -> None:
         await until(lambda: d.switch == HALT, "halt")
 
 
-@pytest.mark.parametrize(("key", "said"), [(None, "is not given"), ("short", "5 characters")])
-def test_commands_without_a_fit_key_are_refused_with_the_line_and_the_remedy(
-    tmp_path: Path, key: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("key", "said"), [({}, "is not given"), ({"QUANTD_MQTT_COMMAND_KEY": "short"}, "5 characters")]
+)
+def test_a_run_without_a_fit_key_ends_with_78_the_line_and_the_remedy(
+    tmp_path: Path, key: dict[str, str], said: str
 ) -> None:
-    monkeypatch.delenv("QUANTD_MQTT_COMMAND_KEY", raising=False)
-    if key is not None:
-        monkeypatch.setenv("QUANTD_MQTT_COMMAND_KEY", key)
-    config = load(write(tmp_path, CONFIG.replace("[bus]", "[bus]\ncommands = true")), known_names())
-    key_text, mistakes = command_key(config)
-    assert key_text == ""
-    text = str(ConfigError(mistakes))
-    for part in ("config.toml:", "[bus] commands", said, "mqtt_command_key", "openssl rand -hex 32"):
-        assert part in text
-    assert command_key(load(write(tmp_path), known_names())) == ("", [])
-
-
-def test_a_run_without_the_key_ends_with_78(tmp_path: Path) -> None:
-    write(tmp_path)
-    done = quantd(tmp_path, "run", "--quiet", "--set", "bus.commands=true")
+    write(tmp_path, CONFIG.replace("[bus]", "[bus]\ncommands = true"))
+    done = quantd(tmp_path, "run", "--quiet", env=key)
     assert done.returncode == 78
-    assert "QUANTD_MQTT_COMMAND_KEY" in done.stderr
+    for part in ("config.toml:", "[bus] commands", said, "mqtt_command_key", "openssl rand -hex 32"):
+        assert part in done.stderr
     assert not (tmp_path / "state" / "quantd.db").exists()
 
 
@@ -247,6 +223,14 @@ async def over(folder: Path, place: MqttSettings) -> AsyncIterator[Desk]:
             await running
 
 
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    (tmp_path / "broker").mkdir()
+    broker = Mosquitto(tmp_path / "broker").start()
+    yield broker
+    broker.stop()
+
+
 def publish(port: int, topic: str, payload: bytes, *more: str) -> None:
     program = require("mosquitto")["mosquitto_pub"]
     command = [program, "-h", "127.0.0.1", "-p", str(port), "-q", "1", "-t", topic, "-s", *more]
@@ -267,114 +251,98 @@ def cli(folder: Path, port: int, *arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.long
-async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "broker").mkdir()
+async def test_commands_arrive_over_mosquitto_from_its_own_client_and_from_the_command_line(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
     (tmp_path / "elsewhere").mkdir()
-    mosquitto = Mosquitto(tmp_path / "broker").start()
-    try:
-        async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
-            await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"))
-            await until(lambda: d.switch == HALT, "halt")
-            code, said = await asyncio.to_thread(
-                cli, tmp_path / "elsewhere", mosquitto.port, "resume", "--reason", "looked at it"
-            )
-            assert (code, d.switch) == (0, RUN), said
-            assert "switch RUN" in said
-            code, said = await asyncio.to_thread(cli, tmp_path / "elsewhere", mosquitto.port, "halt", "-a", "trendy")
-            assert code == 1
-            assert "even, trend" in said
-            await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"), "-r")
-            await until(lambda: d.switch == HALT, "with MQTT 3.1.1 the broker delivers it without its flag")
-    finally:
-        mosquitto.stop()
+    async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
+        await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"))
+        await until(lambda: d.switch == HALT, "halt")
+        code, said = await asyncio.to_thread(
+            cli, tmp_path / "elsewhere", mosquitto.port, "resume", "--reason", "looked at it"
+        )
+        assert (code, d.switch) == (0, RUN), said
+        assert "switch RUN" in said
+        code, said = await asyncio.to_thread(cli, tmp_path / "elsewhere", mosquitto.port, "halt", "-a", "trendy")
+        assert code == 1
+        assert "even, trend" in said
+        await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"), "-r")
+        await until(lambda: d.switch == HALT, "with MQTT 3.1.1 the broker delivers it without its flag")
 
 
 @pytest.mark.long
-async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path) -> None:
+async def test_the_lines_of_python_in_the_docs_halt_a_daemon(tmp_path: Path, mosquitto: Mosquitto) -> None:
     text = (ROOT / "docs/operate/switch.md").read_text()
-    (tmp_path / "broker").mkdir()
-    mosquitto = Mosquitto(tmp_path / "broker").start()
     code = text.split("```python\n")[1].split("```")[0].replace('"1883"', f'"{mosquitto.port}"')
     folder = Path(mosquitto.programs["mosquitto_pub"]).parent
     environ = environment() | {"QUANTD_MQTT_COMMAND_KEY": KEY, "PATH": f"{folder}:{os.environ['PATH']}"}
-    try:
-        async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
-            await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], env=environ, check=True, timeout=20)
-            assert (await d.committed()).reason == "the phone rang"
-            assert d.switch == HALT
-    finally:
-        mosquitto.stop()
+    async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port)) as d:
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], env=environ, check=True, timeout=20)
+        assert (await d.committed()).reason == "the phone rang"
+        assert d.switch == HALT
 
 
 @pytest.mark.long
 async def test_with_mqtt_5_a_retained_command_is_refused_at_once_and_again_after_the_broker_was_away(
-    tmp_path: Path,
+    tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    (tmp_path / "broker").mkdir()
-    mosquitto = Mosquitto(tmp_path / "broker").start()
-    try:
-        async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port, protocol="5")) as d:
-            await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"), "-r")
-            await until(lambda: d.refused == {"retained": 1}, "refusal of a live one")
-            mosquitto.stop()
-            mosquitto.start()
-            await until(lambda: d.refused == {"retained": 2}, "refusal of the stored one")
-            assert d.switch == RUN
-            await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"))
-            await until(lambda: d.switch == HALT, "a command that is not retained")
-    finally:
+    async with over(tmp_path, MqttSettings("127.0.0.1", mosquitto.port, protocol="5")) as d:
+        await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"), "-r")
+        await until(lambda: d.refused == {"retained": 1}, "refusal of a live one")
         mosquitto.stop()
+        mosquitto.start()
+        await until(lambda: d.refused == {"retained": 2}, "refusal of the stored one")
+        assert d.switch == RUN
+        await asyncio.to_thread(publish, mosquitto.port, TOPIC, d.payload("halt"))
+        await until(lambda: d.switch == HALT, "a command that is not retained")
+
+
+@asynccontextmanager
+async def embedded(folder: Path, settings: EmbeddedSettings) -> AsyncIterator[tuple[Desk, int]]:
+    """A desk whose commands come from an embedded broker, and the port of that."""
+    broker = EmbeddedBroker(settings)
+    await asyncio.to_thread(broker.start)
+    username, password = broker.publisher
+    try:
+        async with over(folder, MqttSettings("127.0.0.1", broker.port, username=username, password=password)) as d:
+            yield d, broker.port
+    finally:
+        await asyncio.to_thread(broker.stop)
 
 
 @pytest.mark.long
 async def test_the_embedded_broker_lets_commands_in_and_nothing_else(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(EmbeddedSettings(port=0, open_topic=TOPIC))
-    await asyncio.to_thread(broker.start)
-    username, password = broker.publisher
-    try:
-        async with over(tmp_path, MqttSettings("127.0.0.1", broker.port, username=username, password=password)) as d:
-            other = Subscriber(require("mosquitto")["mosquitto_sub"], broker.port, tmp_path, "-t", "quantd/#")
-            for topic in ("quantd/paper/status", "quantd/paper/commands/answer", "quantd/paper/commandsx", "x"):
-                await asyncio.to_thread(publish, broker.port, topic, b"forged")
-            code, said = await asyncio.to_thread(cli, tmp_path, broker.port, "halt", "--reason", "embedded")
-            assert (code, d.switch) == (0, HALT), said
-            await until(lambda: len(other.lines()) >= 2, "command and answer")
-            assert {topic for topic, _ in other.lines()} == {TOPIC, f"{TOPIC}/answer"}
-            assert "forged" not in str(other.lines())
-    finally:
-        await asyncio.to_thread(broker.stop)
+    async with embedded(tmp_path, EmbeddedSettings(port=0, open_topic=TOPIC)) as (d, port):
+        other = Subscriber(require("mosquitto")["mosquitto_sub"], port, tmp_path, "-t", "quantd/#")
+        for topic in ("quantd/paper/status", "quantd/paper/commands/answer", "quantd/paper/commandsx", "x"):
+            await asyncio.to_thread(publish, port, topic, b"forged")
+        code, said = await asyncio.to_thread(cli, tmp_path, port, "halt", "--reason", "embedded")
+        assert (code, d.switch) == (0, HALT), said
+        await until(lambda: len(other.lines()) >= 2, "command and answer")
+        assert {topic for topic, _ in other.lines()} == {TOPIC, f"{TOPIC}/answer"}
+        assert "forged" not in str(other.lines())
 
 
 @pytest.mark.long
 async def test_the_embedded_broker_lets_no_command_in_unless_it_is_told_to(tmp_path: Path) -> None:
-    broker = EmbeddedBroker(EmbeddedSettings(port=0))
-    await asyncio.to_thread(broker.start)
-    username, password = broker.publisher
-    try:
-        async with over(tmp_path, MqttSettings("127.0.0.1", broker.port, username=username, password=password)) as d:
-            await asyncio.to_thread(publish, broker.port, TOPIC, d.payload("halt"))
-            await asyncio.sleep(0.3)
-            assert d.switch == RUN
-            assert d.service.bus_commands == {}
-    finally:
-        await asyncio.to_thread(broker.stop)
+    async with embedded(tmp_path, EmbeddedSettings(port=0)) as (d, port):
+        await asyncio.to_thread(publish, port, TOPIC, d.payload("halt"))
+        await asyncio.sleep(0.3)
+        assert d.switch == RUN
+        assert d.service.bus_commands == {}
 
 
 @pytest.mark.long
 def test_a_command_to_a_broker_where_no_daemon_listens_is_not_known_to_have_worked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "ANSWER_S", 0.3)
     monkeypatch.setenv("QUANTD_MQTT_COMMAND_KEY", KEY)
-    (tmp_path / "broker").mkdir()
-    mosquitto = Mosquitto(tmp_path / "broker").start()
     url = f"mqtt://127.0.0.1:{mosquitto.port}/quantd/paper"
-    try:
-        with pytest.raises(Failure, match="is not known") as why:
-            remote.command(tmp_path / "config.toml", url, "halt", reason="", agent="", as_json=False)
-        assert why.value.exit_code == 75
-    finally:
-        mosquitto.stop()
+    with pytest.raises(Failure, match="is not known") as why:
+        remote.command(tmp_path / "config.toml", url, "halt", reason="", agent="", as_json=False)
+    assert why.value.exit_code == 75
+    mosquitto.stop()
     with pytest.raises(Failure, match="did not take the command") as why:
         remote.command(tmp_path / "config.toml", url, "halt", reason="", agent="", as_json=False)
     assert why.value.exit_code == 75
@@ -407,15 +375,12 @@ async def test_an_incident_is_acknowledged_over_mqtt_once_and_its_id_is_signed(t
     async with desk(tmp_path) as d:
         await d.service.inbox.command(Condition(d.service.shell.state.now, "feed", False, "of the test"))
         (feed,) = [incident for incident in d.service.incidents.active() if incident.kind == "feed"]
-        d.commands.received(d.payload("acknowledge", incident=feed.id), False)
-        assert (await d.answered(1))["done"]
+        assert (await d.said("acknowledge", incident=feed.id))["done"]
         seen = d.service.incidents.find(feed.id)
         assert seen is not None
         assert (seen.state, seen.who) == ("acknowledged", "mqtt me")
-        d.commands.received(d.payload("acknowledge", incident=feed.id), False)
-        assert "acknowledged already" in (await d.answered(2))["text"]
-        d.commands.received(d.payload("acknowledge", incident="run-9-9-9"), False)
-        assert "no incident" in (await d.answered(3))["text"]
+        assert "acknowledged already" in (await d.said("acknowledge", incident=feed.id))["text"]
+        assert "no incident" in (await d.said("acknowledge", incident="run-9-9-9"))["text"]
         other = json.loads(d.payload("acknowledge", incident="run-1-1-1")) | {"incident": feed.id}
         d.commands.received(json.dumps(other).encode(), False)
         d.commands.received(d.payload("halt", incident=feed.id), False)

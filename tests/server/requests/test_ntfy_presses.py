@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.adapters.sinks.ntfy import Ntfy, NtfyOptions
-from quantd.risk.switch import HALT, REDUCE, RUN
+from quantd.risk.switch import HALT, RUN
 from quantd.server.requests import buttons
 from quantd.server.requests.ntfy_presses import NtfyPresses
 from tests.server.requests.command_desk import Watched, happened
@@ -69,19 +69,6 @@ async def test_a_press_halts_once_and_the_answer_is_in_the_topic_of_alerts(tmp_p
         assert "over" in await at.press(actions["Halt all"])
         assert len(at.operators()) == 1
         assert await at.press(actions["Halt all"], 0.5) == "", "a flood is answered once a minute"
-
-
-async def test_a_reduce_at_halt_says_that_nothing_changed(tmp_path: Path) -> None:
-    async with desk(tmp_path) as at:
-        first, second = await at.actions(level="CRITICAL"), await at.actions(level="CRITICAL")
-        assert "Done by" in await at.press(first["Reduce only"])
-        assert at.switch == REDUCE
-        assert "Nothing changed: the switch was at REDUCE already." in await at.press(second["Reduce only"])
-        third = await at.actions(level="CRITICAL")
-        assert "Done by" in await at.press(first["Halt all"])
-        said = await at.press(third["Reduce only"])
-        assert "Nothing changed: the switch was at HALT already, which is stricter." in said
-        assert said.endswith("switch HALT")
 
 
 async def test_a_notification_has_at_most_three_buttons_and_keeps_the_halt(tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ async def test_commands_read_and_take_risk_away(tmp_path: Path) -> None:
         assert at.switch == RUN
         assert "Done by telegram 11 ann: reduce." in await at.write("/reduce@mine_bot")
         assert at.switch == REDUCE
+        assert "Nothing changed: the switch was at REDUCE already." in await at.write("/reduce")
         assert "Done by telegram 11 ann: halt." in await at.write("/halt now")
         assert at.switch == HALT
         said = await at.write("/reduce")

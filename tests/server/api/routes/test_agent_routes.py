@@ -9,12 +9,8 @@ import pytest
 from quantd.adapters.store.queries import Reader
 from quantd.server.api.routes.agent_routes import Following, Within
 from tests.server.api.routes.outside_run import REVIEWED, market, promote
+from tests.server.requests.orders_by_hand import get
 from tests.support.api_world import in_shared_loop, shared  # noqa: F401
-
-
-async def get(world: Any, path: str) -> tuple[int, Any]:
-    async with world.session.get(f"/api/v1/{path}") as response:
-        return response.status, await response.json()
 
 
 async def propose(world: Any, id: str, **targets: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.server.api.routes.market_routes import BarNow, joined
+from tests.server.api.routes.traded_run import ok
 from tests.support.api_world import World, get, in_shared_loop, shared
 from tests.support.command_line import ROOT
 
@@ -102,24 +103,19 @@ async def lines(shared: World) -> list[AskedLine]:
     return oldest_first[::-1]
 
 
-async def read(world: World, path: str) -> Any:
-    async with world.session.get(path) as response:
-        assert response.status == 200, await response.text()
-        return await response.json()
-
-
 def places(rows: list[Any]) -> list[tuple[str, str]]:
     return [(row["address"], row["who"]) for row in rows]
 
 
 @in_shared_loop
 async def test_totals_are_those_of_the_run_and_not_of_the_page(shared: World, lines: list[AskedLine]) -> None:
-    page = await read(shared, "/api/v1/refusals?limit=1&totals=yes")
+    page = await ok(shared, "/api/v1/refusals?limit=1&totals=yes")
     refused = sum(line.allowed == "0" for line in lines)
     assert page["totals"] == {"all": len(lines), "refused": refused, "cut": len(lines) - refused}
     assert min(page["totals"].values()) > 0
     assert len(page["refusals"]) == 1
-    assert (await read(shared, "/api/v1/refusals?limit=1"))["totals"] == {}
+    assert (await ok(shared, "/api/v1/refusals?limit=1"))["totals"] == {}
+    assert (await ok(shared, "/api/v1/refusals?totals=yes&symbol=NONE"))["totals"]["all"] == 0
 
 
 @in_shared_loop
@@ -135,7 +131,7 @@ async def test_pages_of_a_group_reach_its_oldest_trade_once_each(
     expected = [(line.address, line.who) for line in lines if fits[group](line)]
     rows, cursor = [], ""
     while True:
-        page = await read(shared, f"/api/v1/refusals?limit=7&group={group}&cursor={cursor}")
+        page = await ok(shared, f"/api/v1/refusals?limit=7&group={group}&cursor={cursor}")
         rows += page["refusals"]
         if not (cursor := page["next"]):
             break
@@ -160,24 +156,7 @@ async def test_a_search_looks_at_symbol_owner_side_limit_and_address(shared: Wor
         "d999999999999999999": lambda line: False,
     }
     for text, fits in searches.items():
-        page = await read(shared, f"/api/v1/refusals?limit=500&totals=yes&search={quote(text)}")
+        page = await ok(shared, f"/api/v1/refusals?limit=500&totals=yes&search={quote(text)}")
         expected = [(line.address, line.who) for line in lines if fits(line)]
         assert places(page["refusals"]) == expected[:500], text
         assert page["totals"]["all"] == len(expected), text
-
-
-@in_shared_loop
-async def test_an_instant_and_a_symbol_limit_the_totals(shared: World, lines: list[AskedLine]) -> None:
-    middle = lines[len(lines) // 2]
-    page = await read(shared, f"/api/v1/refusals?limit=500&totals=yes&since={middle.ts}&symbol={middle.symbol}")
-    expected = [line for line in lines if line.ts >= middle.ts and line.symbol == middle.symbol]
-    assert page["totals"]["all"] == len(expected) > 0
-    assert places(page["refusals"]) == [(line.address, line.who) for line in expected]
-    assert (await read(shared, "/api/v1/refusals?totals=yes&symbol=NONE"))["totals"]["all"] == 0
-
-
-@in_shared_loop
-async def test_a_cursor_of_another_list_is_refused(shared: World) -> None:
-    cursor = (await read(shared, "/api/v1/orders?limit=1"))["next"]
-    async with shared.session.get(f"/api/v1/refusals?cursor={cursor}") as response:
-        assert response.status == 422

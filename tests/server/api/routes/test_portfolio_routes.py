@@ -16,7 +16,7 @@ from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
 from tests.server.answering_daemon import started, until
 from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
-from tests.server.requests.orders_by_hand import journalled
+from tests.server.requests.orders_by_hand import get, journalled
 from tests.server.requests.orders_by_hand import post as sent
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import answer, quantd, write
@@ -36,11 +36,6 @@ async def targets(world: Any, body: dict[str, Any], what: str = "propose", name:
     """Targets of an open portfolio: proposed, or previewed."""
     ids = {"id": uuid.uuid4().hex, "reason": "x"} if what == "propose" else {}
     return await sent(world, f"agents/{name}/{what}", ids | body)
-
-
-async def get(world: Any, path: str = "") -> tuple[int, Any]:
-    async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
-        return response.status, await response.json()
 
 
 @pytest.mark.requirement("R-025", "R-123", "R-125", "R-192", "R-193", "R-194", "R-268", "F-41")

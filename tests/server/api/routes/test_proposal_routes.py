@@ -13,11 +13,12 @@ from quantd.daemon.engine.state.agent_state import Exit
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import override
 from quantd.server.api.access import keyring
-from quantd.server.requests.tokens import created, rotated
-from quantd.trading.codec import decode
+from quantd.server.requests.tokens import created, rotated, stored
 from quantd.trading.events import ProposalReviewed
 from tests.server.api.routes.outside_run import REVIEWED, journalled, promote, world
-from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.server.requests.orders_by_hand import get
+from tests.server.requests.orders_by_hand import journalled as of_kind
+from tests.support.api_world import World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 __all__ = ["world"]
@@ -31,9 +32,11 @@ async def post(world: Any, what: str, body: object, agent: str = "guest", header
         return response.status, await response.json()
 
 
-async def get(world: Any, path: str) -> tuple[int, Any]:
-    async with world.session.get(f"/api/v1/{path}", headers=world.bearer) as response:
-        return response.status, await response.json()
+async def token(world: Any, name: str, scope: Any) -> dict[str, str]:
+    """The header of a new token."""
+    _, secret = created(world.folder, name, scope, agent="guest" if scope == "propose" else "")
+    await asyncio.sleep(keyring.CHECK_S)
+    return {"Authorization": f"Bearer {secret}"}
 
 
 @pytest.mark.long
@@ -110,9 +113,7 @@ async def test_a_verdict_has_each_named_symbol_and_orders_are_those_that_were_se
 
 async def test_why_explains_what_was_asked_and_not_traded_of_ones_own_decision_first(world: Any) -> None:
     shadow = world.service.shell.state.shadows[0]
-    _, secret = created(world.folder, "robot", "propose", agent="guest")
-    await asyncio.sleep(keyring.CHECK_S)
-    robot = {"Authorization": f"Bearer {secret}"}
+    robot = await token(world, "robot", "propose")
 
     async def why(address: str, headers: Any) -> tuple[int, Any]:
         async with world.session.get(f"/api/v1/why/{address}", headers=headers) as response:
@@ -339,9 +340,7 @@ async def test_texts_of_a_proposal_are_data_of_one_bounded_line(world: Any) -> N
 
 @pytest.mark.long
 async def test_a_flood_is_refused_and_takes_no_allowance_of_others(world: Any) -> None:
-    _, secret = created(world.folder, "robot", "propose", agent="guest")
-    headers = {"Authorization": f"Bearer {secret}"}
-    await asyncio.sleep(keyring.CHECK_S)
+    headers = await token(world, "robot", "propose")
     flood = (post(world, "propose", TARGETS | {"id": f"f-{n}"}, headers=headers) for n in range(40))
     codes = [code for code, _ in await asyncio.gather(*flood)]
     assert codes.count(429) >= 5
@@ -353,11 +352,10 @@ async def test_a_flood_is_refused_and_takes_no_allowance_of_others(world: Any) -
 
 @pytest.mark.long
 async def test_a_bound_token_proposes_for_its_agent_and_does_nothing_else(world: Any) -> None:
-    token, secret = created(world.folder, "robot", "propose", agent="guest")
-    headers = {"Authorization": f"Bearer {secret}"}
-    await asyncio.sleep(keyring.CHECK_S)
+    headers = await token(world, "robot", "propose")
+    (robot,) = stored(world.folder)
     status, done = await post(world, "propose", TARGETS, headers=headers)
-    assert (status, done["verdict"]["who"]) == (200, f"api:robot:{token.id}")
+    assert (status, done["verdict"]["who"]) == (200, f"api:robot:{robot.id}")
     status, answer = await post(world, "propose", TARGETS, agent="even", headers=headers)
     assert (status, answer["code"]) == (403, "agent")
     for read in ("standing", "proposals", "events", "wait/a-1"):
@@ -388,13 +386,6 @@ async def reviewed(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def token(world: Any, name: str, scope: Any) -> dict[str, str]:
-    """The header of a new token."""
-    _, secret = created(world.folder, name, scope, agent="guest" if scope == "propose" else "")
-    await asyncio.sleep(keyring.CHECK_S)
-    return {"Authorization": f"Bearer {secret}"}
-
-
 @pytest.mark.long
 async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_approved(reviewed: Any) -> None:
     status, shown = await post(reviewed, "preview", {"weights": TARGETS["weights"]})
@@ -415,7 +406,7 @@ async def test_a_proposal_that_needs_a_person_is_listed_previewed_and_sent_once_
     assert (status, sent["verdict"]["outcome"], sent["verdict"]["cuts"]) == (200, verdict["outcome"], verdict["cuts"])
     assert [order | {"order": ""} for order in sent["trades"]["orders"]] == orders
     assert all(order["order"].startswith("q-") for order in sent["trades"]["orders"])
-    (event,) = reviews_of(reviewed)
+    (event,) = of_kind(reviewed, ProposalReviewed)
     assert (event.approve, event.reason, event.who.startswith("api:owner")) == (True, "it is sound", True)
     status, again = await post(reviewed, "review", decision)
     assert (status, again["code"]) == (409, "conflict")
@@ -516,18 +507,11 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
 @pytest.mark.parametrize("scope", ["propose", "read"])
 async def test_the_agent_cannot_approve_its_own_proposal(reviewed: Any, scope: str) -> None:
     await post(reviewed, "propose", TARGETS)
-    _, secret = created(reviewed.folder, "robot", scope, agent="guest" if scope == "propose" else "")
-    headers = {"Authorization": f"Bearer {secret}"}
-    await asyncio.sleep(keyring.CHECK_S)
+    headers = await token(reviewed, "robot", scope)
     for what, body in (("review/preview", {"id": "a-1"}), ("review", {"id": "a-1", "approve": True, "reason": "me"})):
         status, refused = await post(reviewed, what, body, headers=headers)
         assert (status, refused["code"]) == (403, "scope"), refused
     assert [waits.agent for waits in reviewed.service.shell.state.reviews] == ["guest"]
-
-
-def reviews_of(world: Any) -> list[Any]:
-    entries = world.store.entries(RUN, 1)
-    return [event for _, data in entries if isinstance(event := decode(data).event, ProposalReviewed)]
 
 
 @pytest.mark.long

@@ -19,10 +19,9 @@ from quantd.daemon.monitoring.signals import reload
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
-from quantd.trading.codec import decode
 from quantd.trading.events import Approved, Flow, Reloaded, Stopping
 from tests.server.requests.orders_by_hand import journalled
-from tests.support.api_world import RATES, RUN, World, command, get, standing_at_the_end
+from tests.support.api_world import RATES, World, command, get, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 TEXT = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.25   # mine").replace(
@@ -40,6 +39,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def post(world: World, body: dict[str, Any], token: str = "", key: str = "", to: str = "") -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {token or world.token}"} | ({"Idempotency-Key": key} if key else {})
     async with world.session.post(f"/api/v1/settings{to}", json=body, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def approve(world: World, token: str) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with world.session.post("/api/v1/limits/approve", json={"reason": "agreed"}, headers=headers) as response:
         return response.status, await response.json()
 
 
@@ -114,10 +119,7 @@ async def test_a_looser_limit_waits_in_every_mode_and_a_restart_or_a_tighter_one
     assert loosened(limits_of(state), rules, file, state.loosening.limits) == []
     event = change_of_limits(state, rules, state.now, "c", ("limits",), limits_of(state))
     assert (event.later, event.due) == (state.loosening.limits, state.loosening.due)
-    headers = {"Authorization": f"Bearer {world.token}"}
-    body = {"reason": "x"}
-    async with world.session.post("/api/v1/limits/approve", json=body, headers=headers) as response:
-        assert response.status == 403, "the owner is no second person"
+    assert (await approve(world, world.token))[0] == 403, "the owner is no second person"
 
 
 async def test_a_share_moves_cash_and_is_in_the_file(world: World) -> None:
@@ -173,32 +175,24 @@ async def test_a_repeated_key_changes_nothing_twice_and_a_halt_is_never_held_up(
     assert (await changed(world, "risk.max_drawdown", "0.15", trade))[0] == 200, "a tighter limit needs no more"
 
 
-async def test_only_an_admin_token_from_before_approves(tmp_path):
+async def test_only_an_admin_token_from_before_approves(tmp_path: Path) -> None:
     async with standing_at_the_end(tmp_path, CONFIG) as world:
-        secrets = {"owner": world.token}
-        secrets["second"] = created(world.folder, "second", "admin")[1]
-        secrets["trade"] = created(world.folder, "trade", "trade")[1]
+        scopes: dict[str, Any] = {"second": "admin", "trade": "trade"}
+        secrets = {"owner": world.token} | {name: created(world.folder, name, scopes[name])[1] for name in scopes}
         await asyncio.sleep(keyring.CHECK_S)
-        headers = {"Authorization": f"Bearer {secrets['second']}"}
-        async with world.session.post("/api/v1/limits/approve", json={"reason": "x"}, headers=headers) as response:
-            assert response.status == 409
-            assert "no looser limits wait" in (await response.json())["detail"]
+        status, answer = await approve(world, secrets["second"])
+        assert (status, "no looser limits wait" in answer["detail"]) == (409, True)
         state = world.service.shell.state
         state.loosening = Loosening(time.time_ns(), 2**62, in_force(state.rules), ("risk.max_drawdown",))
         secrets["later"] = created(world.folder, "later", "admin")[1]
         await asyncio.sleep(keyring.CHECK_S)
-        async with world.session.get("/api/v1/status") as response:
-            assert (await response.json())["loosening"].startswith("risk.max_drawdown from ")
+        assert (await get(world, "/api/v1/status"))[1]["loosening"].startswith("risk.max_drawdown from ")
         for who, status, code in (
             ("owner", 403, "second"), ("later", 403, "second"), ("trade", 403, "scope"), ("second", 200, ""),
         ):  # fmt: skip
-            headers = {"Authorization": f"Bearer {secrets[who]}"}
-            body = {"reason": "agreed"}
-            async with world.session.post("/api/v1/limits/approve", json=body, headers=headers) as response:
-                answer = await response.json()
-            assert (response.status, answer.get("code", "")) == (status, code), (who, answer)
+            got, answer = await approve(world, secrets[who])
+            assert (got, answer.get("code", "")) == (status, code), (who, answer)
             assert (state.loosening is None) == (status == 200)
         assert answer["looser"] == ["risk.max_drawdown"]
-        events = [decode(blob).event for _, blob in world.store.entries(RUN, 1)]
-        approved = [event for event in events if isinstance(event, Approved)]
+        approved = journalled(world, Approved)
         assert [(approval.reason, approval.who.split(":")[1]) for approval in approved] == [("agreed", "second")]
