@@ -1,6 +1,7 @@
 """Protective exits through the real gate, ledger and paper venue: what is sold, when, and what is not."""
 
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from quantd.daemon.engine.state.settings import AgentRules
 from quantd.daemon.engine.state.snapshot import freeze, in_force, thaw
 from quantd.daemon.engine.stops.exits import order_exits
 from quantd.risk.limits.catalogue import Limits, Protective, Reason, override
-from quantd.risk.switch import HALT, REDUCE
+from quantd.risk.switch import REDUCE
 from quantd.trading.effects import Cancel, Crossed, Ended, Filled, Planned, Protected, Publish
 from quantd.trading.events import Action, Operator, Reloaded, Tick
 from quantd.trading.execution import Costs
@@ -113,21 +114,6 @@ def test_the_alert_says_symbol_loss_and_limit_and_the_plan_keeps_the_weights_of_
     weights = np.frombuffer(exit_plan.agents[0].weights)
     assert weights[0] == 0.0
     assert weights[1] == pytest.approx(0.25 * 1.15 / 1.0125)  # of the equity at these marks
-
-
-def test_without_a_level_or_with_nothing_held_nothing_is_watched() -> None:
-    free = days([100, 100, 50, 40, 300], house=COLLARED).run()
-    assert free.shell.state.guards is None
-    assert free.of(Protected) == []
-    for stepping in (False, True):
-        idle = days([100, 100, 50, 40, 300], acts=[lambda v: np.zeros(1)], house=protected(EIGHT_TWENTY))
-        idle.shell.stepping = stepping
-        idle.run()
-        assert idle.shell.state.guards is not None
-        assert idle.of(Protected) == []
-        levels = idle.shell.state.levels  # the fold has its own
-        assert (levels is not None) == stepping
-        assert levels is None or not levels.held
 
 
 def test_the_house_s_set_and_the_agent_s_both_close_a_book() -> None:
@@ -387,29 +373,21 @@ def test_a_decision_that_wants_to_keep_a_position_does_not_stop_its_exit() -> No
 # the switch
 
 
-def test_halt_keeps_positions_and_the_exit_comes_when_it_is_over() -> None:
-    world = days([100.0] * 3 + [91.0] * 6, house=protected(EIGHT_TWENTY))
-    items = list(world.items())
-    world.run(iter(items[:6]))
-    world.shell.run(Operator(world.shell.state.now, "halt", "x", "me"))
-    world.run(iter(items[6:10]))
-    assert world.shell.state.switch.state == HALT
+@pytest.mark.parametrize("who", ["", "a0"])
+@pytest.mark.parametrize(("later", "sold_on"), [(91.0, [5]), (97.0, [])])
+def test_halt_keeps_positions_and_what_has_not_recovered_is_sold_when_it_is_over(
+    later: float, sold_on: list[int], who: str
+) -> None:
+    world = days([100.0] * 3 + [91.0] + [later] * 5, house=protected(EIGHT_TWENTY))
+    items = world.items()
+    world.run(islice(items, 6))
+    world.shell.run(Operator(world.shell.state.now, "halt", "x", "me", who))
+    world.run(islice(items, 4))
     assert world.of(Protected) == alerts(world) == []
-    world.shell.run(Operator(world.shell.state.now, "resume", "x", "me"))
-    world.run(iter(items[10:]))
-    assert [at(p.ts)[0] for p in world.of(Protected)] == [5]
-    assert world.shell.state.ledger.house.lots == [0]
-
-
-def test_what_recovers_during_a_halt_is_not_sold_after_it() -> None:
-    world = days([100.0] * 3 + [91.0, 97.0, 97.0, 97.0], house=protected(EIGHT_TWENTY))
-    items = list(world.items())
-    world.run(iter(items[:6]))
-    world.shell.run(Operator(world.shell.state.now, "halt", "x", "me", "a0"))
-    world.run(iter(items[6:10]))
-    world.shell.run(Operator(world.shell.state.now, "resume", "x", "me", "a0"))
-    world.run(iter(items[10:]))
-    assert len(world.of(OrderBasket)) == 1
+    world.shell.run(Operator(world.shell.state.now, "resume", "x", "me", who))
+    world.run(items)
+    assert [at(p.ts)[0] for p in world.of(Protected)] == sold_on
+    assert (world.shell.state.ledger.house.lots == [0]) == bool(sold_on)
 
 
 def test_halt_withdraws_an_exit_on_its_way_and_it_goes_on_afterwards() -> None:

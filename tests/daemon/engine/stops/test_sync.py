@@ -468,31 +468,17 @@ def test_a_stop_that_part_fills_may_go_on_for_ten_seconds_and_then_the_rest_is_s
     ]
 
 
-def test_a_cancel_that_is_lost_holds_the_sale_back_until_it_is_heard_of() -> None:
-    world = story([100.0] * 8, [0.5, None, 0.2])
+@pytest.mark.parametrize(("newer", "sold", "stops"), [(None, -3000, -2000), (0.4, -1000, -4000)])
+def test_a_lost_cancel_holds_a_sale_back_until_it_is_heard_of_and_a_newer_decision_takes_its_place(
+    newer: float | None, sold: int, stops: int
+) -> None:
+    world = story([100.0] * 8, [0.5, None, 0.2, newer])
     silent = iter([True, True])
     real = world.shell.broker.cancel
     world.shell.broker.cancel = lambda *a: () if next(silent, False) else real(*a)  # type: ignore[method-assign]
     world.run()
     # asked for on day 2, again with the bar of day 3 and with its sample: then it is told, and the sale goes out
-    assert sent(world)[2:] == [(3, "limit", [-3000]), (3, "stop", [-2000])]
-    assert world.shell.state.ledger.house.lots == [2000]
-
-
-def test_a_newer_decision_takes_the_place_of_one_that_waits() -> None:
-    world = story([100.0] * 8, [0.5, None, 0.2, 0.4])
-    silent = iter([True, True])
-    real = world.shell.broker.cancel
-    world.shell.broker.cancel = lambda *a: () if next(silent, False) else real(*a)  # type: ignore[method-assign]
-    world.run()
-    assert sent(world)[2:] == [(3, "limit", [-1000]), (3, "stop", [-4000])]
-
-
-def test_an_order_by_hand_that_sells_waits_too() -> None:
-    world = story([100.0] * 4, [0.5]).run()
-    state = world.shell.state
-    world.shell.run(by_hand(state.now, "a0", 0, -1500, "out", "me"))
-    assert sent(world)[-2:] == [(3, "limit", [-1500]), (3, "stop", [-3500])]
+    assert sent(world)[2:] == [(3, "limit", [sold]), (3, "stop", [stops])]
 
 
 def test_an_order_by_hand_that_waited_sells_its_own_lots_whatever_the_price_is_then() -> None:
@@ -542,17 +528,6 @@ def test_without_at_venue_nothing_rests_and_turning_it_off_takes_them_back() -> 
     )
     world.shell.run(Reloaded(world.shell.state.now, "d", ("risk.protective.at_venue",), in_force(rules)))
     assert not world.shell.state.protection.stops
-
-
-def test_stops_of_an_old_snapshot_are_none_and_a_thawed_state_has_them() -> None:
-    world = story([100.0] * 4, [0.5]).run()
-    state = world.shell.state
-    again = thaw(world.rules, freeze(state))
-    assert ({key: work.freeze() for key, work in again.protection.stops.items()}, again.protection.rests) == (
-        {key: work.freeze() for key, work in state.protection.stops.items()},
-        state.protection.rests,
-    )
-    assert freeze(again) == freeze(state)
 
 
 # levels that people give a position
