@@ -99,6 +99,16 @@ class Kept(Unanswered):
         return [effect for _, effects in self.steps for effect in effects]
 
 
+class Silent:
+    """A venue that takes everything and answers nothing."""
+
+    def fill_terms(self) -> None:
+        """Nobody knows its fills."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_: ()
+
+
 class World(Unanswered):
     """One run over given bars; `effects` and `events` collect what happened."""
 

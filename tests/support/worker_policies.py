@@ -1,6 +1,5 @@
-"""Policies for workers, loaded as a user's file: one that remembers, one that hangs, one that dies."""
+"""Policies for workers, loaded as a user's file: one that remembers, one that hangs."""
 
-import os
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -42,17 +41,4 @@ class Hanging:
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         if view.time == self.at:
             threading.Event().wait()
-        return np.full(len(view.prices), 0.3), memory
-
-
-@dataclass(frozen=True)
-class Dying:
-    """Its process ends at samples whose time is `at`."""
-
-    at: int
-    lookback: int = 5
-
-    def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
-        if view.time == self.at:
-            os._exit(3)
         return np.full(len(view.prices), 0.3), memory

@@ -125,13 +125,6 @@ def test_the_figure_is_of_the_closes_up_to_the_sample_only() -> None:
     assert last == pytest.approx(volatility((market[1:50] / market[:49] - 1.0)[-20:, 1]))
 
 
-def test_without_the_table_nothing_changes() -> None:
-    run = world(rules=None)
-    assert not any(by_sample(run, lambda state: state.noted.volatile or regime_text(state)))
-    assert alerts(run) == []
-    assert b"regime" not in in_force(run.rules)
-
-
 def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
     state = world(live=Allowance(account_micro=50_000 * 1_000_000)).shell.state
     bounds = []
@@ -151,7 +144,6 @@ def test_the_bars_of_the_fold_are_those_of_the_engine() -> None:
 
 def test_a_restart_keeps_the_regime_and_a_recorded_segment_has_its_own_rules() -> None:
     run = world()
-    by_sample(run, lambda state: None)
     run.shell.state.noted.volatile = True
     assert thaw(run.rules, freeze(run.shell.state)).noted.volatile
     other = replace(run.rules, regime=None)

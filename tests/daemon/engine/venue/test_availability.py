@@ -58,7 +58,7 @@ def critical(world: World) -> list[str]:
     return [e.text for e in world.of(Publish) if e.level == "CRITICAL" and e.kind == "flatten"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("missing", [1, 7, 100, 1000, 3999])
+@pytest.mark.parametrize("missing", [1, 3999])
 def test_flatten_sells_what_the_venue_has_says_the_difference_and_ends(missing: int) -> None:
     world = held((0.4, 0.2))
     state = world.shell.state
@@ -113,7 +113,7 @@ def test_several_books_share_what_is_missing_and_never_sell_more_than_they_hold(
         assert -state.ledger.books[number].lots[0] <= change[0] <= 0
 
 
-@pytest.mark.parametrize("part", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("part", [0.3, 1.0])
 def test_a_correction_takes_what_it_explains_from_the_missing_lots(part: float) -> None:
     world = held((0.4, 0.2))
     world.shell.run(compared(world, {0: 100}))

@@ -239,17 +239,6 @@ def test_an_explained_split_is_booked_like_one_that_was_announced() -> None:
     assert state.equity_micro == pytest.approx(split_run.shell.state.equity_micro, rel=0.01)
 
 
-def test_a_real_move_keeps_lots_and_cost() -> None:
-    run = until(world(), DAY + 1)
-    book = run.shell.state.ledger.books[0]
-    lots, cost = book.held[0], book.cost_micro[0]
-    do(run, explained(run))
-    assert (book.held[0], book.cost_micro[0]) == (lots, cost)
-    assert not run.shell.state.restrictions.jumped
-    rest(run, DAY + 1)
-    assert any(basket.sym.count(0) for basket in run.of(OrderBasket) if basket.ts > run.bars.ts_event[DAY + 1])  # type: ignore[attr-defined]
-
-
 def test_an_open_order_of_the_venue_is_split_at_both_sides() -> None:
     limits = Limits(in_flight=1.0, max_cash_debit=1.0, protective=Protective(stop_loss=0.9, at_venue=True))
     run = until(world(lambda view: np.array([0.4, 0.0]), house=limits), DAY + 1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantd.daemon.engine.planning.pauses import MOST_PAUSES, pause_after
@@ -14,7 +14,8 @@ from quantd.risk.limits.catalogue import PROFILES, Reason
 from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Operator, Tick, Unknown
 from quantd.trading.orders import Cause, OrderBasket, Reports
-from tests.support.engine import World, block
+from tests.support.engine import Silent, World, block
+from tests.support.examples import examples
 from tests.support.orders_by_hand import by_hand
 
 MINUTE = 60 * 10**9
@@ -23,7 +24,7 @@ PDT = "trade denied due to pattern day trading protection"
 LEAST = "cost basis must be >= minimal amount of order {n}"
 
 
-class Venue:
+class Venue(Silent):
     """Refuses orders for which `refuses(lots)` has words; others stay open until the test reports on them."""
 
     def __init__(self, refuses) -> None:  # type: ignore[no-untyped-def]
@@ -37,18 +38,6 @@ class Venue:
         words = self.refuses(lots)
         cause = Cause.REJECTED if words else Cause.ACCEPTED
         return Reports(basket.sample, basket.n, basket.ts, [row], [0], [0], [0], [0], [int(cause)], words or "")
-
-    def cancel(self, *_: int) -> tuple[()]:
-        return ()
-
-    def query(self, *_: object) -> tuple[()]:
-        return ()
-
-    def on_slice(self, market: object) -> tuple[()]:
-        return ()
-
-    def on_time(self, ts: int, opened: object = ()) -> tuple[()]:
-        return ()
 
 
 def world(refuses, weight=0.5, days: int = 3, symbols: int = 1) -> World:  # type: ignore[no-untyped-def]
@@ -77,23 +66,18 @@ def alerts(run: World) -> list[tuple[str, str]]:
     return [(p.level, p.text) for p in run.of(Publish) if p.kind == "refusal"]  # type: ignore[attr-defined]
 
 
-@pytest.mark.quick_cases(3)
-@pytest.mark.parametrize("words", [PDT, "insufficient buying power", "asset S0 is not tradable", "", "EOrder:Ünknown"])
-def test_a_refusal_that_lasts_pauses_one_two_four_up_to_sixty_minutes_with_one_alert(words: str) -> None:
-    run = world(lambda lots: words or "no reason given")
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [(PDT, f"rejected by the venue: {PDT}"), ("not sent: 0.1 is less than 1", "not sent: 0.1 is less than 1")],
+)
+def test_a_refusal_that_lasts_pauses_one_two_four_up_to_sixty_minutes_with_one_alert(words: str, begins: str) -> None:
+    run = world(lambda lots: words)
     assert minutes(run, 260) == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
     ((level, text),) = alerts(run)
     assert level == "WARNING"
-    assert text.startswith(f"rejected by the venue: {words or 'no reason given'}; orders that add to it pause")
+    assert text.startswith(f"{begins}; orders that add to it pause")
     codes = {int(c) for p in run.of(Planned) for c in np.frombuffer(p.reason, np.int8)}  # type: ignore[attr-defined]
     assert Reason.REFUSED in codes
-
-
-def test_an_order_that_the_adapter_did_not_send_is_not_called_a_refusal_of_the_venue() -> None:
-    run = world(lambda lots: "not sent: 0.1 is less than the venue's least order of 1")
-    assert len(minutes(run, 64)) == 7
-    ((_, text),) = alerts(run)
-    assert text.startswith("not sent: 0.1 is less")
 
 
 def test_numbers_and_identifiers_in_the_words_begin_no_new_run() -> None:
@@ -106,6 +90,7 @@ def test_numbers_and_identifiers_in_the_words_begin_no_new_run() -> None:
     assert words_of("Unknown asset") != words_of("Unknown order")
 
 
+@settings(max_examples=examples(20), deadline=None)
 @given(
     st.lists(
         st.sampled_from([PDT, "insufficient buying power", "asset is not tradable", "EOrder:Ünknown", "", LEAST])
