@@ -7,7 +7,7 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import PROFILES
-from quantd.trading.effects import Cancel, Ended, Filled, Publish, Refused
+from quantd.trading.effects import Cancel, Ended, Publish, Refused
 from quantd.trading.events import CancelRequested
 from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderBasket, OrderState
@@ -48,12 +48,6 @@ def test_a_cancelled_order_never_fills_and_reserves_nothing() -> None:
     (ended,) = desk.of(Ended)
     state = desk.shell.state
     assert (ended.state, state.ledger.house.lots[0], state.working) == ([int(OrderState.CANCELLED)], 0, {})
-
-
-def test_without_the_cancel_the_same_order_fills() -> None:
-    desk = Desk()
-    desk.run(desk.ahead)
-    assert next(f.lots for f in desk.of(Filled)) == [10]
 
 
 @pytest.mark.parametrize("other", [{"sample": 7}, {"n": 99}, {"row": 5}, {"row": -1}])

@@ -176,15 +176,6 @@ def test_sums_are_kept_to_the_unit_at_every_bar(method):
     assert any(e.kind == "capital" and method in e.text for e in run.of(Publish))
 
 
-def test_the_house_and_another_method_part_ways_only_by_shares():
-    equities = {}
-    for method in ("fixed", "equal_risk"):
-        run, items = world([whole, half, idle], rules_for(3, method, shrink=0.0), days=60)
-        run.run(items)
-        equities[method] = books(run)
-    assert equities["fixed"] != equities["equal_risk"]
-
-
 def test_an_agent_that_holds_shares_sells_first_and_pays_then():
     regimes = (Regime("all to two", 0.0, (0.2, 0.8)),)
     run, items = world(

@@ -138,16 +138,6 @@ def test_an_id_is_decided_once_also_over_a_promotion_and_a_snapshot():
         assert not state.working
 
 
-def test_other_names_take_no_proposals():
-    gate = Gate().advance(20)
-    for name, words in (("a0", "decides by its own policy"), ("nobody", "no agent named")):
-        given = Proposed(gate.state.now, name, "1", "a test", "me", np.array([0.1, 0.1]).tobytes())
-        alert, refused = gate.take(given)
-        assert words in refused.text
-        assert alert.text == f"the targets for {name} were refused: {refused.text}"
-    assert gate.state.outside == {}
-
-
 def test_its_memory_is_bounded():
     log = ProposalLog()
     for n in range(IDS_KEPT + 50):
@@ -254,20 +244,6 @@ def test_a_shadow_needs_no_person_because_none_of_its_orders_is_real():
     gate.shell = gate.fresh(gate)
     gate.advance(10).propose([0.5, 0.2])
     assert (gate.last.outcome, gate.state.reviews) == ("passed", [])
-
-
-def test_the_reviews_and_what_they_made_come_out_of_the_journal_again():
-    gate = Reviewed()
-    first = freeze(gate.state)
-    begin = len(gate.taken)
-    gate.propose([0.5, 0.2])
-    gate.review()
-    gate.advance(2)
-    again = thaw(gate.rules, first)
-    for item in gate.taken[begin:]:
-        step(again, item)
-    assert again.reviews == gate.state.reviews
-    assert again.outside == gate.state.outside
 
 
 def test_several_orders_wait_for_a_person_beside_each_other_and_each_end_is_an_effect():

@@ -62,12 +62,6 @@ def test_every_symbol_of_the_orders_needs_its_first_price() -> None:
     assert [(e.ts, e.lots) for e in night.of(OrderBasket)] == [(at(1, 8), [10, 5])]
 
 
-def test_an_order_in_an_open_market_is_sent_at_once() -> None:
-    night = Night()
-    night.until({SESSION + 3: lambda: night.send(buy(10))})
-    assert (night.of(OrdersHeld), len(night.of(OrderBasket)), night.outcome) == ([], 1, "passed")
-
-
 def test_an_order_by_hand_is_held_too() -> None:
     night = Night()
     night.until({LAST: lambda: night.send(buy(10), whole=False, by_hand=True)})

@@ -125,14 +125,7 @@ def test_it_trades_by_proposals_only_and_holds_the_weights_after_the_next_open()
     [
         ({"agent": "a0"}, "decides by its own policy"),
         ({"agent": "portfolio-2"}, "no agent named"),
-        ({"agent": "nobody"}, "no agent named"),
-        ({"id": ""}, "has no id"),
-        ({"expires": 5}, "has expired"),
-        ({"weights": np.zeros(2).tobytes()}, "2 targets for 3 symbols"),
-        ({"weights": np.array([np.nan, 0, 0]).tobytes()}, "not finite"),
-        ({"weights": b""}, "either weights or orders"),
         ({"orders": (Wish(0, 5),)}, "either weights or orders"),
-        ({"plan": "00"}, "would differ now"),
         ({"portfolio": "other"}, "is the place of the portfolio core now, not of other"),
     ],
 )
@@ -161,18 +154,6 @@ def test_nothing_is_planned_before_the_first_sample_or_while_the_house_is_halted
     assert "halted" in desk.said[0]
     desk.send(Operator(desk.state.now, "resume", "x", "me"))
     assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0], id="3"))
-
-
-def test_an_id_is_executed_once_and_a_snapshot_remembers_it():
-    desk = Desk().advance(3)
-    desk.open()
-    assert any(isinstance(e, OrderBasket) for e in desk.propose([0.5, 0, 0], id="a"))
-    again = thaw(desk.rules, freeze(desk.state))
-    desk.propose([0.1, 0, 0], id="a")
-    assert "was decided before" in desk.said[0]
-    effects = step(again, Proposed(again.now, "portfolio-1", "a", "x", "me", np.zeros(3).tobytes()))
-    assert "was decided before" in effects[0].text
-    assert again.portfolios == desk.state.portfolios
 
 
 def test_a_proposal_of_lots_trades_exactly_these():

@@ -68,14 +68,6 @@ def test_a_book_in_cash_is_not_promoted_over_one_that_loses():
     assert comparison.p > 0.05
 
 
-@given(st.integers(0, 1_000), st.floats(-0.004, 0.004))
-@settings(max_examples=examples(20), deadline=None)
-def test_the_same_returns_give_the_same_outcome(seed, edge):
-    first, second = (looked(RULES, Pairing(), *returns_of(seed, edge=edge), 250, "k") for _ in range(2))
-    assert first == second
-    assert first.promoted == (not first.why)
-
-
 # ---- in the engine --------------------------------------------------------------------------------
 
 

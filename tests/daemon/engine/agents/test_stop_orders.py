@@ -8,8 +8,7 @@ from msgspec.structs import replace
 
 from quantd.daemon.engine.agents.stop_orders import replacing
 from quantd.daemon.engine.planning.gate_account import account_of
-from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.snapshot import freeze, thaw
+from quantd.daemon.engine.state import HOUSE
 from quantd.risk.limits.catalogue import override
 from quantd.trading.effects import Cancel, Filled, OrdersHeld, ProposalEnded, Publish
 from quantd.trading.events import Operator, ProposalReviewed, Proposed
@@ -17,7 +16,7 @@ from quantd.trading.instruments import NANO
 from quantd.trading.orders import THE_DAY, UNTIL_CANCELLED, OrderBasket, Wish
 from tests.support.minutes import SESSION, at
 from tests.support.night import FREE
-from tests.support.price_paths import BARS, FIRST, Counted, Path, replayed
+from tests.support.price_paths import BARS, FIRST, Counted, Path
 
 
 def stop(lots: int, price: float, limit: float = 0.0, end: int = UNTIL_CANCELLED) -> Wish:
@@ -157,22 +156,6 @@ def test_a_halt_and_a_cancel_end_a_stop() -> None:
         20: lambda: run.shell.run(Operator(run.shell.state.now, "halt", "a test", "me")),
     })  # fmt: skip
     assert [(e.id, e.outcome) for e in run.of(ProposalEnded)] == [("1", "declined"), ("2", "refused")]
-
-
-def test_a_run_with_stops_is_the_same_from_its_events_and_from_a_snapshot() -> None:
-    run, kept = Path({50: 90.0}), []
-
-    def act() -> None:
-        kept.append((freeze(run.shell.state), len(run.events)))
-
-    run.until({2: lambda: run.hold(10), FIRST: lambda: run.order(stop(-5, 98.0)), 20: act})
-    end = freeze(run.shell.state)
-    assert [basket.ts for basket in run.sent()] == [at(0, 51)]
-    assert replayed(run, State(run.rules), run.events) == end
-    ((frozen, done),) = kept
-    again = thaw(run.rules, frozen)
-    assert [proposal.id for proposal in again.awaiting] == ["1"]
-    assert replayed(run, again, run.events[done:]) == end
 
 
 def test_a_stop_of_yesterday_waits_for_the_first_price_of_the_session() -> None:

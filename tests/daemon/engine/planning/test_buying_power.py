@@ -202,14 +202,6 @@ def test_an_order_that_the_venue_has_not_heard_of_stays_taken_off_and_what_ended
     assert (power - headroom) / MICRO == pytest.approx(bought, abs=1.0)
 
 
-def test_a_purchase_takes_its_worst_cost_with_the_fee_off_to_the_micro() -> None:
-    state, basket = bare()
-    ((key, rows),) = state.venue.spending.items()
-    assert key == (basket.sample, basket.n)
-    exact = [lots * worst * 1001 for lots, worst in zip(basket.lots, basket.worst_nano, strict=True)]
-    assert rows == [(row, pytest.approx(-(-amount // 10**6), abs=1)) for row, amount in enumerate(exact)]
-
-
 def test_the_limit_is_the_money_that_is_left_and_none_where_more_was_sent() -> None:
     assert limit(4 * MICRO, 3 * MICRO) == AccountCap(0.75, 3.0)
     assert limit(4 * MICRO, -1) == AccountCap(0.0, 0.0)

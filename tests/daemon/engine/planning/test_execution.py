@@ -1,6 +1,7 @@
 """Execution styles through the real gate, ledger and paper venue: what is sent when, how much, and what goes before."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +12,6 @@ from hypothesis import strategies as st
 from quantd.daemon.engine.state.parents import (
     Execution,
     chase_nano,
-    slices_due,
-    twap_lots,
     vwap_lots,
 )
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -50,6 +49,14 @@ def world(style: str, bars: object = None, **keys: object) -> Minutes:
 def sent(run: Minutes) -> list[tuple[int, int]]:
     """(minutes after noon, lots) of the first symbol in each basket."""
     return [((b.ts - NOON) // MINUTE, b.lots[b.sym.index(0)]) for b in run.of(OrderBasket) if 0 in b.sym]
+
+
+def acting(run: Minutes, acts: dict[int, Callable[[int], object]]) -> None:
+    """Run all bars; `acts` maps a minute of the first day to what follows its bar, at that instant."""
+    for item in run.items():
+        run.shell.take(item)
+        if isinstance(item, MarketSlice) and item.ts_event in {at(0, minute) for minute in acts}:
+            acts[(item.ts_event - at(0, 0)) // MINUTE](item.ts_event)
 
 
 def whole(run: Minutes) -> Planned:
@@ -159,27 +166,16 @@ def test_the_price_of_a_chase_is_on_the_tick_and_no_further():
     assert chase_nano(rules, 100_000 * 10**6, True, 1, 10**7) == 100_100 * 10**6
 
 
-def test_an_order_for_the_close_fills_at_the_close_of_the_session_and_nowhere_else():
+@pytest.mark.parametrize(
+    ("style", "kind", "day", "fills"), [("close", Kind.CLOSE, 0, at(0, SESSION)), ("open", Kind.OPEN, 1, at(1, 0))]
+)
+def test_an_order_for_an_auction_fills_there_and_nowhere_else(style, kind, day, fills):
     close = drift(2, 1, 1)
-    run = world("close", minutes(close)).run()
+    run = world(style, minutes(close)).run()
     (basket,) = run.of(OrderBasket)
-    assert basket.kind == [Kind.CLOSE]
-    assert basket.ts == NOON
-    assert basket.end == [at(0, SESSION)]
+    assert (basket.kind, basket.ts, basket.end) == ([kind], NOON, [at(day, SESSION)])
     (fill,) = run.of(Filled)
-    assert fill.ts == at(0, SESSION)
-    assert fill.price_nano == [round(close[SESSION - 1, 0] * 1e9)]
-
-
-def test_an_order_for_the_open_waits_for_the_next_session():
-    close = drift(2, 1, 2)
-    run = world("open", minutes(close)).run()
-    (basket,) = run.of(OrderBasket)
-    assert basket.kind == [Kind.OPEN]
-    assert basket.end == [at(1, SESSION)]
-    (fill,) = run.of(Filled)
-    assert fill.ts == at(1, 0)
-    assert fill.price_nano == [round(close[SESSION - 1, 0] * 1e9)]
+    assert (fill.ts, fill.price_nano) == (fills, [round(close[SESSION - 1, 0] * 1e9)])
 
 
 def test_an_auction_that_prints_beyond_the_limit_fills_nothing():
@@ -234,10 +230,7 @@ def test_reduce_ends_what_adds_and_lets_go_on_what_reduces():
     asked = [at(0, 60), NOON]
     acts = [lambda view: np.array([0.4, 0.0]) if view.time < NOON else np.array([0.1, 0.3])]
     run = world("twap", minutes(flat(symbols=2)), slices=6, asked=asked, acts=acts)
-    for item in run.items():
-        run.shell.take(item)
-        if isinstance(item, MarketSlice) and item.ts_event == at(0, 127):
-            run.shell.run(Operator(item.ts_event, "reduce", "careful", "me"))
+    acting(run, {127: lambda ts: run.shell.run(Operator(ts, "reduce", "careful", "me"))})
     assert run.shell.state.lots(0).tolist() == [1_000.0, 1_000.0]
     assert [(w.sym, w.reason) for w in run.of(Worked)][1:] == [([1], "the switch"), ([0], "filled")]
 
@@ -280,12 +273,10 @@ def test_an_exit_takes_the_place_of_what_is_worked():
 
 def test_a_halted_symbol_is_asked_for_nothing_and_caught_up_afterwards():
     run = world("twap", over_ns=60 * MINUTE, slices=6)
-    for item in run.items():
-        run.shell.take(item)
-        if isinstance(item, MarketSlice) and item.ts_event == at(0, 121):
-            run.shell.run(Halted(item.ts_event, 0, True, "LULD pause"))
-        if isinstance(item, MarketSlice) and item.ts_event == at(0, 152):
-            run.shell.run(Halted(item.ts_event, 0, False))
+    acting(run, {
+        121: lambda ts: run.shell.run(Halted(ts, 0, True, "LULD pause")),
+        152: lambda ts: run.shell.run(Halted(ts, 0, False)),
+    })  # fmt: skip
     assert sent(run) == [(0, 833), (32, 2_500), (40, 833), (50, 834)]
     said = [p.text for p in run.of(Publish) if p.kind == "halted"]
     assert said == ["trading is halted: LULD pause; no new orders for it", "trading goes on"]
@@ -293,10 +284,7 @@ def test_a_halted_symbol_is_asked_for_nothing_and_caught_up_afterwards():
 
 def test_the_other_symbols_of_a_decision_go_on_while_one_is_halted():
     run = world("twap", minutes(flat(symbols=2)), over_ns=30 * MINUTE, slices=6)
-    for item in run.items():
-        run.shell.take(item)
-        if isinstance(item, MarketSlice) and item.ts_event == at(0, 121):
-            run.shell.run(Halted(item.ts_event, 0, True))
+    acting(run, {121: lambda ts: run.shell.run(Halted(ts, 0, True))})
     assert run.shell.state.lots(0).tolist() == [416.0, 2_500.0]
 
 
@@ -432,24 +420,6 @@ def test_a_halt_that_a_refusal_told_of_outlasts_bars_that_opened_before_it():
     assert ends[:3] == [True, False, False]
 
 
-@given(
-    st.integers(1, 10**9), st.integers(1, 50), st.integers(1, 500), st.integers(0, 359),
-    st.lists(st.floats(0.0, 10.0), min_size=1, max_size=13).filter(lambda p: sum(p) > 0.0),
-)  # fmt: skip
-def test_what_is_due_grows_to_the_whole_and_never_beyond(lots, slices, over, start, profile):
-    rules = Execution(slices=slices, over_ns=over * MINUTE, profile=tuple(profile))
-    begin, opened, close = at(0, start), at(0, 0), at(0, SESSION)
-    before, last = (0, 0), 0
-    for minute in range(start - 1, SESSION + 1, 7):
-        due = slices_due(rules, begin, close, at(0, minute))
-        assert last <= due <= slices
-        last = due
-        now = twap_lots(rules, lots, due), vwap_lots(rules, lots, due, begin, opened, close) if due else 0
-        assert all(0 <= a <= b <= lots for a, b in zip(before, now, strict=True))
-        before = now
-    assert twap_lots(rules, lots, slices) == vwap_lots(rules, lots, slices, begin, opened, close) == lots
-
-
 @pytest.mark.long
 @settings(max_examples=examples(25), deadline=None)
 @given(
@@ -526,11 +496,8 @@ def test_a_run_frozen_at_every_step_and_thawed_goes_on_the_same(style):
 
 def test_order_numbers_of_what_is_worked_do_not_start_again_while_others_trade():
     run = world("twap", over_ns=60 * MINUTE, slices=30)
-    for item in run.items():
-        run.shell.take(item)
-        if isinstance(item, MarketSlice) and item.ts_event == at(0, 130):
-            # as if others had decided at three hundred samples since
-            run.shell.state.orders_at |= {NOON + k: 1 for k in range(1, 301)}
+    # as if others had decided at three hundred samples since
+    acting(run, {130: lambda ts: run.shell.state.orders_at.update({NOON + k: 1 for k in range(1, 301)})})
     keys = [(b.sample, b.n) for b in run.of(OrderBasket)]
     assert len(keys) == len(set(keys)) == 30
     assert len(run.shell.state.orders_at) < 200
