@@ -240,3 +240,19 @@ def test_the_running_errors_are_those_of_what_was_said_against_what_came_true(
     expected = np.array(errors)[-26:].mean(axis=0)
     assert standing.rounds == 26 < len(errors)
     assert [standing.running_mse, standing.running_plain_mse] == pytest.approx(expected.tolist())
+
+
+def test_what_comes_later_changes_no_decision(policy: LearnedAllocation) -> None:
+    returns = garch(3, 260, 4)
+    other = returns.copy()
+    other[200:] *= 4.0
+    memory = memory_other = EMPTY_MEMORY
+    differ = []
+    for t, (view, view_other) in enumerate(zip(views(returns), views(other), strict=True)):
+        if t < LOOKBACK:
+            continue
+        given_, memory = policy.act(view, memory)
+        given_other, memory_other = policy.act(view_other, memory_other)
+        differ.append(bool((weights_of(given_) != weights_of(given_other)).any()))
+    assert not any(differ[: 200 - LOOKBACK + 1])
+    assert all(differ[200 - LOOKBACK + 1 :])

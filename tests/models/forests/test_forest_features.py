@@ -65,3 +65,15 @@ def test_what_came_true_is_volatility_correlation_and_relative_return() -> None:
     future[3, 1] = np.nan
     for kind, missing in (("risk", [1]), ("correlation", [0, 2]), ("allocation", [1])):
         assert np.flatnonzero(np.isnan(realised(kind, future))).tolist() == missing  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", FOREST_KINDS)
+def test_rows_up_to_a_session_are_the_same_when_the_data_end_there_or_go_on(kind: ForestKind) -> None:
+    returns = np.vstack([np.full((1, 4), np.nan), garch(1, 400, 4)])
+    dataset, horizon = gather(kind, returns, 21, 5), 21
+    for cut in (200, 301, 370):
+        early = gather(kind, returns[:cut], horizon, 5)
+        upto = dataset.between(0, cut - horizon)
+        for name in ("at", "features", "plain", "true"):
+            np.testing.assert_array_equal(getattr(early, name), getattr(upto, name), err_msg=name)
+        assert len(early.at) > 0

@@ -117,3 +117,10 @@ def test_a_series_per_symbol_is_known_from_its_publication_and_for_its_days(tmp_
     np.testing.assert_array_equal(brief[:, 0], [nan, 2.0, 2.0, 2.0, nan, nan])
     with pytest.raises(SeriesError, match="column value is missing"):
         series_at(at, SeriesSource("esg", str(path)), ["A"])
+
+
+def test_what_comes_after_a_row_does_not_change_it():
+    reference, part = (observe(p, declared()) for p in (panel(), panel(date(2014, 7, 31))))
+    rows = len(part.table)
+    assert part.warm < rows - 300
+    np.testing.assert_array_equal(reference.table[:rows], part.table)

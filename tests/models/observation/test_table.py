@@ -3,9 +3,22 @@
 import numpy as np
 import pytest
 
+from quantd.models.history.panel import Panel
 from quantd.models.observation.return_features import FEATURES, LOOKBACK
 from quantd.models.observation.table import Observed, observe, price_features
 from tests.support.panels import panel_of
+
+
+def cut(panel: Panel, rows: int) -> Panel:
+    arrays = (getattr(panel, f)[:rows] for f in ("day_ns", "open", "close", "split", "dividend"))
+    return Panel(panel.symbols, *arrays)
+
+
+@pytest.mark.parametrize("rows", [140, 155])
+def test_nothing_shown_changes_when_what_comes_after_is_removed(rows: int) -> None:
+    panel = panel_of(2, 170, 3)
+    reference, part = observe(panel), observe(cut(panel, rows))
+    np.testing.assert_array_equal(reference.table[:rows], part.table)
 
 
 def test_the_usual_features_are_those_that_policies_trade_on_and_what_is_known() -> None:

@@ -341,3 +341,16 @@ def test_an_engine_with_other_bars_than_the_answers_known_in_advance_ends_the_ru
     asked_in_blocks(body, policies, Counter(), [], 0.01).expect(market.items)
     with pytest.raises(RuntimeError, match=r"other bars than act_rows up to 1970-\d\d-\d\d"):
         body.take_all(market.items)
+
+
+@pytest.mark.long
+def test_no_answer_depends_on_a_later_bar() -> None:
+    """A market that ends earlier has the same answers up to there, from blocks that end at other samples."""
+    reference, cut = world(8, 3), world(8, 3)
+    policies = [POLICIES[name](params) for name, params in SIMPLE]
+    cut.items = cut.items[: 2 * 100 + 1]
+    answers, acted = driven(reference, policies, blocks=True)
+    early, _ = driven(cut, policies, blocks=True)
+    assert len(early) > 90 * len(policies)
+    assert early == answers[: len(early)]
+    assert acted.total() < len(answers) / 4
