@@ -209,6 +209,9 @@ async def two_tabs(stage: Stage, control: Control) -> int:
                 await expect(fault.filter(has_text=control.negated)).to_have_count(1)
             else:
                 await expect(fault.filter(has_text="is not known yet")).to_have_count(1)
+        await asyncio.sleep(
+            SLOW_S
+        )  # from then on both tabs ask, and who hears first takes the act off the list of both
         stage.answers.set()
         await stage.page.bring_to_front()
         await (expect(stage.said) if control.entries else expect(stage.fault.first)).to_contain_text(control.done)
