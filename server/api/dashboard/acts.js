@@ -303,8 +303,8 @@ export function lookForAll() {
   const stored = waiting();
   [...others.keys()].filter((key) => !stored.some((entry) => entry.key === key)).forEach((key) => others.delete(key));
   // another tab that got the answer has taken the entry away: an act of this tab is asked for until it is known here
-  const own = [...mine.values()].filter(({ key }) => !stored.some((entry) => entry.key === key));
-  for (const entry of [...stored, ...own]) {
+  const unlisted = [...mine.values()].filter(({ key }) => !stored.some((entry) => entry.key === key));
+  for (const entry of [...stored, ...unlisted]) {
     const { key, lost } = entry;
     const act = mine.get(key) || others.get(key) || { ...entry, state: "unknown", text: lost ? lostText(lost) : ASKED };
     if (!mine.has(key)) others.set(key, act);

@@ -114,7 +114,9 @@ def test_opposite_wishes_of_two_agents_cross_without_an_order_or_a_fee() -> None
     ).run()
     crossed = world.of(Crossed)
     assert len(crossed) == 1
-    assert sorted(lots for _, lots in crossed[0].shares) == [-4000, 4000] or crossed[0].shares
+    (seller_no, sold), (buyer_no, bought) = crossed[0].shares
+    assert (seller_no, buyer_no) == (0, 1)
+    assert bought == -sold > 3900
     ledger = world.shell.state.ledger
     assert ledger.books[0].lots == [0]
     assert ledger.books[1].lots[0] > 3900

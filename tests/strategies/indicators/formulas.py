@@ -126,10 +126,6 @@ def linked(x: Floats, y: Floats, width: int, measure: Callable[[Floats, Floats],
     ]
 
 
-def worst_fall(w: Floats) -> float:
-    return min(w[j] / w[i] - 1.0 for i in range(len(w)) for j in range(i, len(w)))
-
-
 def rogers(o: Floats, h: Floats, l: Floats, c: Floats) -> Floats:
     return np.log(h / c) * np.log(h / o) + np.log(l / c) * np.log(l / o)
 

@@ -223,7 +223,6 @@ LEVELS = [
          mended=dividends((640, 0.016))),
 ]  # fmt: skip
 
-SPECIAL = (668, 0.25 / 0.718)
 QUARTERS = tuple((at, 0.01375) for at in range(60, 600, 63))
 
 DIVIDENDS = [

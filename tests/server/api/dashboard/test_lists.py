@@ -129,11 +129,11 @@ async def test_an_order_has_the_price_and_fee_of_its_fills(world: World) -> None
     orders = (await get(world, "/api/v1/orders?limit=10&group=filled"))[1]["orders"]
     assert len(orders) == 10
     for order in orders:
-        own = [fill for fill in fills if fill["order"] == order["id"]]
-        traded = sum(Decimal(fill["qty"]) for fill in own)
-        mean = sum(Decimal(fill["qty"]) * Decimal(fill["price"]) for fill in own) / traded
+        of_order = [fill for fill in fills if fill["order"] == order["id"]]
+        traded = sum(Decimal(fill["qty"]) for fill in of_order)
+        mean = sum(Decimal(fill["qty"]) * Decimal(fill["price"]) for fill in of_order) / traded
         assert abs(Decimal(order["price"]) - mean) < Decimal("0.000001")
-        assert Decimal(order["fee"]) == sum(Decimal(fill["fee"]) for fill in own)
+        assert Decimal(order["fee"]) == sum(Decimal(fill["fee"]) for fill in of_order)
 
 
 @pytest.mark.long

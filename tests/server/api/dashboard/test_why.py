@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 from msgspec import json
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Route, expect
 
 from quantd.research.routes.performance_routes import VarRecord
 from quantd.risk.measures.var_backtest import backtest
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from tests.server.api.dashboard.cockpit import read, world
-from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.server.api.dashboard.screens import browser, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import TEXT, ok, traded
 from tests.support.api_world import standing_at_the_end
@@ -287,38 +287,3 @@ async def test_the_axis_of_a_curve_is_in_the_zone_of_the_page_with_date_and_year
         assert all(y < height for _, y, height in texts)
         await context.close()
     assert drawn[0] == drawn[1]
-
-
-async def heap(page: Page) -> int:
-    """Bytes of the page's heap once its garbage is collected: the least of some looks, as reads come in between."""
-    session = await page.context.new_cdp_session(page)
-    looks = []
-    for _ in range(8):
-        await session.send("HeapProfiler.collectGarbage")
-        looks.append(int((await session.send("Runtime.getHeapUsage"))["usedSize"]))
-        await page.wait_for_timeout(400)
-    await session.detach()
-    return min(looks)
-
-
-@pytest.mark.slow
-@in_module_loop
-async def test_the_heap_is_flat_over_more_events(world: Halfway, browser: Browser) -> None:
-    """After 240 events every list of the page is full, and its scripts are compiled."""
-    async with opened(browser, world.api.url, token=world.token) as page:
-        sizes: list[int] = []
-        nodes: list[int] = []
-        for number in range(1, 361):
-            command = "halt" if number % 2 else "resume"
-            await world.post("/api/v1/commands", {"command": command, "reason": f"event {number}"})
-            if number % 10 == 0:
-                screen = SCREENS[number // 10 % len(SCREENS)]
-                await page.evaluate("(name) => { location.hash = name; }", screen)
-                await page.wait_for_timeout(200)
-            if number in (240, 360):
-                await show(page, "now")
-                await expect(page.locator("header .switch")).to_contain_text("RUN")
-                sizes.append(await heap(page))
-                nodes.append(await page.evaluate("document.querySelectorAll('*').length"))
-    assert sizes[1] < 1.1 * sizes[0], sizes
-    assert nodes[1] < 1.1 * nodes[0], nodes
