@@ -3,11 +3,18 @@
 import hashlib
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
+from quantd.training.learners.algorithms.deep_q import Dqn
+from quantd.training.learners.algorithms.soft_actor_critic import Sac
+from quantd.training.learners.dqn import DqnPlan
 from quantd.training.learners.record import Report, State
+from quantd.training.learners.sac import SacPlan
 from quantd.training.market.terms import Kind
 from quantd.training.market.vector_env import Step
+from quantd.training.networks.sizes import Layout
+from tests.support.problems import RegimeBandit
 
 
 class SwitchingFee:
@@ -55,3 +62,47 @@ def digest(state: State) -> str:
         hasher.update(name.encode())
         hasher.update(kept.numpy().tobytes() if isinstance(kept, Tensor) else repr(kept).encode())
     return hasher.hexdigest()
+
+
+SHORT_DQN = DqnPlan(
+    hidden=(16,),
+    streams=16,
+    double=True,
+    noisy=True,
+    n_step=3,
+    alpha=0.6,
+    buffer=400,
+    batch=16,
+    warmup=50,
+    train_every=4,
+)
+SHORT_SAC = SacPlan(hidden=(16, 16), buffer=400, batch=16, warmup=50, train_every=4, n_step=2)
+SHARED = Layout(assets=2, features=1, window=0)
+"""Two assets and cash, and an entry that both have in common."""
+
+PLANS: dict[str, DqnPlan | SacPlan] = {
+    "dqn": SHORT_DQN,
+    "sac": SHORT_SAC,
+    "shared dqn": replace(SHORT_DQN, network="shared", layout=SHARED, streams=0, noisy=False),
+    "shared sac": replace(SHORT_SAC, network="shared", layout=SHARED),
+}
+
+
+def short(learner: str, seed: int) -> tuple[Dqn | Sac, RegimeBandit]:
+    """A small learner and its environment."""
+    plan = PLANS[learner]
+    if isinstance(plan, DqnPlan):
+        return Dqn(plan, 3, 3, "discrete", seed), RegimeBandit("discrete", batch=4)
+    return Sac(plan, 3, 3, "simplex", seed), RegimeBandit("simplex", batch=4)
+
+
+def trained(learner: str, seed: int) -> str:
+    """Digest of a short training, which is longer than what the memory holds."""
+    agent, env = short(learner, seed)
+    agent.learn(env, 450, on)
+    return digest(agent.state())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(*(trained(learner, 3) for learner in PLANS))  # noqa: T201
