@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CONFIG, quantd, write
+from tests.support.command_line import CONFIG, program, quantd, write
 
 Damage = Callable[[Path], object]
 
@@ -64,10 +64,11 @@ ATTACKS = (
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was stopped in order in the middle of its market."""
+    """A run that was stopped in order in the middle of its market. Its process has ended: until then a thread that
+    reads keeps the write-ahead log, which repairs a damaged database."""
     folder = tmp_path_factory.mktemp("stopped")
     write(folder, CONFIG)
-    assert quantd(folder, "run").returncode == 0
+    assert program(folder, "run").returncode == 0
     return folder
 
 
