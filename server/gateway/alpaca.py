@@ -13,8 +13,7 @@ the key, its secret the secret.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
@@ -29,7 +28,7 @@ from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state import State
 from quantd.daemon.runtime.inbox import InboxFull
 from quantd.daemon.runtime.service import Step
-from quantd.server.api.access.guard import sender_of
+from quantd.server.api.access.guard import Handler, sender_of
 from quantd.server.api.access.keyring import Keyring
 from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
@@ -39,6 +38,7 @@ from quantd.server.gateway.activities import Activities, page_of
 from quantd.server.gateway.equity_history import history_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.refusals import figures, instead, largest
+from quantd.server.gateway.request_form import body_of, client_id_of, exits_of, plain, reading, truth
 from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_data import VendorData
 from quantd.server.gateway.vendor_form import (
@@ -56,7 +56,7 @@ from quantd.server.gateway.vendor_form import (
 )
 from quantd.server.requests.cancels import CancelOne, cancel_requested
 from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
-from quantd.server.requests.proposals import proposer
+from quantd.server.requests.proposals import proposer, remedy_of
 from quantd.server.requests.tokens import Token
 from quantd.trading.events import CancelRequested, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
@@ -77,9 +77,6 @@ PRICES: Final = {
 
 REPLACED: Final = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
 """Fields of an order that can be replaced."""
-
-EXITS: Final = {"simple": 0, "oto": 1, "bracket": 2}
-"""Class of an order -> the number of its exits."""
 
 BODY_BYTES: Final = 64 * 1024
 TRIES: Final = 3
@@ -114,24 +111,24 @@ class Gateway:
         add = app.router
         for path in ("/stream", "/stream/"):  # clients differ in the slash
             add.add_get(path, self._stream)
-        add.add_get("/v2/account", self._account)
+        add.add_get("/v2/account", reading(self._account))
         add.add_get("/v2/account/portfolio/history", self._history)
         for path in ("/v2/account/activities", "/v2/account/activities/{type}"):
             add.add_get(path, self._activities)
-        add.add_get("/v2/positions", self._positions)
-        add.add_delete("/v2/positions", self._close_all)
-        add.add_get("/v2/positions/{symbol}", self._position)
-        add.add_delete("/v2/positions/{symbol}", self._close)
-        add.add_get("/v2/clock", self._clock)
-        add.add_get("/v2/assets", self._assets)
-        add.add_get("/v2/assets/{symbol}", self._asset)
-        add.add_post("/v2/orders", self._order)
-        add.add_get("/v2/orders", self._orders)
-        add.add_delete("/v2/orders", self._cancel_all)
-        add.add_get("/v2/orders:by_client_order_id", self._by_client_id)
-        add.add_get("/v2/orders/{id}", self._by_id)
-        add.add_delete("/v2/orders/{id}", self._cancel)
-        add.add_patch("/v2/orders/{id}", self._replace)
+        add.add_get("/v2/positions", reading(self._positions))
+        add.add_delete("/v2/positions", reading(self._close_all, "cancel_orders"))
+        add.add_get("/v2/positions/{symbol}", reading(self._position))
+        add.add_delete("/v2/positions/{symbol}", reading(self._close, "qty"))
+        add.add_get("/v2/clock", reading(self._clock))
+        add.add_get("/v2/assets", reading(self._assets, "status", "asset_class"))
+        add.add_get("/v2/assets/{symbol}", reading(self._asset))
+        add.add_post("/v2/orders", reading(self._order))
+        add.add_get("/v2/orders", reading(self._orders, "status", "symbols", "side", "limit", "direction", "nested"))
+        add.add_delete("/v2/orders", reading(self._cancel_all))
+        add.add_get("/v2/orders:by_client_order_id", reading(self._by_client_id, "client_order_id", "nested"))
+        add.add_get("/v2/orders/{id}", reading(self._by_id, "nested"))
+        add.add_delete("/v2/orders/{id}", reading(self._cancel))
+        add.add_patch("/v2/orders/{id}", reading(self._replace))
         add.add_get("/v2/calendar", self._feed.calendar)
         (self._vendor or self._feed).add_to(add)
         return app
@@ -141,9 +138,7 @@ class Gateway:
         self.tickets = await asyncio.to_thread(folded, self._store, self._service.run)
 
     @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check the key, and answer each fault in the vendor's form."""
         headers: dict[str, str] = {}
         try:
@@ -189,7 +184,7 @@ class Gateway:
         for column, symbol in enumerate(self._state.universe.symbols):
             if text in (symbol, name_of("asset", symbol)):
                 return column
-        raise Fault(404, 40410000, f"asset not found for {text[:40]}")
+        raise Fault(404, 40410000, f"asset not found for {text[:40]!r}. {remedy_of(text, self._state)}")
 
     # reads
 
@@ -241,7 +236,9 @@ class Gateway:
 
     async def _assets(self, request: web.Request) -> web.Response:
         state, book = self._place(request)
-        return answer([asset_of(state, book, k) for k in range(state.universe.size)])
+        asked = {name.removeprefix("asset_"): text for name, text in request.query.items() if text}
+        rows = (asset_of(state, book, k) for k in range(state.universe.size))
+        return answer([row for row in rows if all(row[name] == text for name, text in asked.items())])
 
     async def _asset(self, request: web.Request) -> web.Response:
         return answer(asset_of(*self._place(request), self._column(request.match_info["symbol"])))
@@ -259,14 +256,10 @@ class Gateway:
         return ticket
 
     async def _orders(self, request: web.Request) -> web.Response:
-        """The orders of the key, the newest first; `status`, `symbols`, `side`, `limit` and `direction` are read."""
-        asked = dict(request.query)
-        status, most = asked.pop("status", "open"), asked.pop("limit", "50")
-        direction = asked.pop("direction", "desc")
-        symbols, side = set(filter(None, asked.pop("symbols", "").split(","))), asked.pop("side", "")
-        asked.pop("nested", None)
-        if asked:
-            raise invalid(f"the filter {min(asked)} is not supported; status, symbols, side, limit and direction are")
+        """The orders of the key, the newest first. With `nested` the legs of an order that is listed are only in it."""
+        asked = request.query
+        status, most, direction = asked.get("status", "open"), asked.get("limit", "50"), asked.get("direction", "desc")
+        symbols, side = set(filter(None, asked.get("symbols", "").split(","))), asked.get("side", "")
         if status not in ("open", "closed", "all") or not (most.isascii() and most.isdigit() and 1 <= int(most) <= 500):
             raise invalid("status must be open, closed or all, and limit a number from 1 to 500")
         if direction not in ("asc", "desc") or side not in ("", "buy", "sell"):
@@ -280,6 +273,9 @@ class Gateway:
             and side in ("", "buy" if ticket.lots > 0 else "sell")
             and (status == "all" or (ticket.status in CLOSED) == (status == "closed"))
         ]
+        if truth(request, "nested"):
+            nested = {leg.id for ticket in rows for leg in ticket.legs}
+            rows = [ticket for ticket in rows if ticket.id not in nested]
         return answer(
             [order_of(self._state, ticket) for ticket in (rows[::-1] if direction == "desc" else rows)[: int(most)]]
         )
@@ -288,7 +284,7 @@ class Gateway:
 
     async def _order(self, request: web.Request) -> web.Response:
         body = await body_of(request)
-        return await self._sent(request, self._wish(request, body), str(body.get("client_order_id") or uuid4()))
+        return await self._sent(request, self._wish(request, body), client_id_of(body))
 
     async def _replace(self, request: web.Request) -> web.Response:
         """Put an order with other terms in the place of an open one. Raises Fault; the open one then stays."""
@@ -304,7 +300,7 @@ class Gateway:
         wish = self._wish(request, {key: given[key] for key in terms} | changed)
         if abs(wish.lots) <= ticket.filled:
             raise invalid("the quantity must be more than what is filled")
-        return await self._sent(request, wish, str(changed.get("client_order_id") or uuid4()), ticket.client_id)
+        return await self._sent(request, wish, client_id_of(changed), ticket.client_id)
 
     async def _sent(self, request: web.Request, wish: Wish, client_id: str, replaces: str = "") -> web.Response:
         async def work() -> web.Response:
@@ -343,13 +339,18 @@ class Gateway:
         lot, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
         if "qty" in given:
             lots, rest = divmod(exact_amount(plain(given["qty"]), NANO, "qty", "10"), lot)
+            if rest:
+                raise invalid(f"qty {given['qty']} is no multiple of {quantity_text(1, lot)}")
         else:
             worth = exact_amount(plain(given["notional"]), NANO, "notional", "1000")
-            if not mark:
+            limit, reached = prices["limit_price"], prices["stop_price"] or mark
+            price = limit if limit and side == "buy" else max(limit, reached)
+            if not price:
                 raise invalid("notional needs a price, and the symbol has none yet")
-            lots, rest = worth * NANO // mark // lot, 0  # the largest order of at most this value
-        if rest or not lots:
-            raise invalid(f"the quantity must be a multiple of {quantity_text(1, lot)}, and not 0")
+            lots = worth * NANO // price // lot  # the largest order of at most this value
+            if not lots:
+                least = f"{quantity_text(1, lot)} at {price_text(price)}"
+                raise invalid(f"notional {given['notional']} is less than the smallest order, {least}")
         end = UNTIL_CANCELLED if tif == "gtc" else THE_DAY
         signed = lots if side == "buy" else -lots
         exits = exits_of(given)
@@ -450,8 +451,6 @@ class Gateway:
         state, book = self._place(request)
         column = self._held(state, book, request.match_info["symbol"])
         lots, lot = int(state.lots(book)[column]), state.universe.lot_nano[column]
-        if "percentage" in request.query:
-            raise invalid("percentage is not supported; send qty")
         size = abs(lots)
         if "qty" in request.query:
             size, rest = divmod(exact_amount(plain(request.query["qty"]), NANO, "qty", "10"), lot)
@@ -461,7 +460,7 @@ class Gateway:
 
     async def _close_all(self, request: web.Request) -> web.Response:
         state, book = self._place(request)
-        if request.query.get("cancel_orders", "").lower() == "true":
+        if truth(request, "cancel_orders"):
             await self._cancel_all(request)
         rows = []
         for column, lots in enumerate(state.lots(book).tolist()):
@@ -549,46 +548,3 @@ class Gateway:
 
 async def send(socket: web.WebSocketResponse, stream: str, data: Answer) -> None:
     await socket.send_bytes(msgspec.json.encode({"stream": stream, "data": data}))
-
-
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """The body of a request. Raises Fault."""
-    try:
-        return decoded(await request.read(), dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
-        raise Fault(400, 40010000, f"request body format is invalid: {str(why)[:200]}") from None
-
-
-def exits_of(given: dict[str, Any]) -> tuple[int, ...]:
-    """The prices of the exits of an order: take profit, stop loss, limit of the stop loss; empty for a simple order.
-
-    Raises Fault.
-    """
-    wanted, kind = EXITS.get(str(given.get("order_class") or "simple")), str(given.get("order_class"))[:20]
-    if wanted is None:
-        raise invalid(f"order_class {kind!r} is not supported: {', '.join(EXITS)} are{instead(kind)}")
-    legs = [field for field in ("take_profit", "stop_loss") if field in given]
-    if len(legs) != wanted:
-        texts = "have no take_profit and stop_loss", "have one of take_profit and stop_loss", "have both exits"
-        raise invalid(f"orders of the class {kind if wanted else 'simple'} {texts[wanted]}")
-    if not wanted:
-        return ()
-    prices = {"take_profit.limit_price": 0, "stop_loss.stop_price": 0, "stop_loss.limit_price": 0}
-    for leg in legs:
-        body = given[leg]
-        if not isinstance(body, dict) or not body.get("limit_price" if leg == "take_profit" else "stop_price"):
-            raise invalid(f"{leg} requires a {'limit' if leg == 'take_profit' else 'stop'} price")
-        for name, value in body.items():
-            if f"{leg}.{name}" not in prices:
-                raise invalid(f"{leg}.{name[:40]} is not supported here; leave it out")
-            if value is not None:
-                prices[f"{leg}.{name}"] = exact_amount(plain(value), NANO, f"{leg} {name.replace('_', ' ')}", "95.50")
-    return tuple(prices.values())
-
-
-def plain(value: Any) -> str:
-    """A number of a request as decimal text: clients send numbers as text and as JSON numbers."""
-    try:
-        return f"{Decimal(str(value)):f}"
-    except ArithmeticError:
-        return str(value)[:40]

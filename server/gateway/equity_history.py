@@ -16,7 +16,8 @@ import numpy as np
 from aiohttp import web
 
 from quantd.daemon.views.account_profit import AccountProfit
-from quantd.server.gateway.feed import given, when
+from quantd.server.gateway.feed import when
+from quantd.server.gateway.request_form import given
 from quantd.server.gateway.vendor_form import Answer, invalid
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import MICRO

@@ -19,6 +19,7 @@ from aiohttp import web
 from quantd.server.api.documents import MOST_NS
 from quantd.server.api.routes.market_routes import LENGTHS, MOST_JOINED, BarNow, MarketRoutes, Per, joined
 from quantd.server.api.run_reader import RunReader
+from quantd.server.gateway.request_form import given
 from quantd.server.gateway.vendor_form import Answer, Fault, answer, instant, invalid
 from quantd.trading.display_text import session_date
 from quantd.trading.sessions import DAY_NS, Sessions
@@ -259,15 +260,6 @@ class Feed:
         if what == "trades":
             return at | {"p": bar.close, "s": 0, "x": "", "i": 0}
         return at | {"bp": bar.close, "bs": 0, "bx": "", "ap": bar.close, "as": 0, "ax": ""}
-
-
-def given(request: web.Request, known: frozenset[str]) -> dict[str, str]:
-    """The parameters of a request that have a value. Raises Fault for one that is not read, and for one given twice."""
-    if unknown := sorted(request.query.keys() - known):
-        raise invalid(f"the parameter {unknown[0][:40]} is not supported; leave it out")
-    if len(request.query) != len(set(request.query)):
-        raise invalid("a parameter is given twice")
-    return {name: text for name, text in request.query.items() if text}
 
 
 def when(text: str, zone: tzinfo) -> int:

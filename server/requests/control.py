@@ -167,8 +167,11 @@ def market_now(service: Service) -> int:
 def journal_reason(text: str, what: str) -> str:
     """A reason as one line for the journal.
 
-    Raises NotDone for an empty reason; `what` names the request that needs it.
+    Raises NotDone for an empty reason, and for a longer one than the journal takes; `what` names the request that
+    needs it.
     """
+    if len(text) > REASON_CHARS:
+        raise NotDone("command", f"reason has {len(text):,} characters; send at most {REASON_CHARS}", "reason")
     reason = one_line(text)
     if not reason:
         raise NotDone("reason", f'{what} needs a reason for the journal: --reason "…"')

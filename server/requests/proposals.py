@@ -27,7 +27,6 @@ from quantd.daemon.engine.state.proposal_log import ProposalVerdict, targets_byt
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import HALT
 from quantd.server.requests.control import (
-    REASON_CHARS,
     Because,
     NotDone,
     check_priced,
@@ -174,9 +173,6 @@ def proposed(
             asked.plan,
             _instant(asked.expires, "expires"),
         )
-        if len(asked.reason) > REASON_CHARS:
-            text = f"reason has {len(asked.reason):,} characters; send at most {REASON_CHARS}"
-            raise NotDone("command", text, "reason")
     house, book_index, _ = known_place(state, name)
     weights, orders, basis = targets_of(house, book_index, asked, decided)
     # a place may have another portfolio by the time of the event
@@ -246,7 +242,8 @@ def _instant(text: str, field: str) -> int:
             raise ValueError
         return round(moment.timestamp() * 1e6) * 1000
     except (ValueError, OverflowError):
-        fault = f"{field} = {text[:40]!r} is not an instant with its zone; write 2019-03-29T20:00:00Z"
+        named = "day, cancelled or " if field == "until" else ""
+        fault = f"{field} = {text[:40]!r} is not an instant with its zone; write {named}2019-03-29T20:00:00Z"
         raise NotDone("expires" if field == "expires" else "targets", fault, field) from None
 
 
@@ -359,12 +356,14 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
     universe = state.universe
     if not symbols:
         raise _wrong(field, f"{field} names no symbol; name some of {_list_text(universe.symbols)}")
+    if twice := next((symbol for symbol in symbols if symbols.count(symbol) > 1), ""):
+        raise _wrong(field, f"{field} names {twice[:40]} twice; name each symbol once")
     for symbol in symbols:
         if symbol not in universe.index:
             raise _wrong(
                 field,
                 f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}. "
-                f"{_remedy(symbol, state)}",
+                f"{remedy_of(symbol, state)}",
             )
     return tuple(sorted({universe.index[symbol] for symbol in symbols}))
 
@@ -448,13 +447,12 @@ def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Fl
             f"the weight of {symbol} is {weights.min():g}; the limits allow no short position, so it must be 0 or more",
         )
     if float(weights.sum()) > 1.0 + ROUNDING:
-        raise _wrong(
-            field, f"the weights add up to {weights.sum():.6g}; lower them to a sum of at most 1 (the rest is cash)"
-        )
+        text = f"the weights add up to {weights.sum():.6g}; lower them to a sum of at most 1 (the rest is cash)"
+        raise _wrong(field, f"{text}; a weight is a fraction, 0.6 for 60 %")
     return weights
 
 
-def _remedy(symbol: str, state: State) -> str:
+def remedy_of(symbol: str, state: State) -> str:
     """The remedy for an unknown symbol: the nearest one of the universe, else how to add it."""
     near = get_close_matches(symbol.upper(), state.universe.symbols, n=1)
     if near:

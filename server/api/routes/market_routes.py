@@ -18,6 +18,7 @@ from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
+from quantd.server.requests.proposals import remedy_of
 from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
@@ -148,7 +149,7 @@ class MarketRoutes:
         symbols = state.universe.symbols
         symbol = query.symbol or symbols[0]
         if symbol not in symbols:
-            raise Refused(404, "symbol", f"there is no symbol {symbol!r}; the universe has {len(symbols)}")
+            raise Refused(404, "symbol", f"there is no symbol {symbol[:40]!r}. {remedy_of(symbol, state)}")
         column = symbols.index(symbol)
         most = query.limit if query.per == "bar" else MOST_JOINED
         in_period = await self.seen(column, query.since, query.until, most)

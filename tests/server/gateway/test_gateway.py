@@ -207,18 +207,23 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
     ({"type": "limit"}, "limit orders require a limit price"),
-    ({"qty": "0.5"}, "multiple of 1"),
+    ({"qty": "0.5"}, "qty 0.5 is no multiple of 1"),
     ({"qty": "NaN"}, "qty"),
     ({"qty": "1e400"}, "qty"),
+    ({"qty": "1_0"}, "'1_0' is not a valid qty"),
+    ({"qty": "\u0661\u0660"}, "is not a valid qty"),
     ({"qty": "-1"}, "qty"),
     ({"qty": None}, "either qty or notional"),
     ({"notional": "5"}, "either qty or notional"),
+    ({"qty": None, "notional": "5"}, "notional 5 is less than the smallest order, 1 at "),
     ({"side": "hold"}, "side must be buy or sell"),
     ({"symbol": "NOPE"}, "asset not found"),
+    ({"symbol": "spy"}, "asset not found for 'spy'. Did you mean SPY?"),
     ({"type": "limit", "limit_price": "100000"}, "is beyond the collar"),
     ({"dry_run": True}, "dry_run is not supported"),
     ({"position_intent": "sell_to_close"}, "position_intent is not supported"),
     ({"client_order_id": "x" * 129}, "1 to 128 characters"),
+    ({"client_order_id": 0}, "client_order_id 0 must be text"),
 ]
 """A change of an order, and words of its refusal."""
 
@@ -243,6 +248,49 @@ async def test_a_filter_that_is_not_understood_is_refused(bot: Bot) -> None:
     for query in ("direction=up", "side=hold", "after=2019-01-01", "limit=0", "status=new"):
         status, answer = await bot.raw("GET", f"/v2/orders?{query}")
         assert (status, answer["code"]) == (422, 42210000), (query, answer)
+
+
+async def test_a_parameter_that_nothing_reads_is_refused_and_changes_nothing(bot: Bot) -> None:
+    """The cancel of one symbol's orders would else cancel all, and a part of a position would be the whole."""
+    buy = {"symbol": "SPY", "qty": "3", "side": "buy", "type": "market", "time_in_force": "day"}
+    rest = await bot.buy(3)
+    await bot.world.go(2)
+    for method, path, words in (
+        ("POST", "orders?dry_run=true", "dry_run is not supported; this route has: none"),
+        ("PATCH", f"orders/{rest.id}?qty=1", "qty is not supported"),
+        ("DELETE", "orders?symbols=QQQ", "symbols is not supported"),
+        ("DELETE", f"orders/{rest.id}?symbol=SPY", "symbol is not supported"),
+        ("DELETE", "positions?symbols=QQQ", "this route has: cancel_orders"),
+        ("DELETE", "positions?cancel_orders=yes", "cancel_orders must be true or false"),
+        ("DELETE", "positions/SPY?quantity=1", "quantity is not supported; this route has: qty"),
+        ("DELETE", "positions/SPY?percentage=50", "percentage is not supported; this route has: qty"),
+        ("DELETE", "positions/SPY?qty=1&qty=2", "given twice"),
+        ("GET", "positions?symbols=QQQ", "symbols is not supported"),
+        ("GET", "orders?nested=maybe", "nested must be true or false"),
+        ("GET", "assets?exchange=NYSE", "this route has: asset_class, status"),
+    ):
+        status, answer = await bot.raw(method, f"/v2/{path}", buy if method == "POST" else None)
+        assert (status, words in answer["message"]) == (422, True), (path, answer)
+    assert (await bot.raw("GET", "/v2/assets?asset_class=crypto"))[1] == []
+    assert len((await bot.raw("GET", "/v2/assets?asset_class=us_equity&status=active"))[1]) > 1
+    (position,) = await bot.call(bot.client.get_all_positions)
+    assert (float(position.qty), await bot.call(bot.client.get_orders)) == (3.0, [])
+
+
+async def test_a_notional_is_the_most_that_the_order_is_worth_at_its_own_price(bot: Bot) -> None:
+    for side, type, factor in (
+        ("buy", "limit", 1.03),
+        ("buy", "limit", 0.8),
+        ("sell", "limit", 0.99),
+        ("buy", "stop", 1.2),
+    ):
+        price = round(bot.mark * factor, 2)
+        body = {"symbol": "SPY", "notional": "1000", "side": side, "type": type, "time_in_force": "day"}
+        status, order = await bot.raw("POST", "/v2/orders", body | {f"{type}_price": str(price)})
+        assert status == 200, order
+        lots, worth = int(order["qty"]), max(price, bot.mark) if side == "sell" else price
+        assert lots * worth <= 1000 < (lots + 1) * worth, (side, type, order["qty"])
+        await bot.raw("DELETE", "/v2/orders")
 
 
 async def test_a_wrong_key_and_a_token_of_another_scope_are_refused(bot: Bot) -> None:

@@ -100,6 +100,8 @@ async def test_a_bracket_has_two_legs_of_which_one_fills_and_the_other_is_cancel
     await bot.world.go(2)
     (position,) = await bot.call(bot.client.get_all_positions)
     assert (float(position.qty), float(position.qty_available)) == (3.0, 0.0)
+    for nested, rows in (("false", 3), ("true", 1)):
+        assert len((await bot.raw("GET", f"/v2/orders?status=all&nested={nested}"))[1]) == rows
     entry = await bot.call(bot.client.get_order_by_client_id, "group")
     assert [entry.status.value, *(leg.status.value for leg in entry.legs)] == ["filled", "new", "new"]
     for _ in range(20):

@@ -295,6 +295,7 @@ HOSTILE = (
     ({"orders": {"SPY": "--5"}, "weights": {}}, 422, "SPY"),
     ({"orders": {"SPY": "99999999999999999999"}, "weights": {}}, 422, "too large"),
     ({"orders": {"SPY": "0.5"}, "weights": {}}, 422, "not whole lots"),
+    ({"orders": {"SPY": {"units": "1", "until": "gtc"}}, "weights": {}}, 422, "write day, cancelled or 2019-"),
     ({"orders": {"SPY": "90000000"}, "weights": {}}, 409, "mistake of units"),
     ({"orders": {"SPY": "1"}}, 422, "send one of weights, orders, policy and agent"),
     ({"id": ""}, 422, "id"),
