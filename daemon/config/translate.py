@@ -90,7 +90,7 @@ def unknown_key(path: Path, source: Source, schema: type[Document] = Document) -
     if close_name:
         return source.mistake(path, "is not a key", f"Did you mean {close_name}?")
     tables_with_key = {".".join(p[:-1]).replace(".*", "") for p in all_keys(schema) if p[-1] == name}
-    if len(tables_with_key) == 1:
+    if len(tables_with_key) == 1 and (len(path) == 2 or len(names) > 13):
         return source.mistake(path, "is not a key of this table", f"move it to [{tables_with_key.pop()}]")
     keys = f"the keys of this table are {', '.join(names)}" if len(names) <= 13 else ""
     return source.mistake(path, "is not a key", keys)

@@ -202,6 +202,11 @@ def _planned(service: Service, parts: Parts, folder: Path, file: Path, asked: Pr
     """The change that is asked for. Raises Refused for another key, value or file, NotDone for a share without cash."""
     config, state = service.config, service.shell.state
     rows = {row.key: (path, row, kind) for (path, row), kind in _kinds(config)}
+    # an agent or a schedule is named or numbered, as in --set
+    for at, name in config.source.names.items():
+        if asked.setting.startswith(f"{at[0]}.{name}."):
+            rest = asked.setting.removeprefix(f"{at[0]}.{name}")
+            asked = msgspec.structs.replace(asked, setting=f"{dotted(at)}{rest}")
     if asked.setting not in rows:
         text = "is no limit, share, schedule or receiver that may change while the daemon runs"
         raise _wrong("setting", f"{asked.setting[:80]!r} {text}; GET /api/v1/settings has those that are")

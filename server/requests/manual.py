@@ -23,6 +23,7 @@ from quantd.daemon.views.limit_rows import reason_text
 from quantd.risk.limits.catalogue import Reason
 from quantd.risk.switch import RUN
 from quantd.server.requests.control import (
+    REASON_CHARS,
     AgentName,
     Because,
     NotDone,
@@ -33,6 +34,7 @@ from quantd.server.requests.control import (
     journal_reason,
     market_now,
     names_in_use,
+    seat_of,
 )
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.server.requests.proposals import OrderAsked, Until, wish_of
@@ -156,7 +158,7 @@ def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Propos
     state = service.shell.state
     check_ready(service)
     names = state.rules.names()
-    agent, symbol = order.agent or MANUAL, order.symbol
+    agent, symbol = seat_of(state, order.agent or MANUAL), order.symbol
     if agent == MANUAL and agent not in names:
         raise NotDone("agent", WRITE_MANUAL + ", ".join(names_in_use(state)))
     check_agent(service, agent)
@@ -272,13 +274,10 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
             hold = f"{hold_text(state, column)}; end the hold with --jump real or --jump N:M, and --reason"
             raise NotDone("conflict", f"{asked.symbol} is held: {hold}")
         raise NotDone("agrees", f"{asked.symbol} is not halted, so there is nothing to resume")
-    return Halted(
-        market_now(service),
-        column,
-        halts,
-        journal_reason(asked.reason, "a halt" if halts else "resuming a symbol"),
-        who,
-    )
+    # a halt is not refused for its length
+    reason = asked.reason[:REASON_CHARS] if halts else asked.reason
+    reason = journal_reason(reason, "a halt" if halts else "resuming a symbol")
+    return Halted(market_now(service), column, halts, reason, who)
 
 
 def _suspicion_ended(service: Service, asked: Halt, column: int, who: str) -> Halted | None:
@@ -366,7 +365,7 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     if kind != "paper":
         text = f"the venue ({kind}) reports deposits and withdrawals itself: move the money there"
         raise NotDone("venue", f"{text}. The daemon books it at the next reconciliation ([broker] reconcile)")
-    agent = asked.agent
+    agent = seat_of(state, asked.agent)
     check_agent(service, agent, ". Without --agent: the unallocated book")
     micro = exact_amount(asked.amount, MICRO, "amount of money", "1000.00")
     reason = journal_reason(asked.reason, "a deposit or withdrawal")

@@ -237,6 +237,9 @@ class PortfolioRoutes:
         if place_of(state, name) is None:
             names = ", ".join(sorted(portfolio.name for portfolio in state.portfolios.values())) or "none"
             raise Refused(404, "not_found", f"there is no portfolio {name[:40]!r}; open portfolios: {names}")
+        if asked.to and asked.how == "flatten":
+            text = f"flatten sells, and {asked.to[:40]!r} gets nothing; close by hand_over, or leave out the agent"
+            raise Refused(409, "conflict", text)
         reason = journal_reason(asked.reason, "closing a portfolio")
         closed = PortfolioClosed(market_now(service), name, asked.how, reason, sender, asked.to)
         if why := not_closed(state, closed):

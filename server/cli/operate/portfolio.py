@@ -1,6 +1,7 @@
 """Open, rebalance and close portfolios of a running daemon."""
 
 import uuid
+from math import isfinite, nan
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -78,6 +79,8 @@ def rebalance(
 ) -> None:
     """Move a portfolio to new weights, or show the orders."""
     body = _targets(weights, symbols, policy, agent)
+    if dry_run and as_planned:
+        raise Failure("--dry-run sends nothing and --as-planned trades; write one of them", USAGE)
     if not dry_run:
         body |= {"id": uuid.uuid4().hex, "reason": reason, "plan": as_planned}
     answer = reach(chosen.place()).post(_agent(name, "preview" if dry_run else "propose"), body)
@@ -113,13 +116,17 @@ def _targets(weights: list[str] | None, symbols: str, policy: str, agent: str) -
     targets: dict[str, object] = {}
     weight_by_symbol: dict[str, float] = {}
     for assignment in weights or ():
-        symbol, _, weight = assignment.partition("=")
+        symbol, _, text = assignment.partition("=")
         try:
-            weight_by_symbol[symbol] = float(weight)
+            weight = float(text)
         except ValueError:
-            raise Failure(
-                f"--weight {assignment} is no weight of a symbol: write SYMBOL=WEIGHT, such as SPY=0.4", USAGE
-            ) from None
+            weight = nan
+        if not isfinite(weight):
+            text = f"--weight {assignment} is no weight of a symbol: write SYMBOL=WEIGHT, such as SPY=0.4 for 40 %"
+            raise Failure(text, USAGE)
+        if symbol in weight_by_symbol:
+            raise Failure(f"--weight names {symbol} twice; write one weight for it", USAGE)
+        weight_by_symbol[symbol] = weight
     names = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
     for key, value in (("weights", weight_by_symbol), ("symbols", names), ("policy", policy), ("agent", agent)):
         if value:

@@ -114,6 +114,8 @@ CASES = [
     ("max_drawdown = 0.25",
     'max_drawdown = 0.25\n[[schedules]]\nname = "x"\ndo = "risk_report"\nat = "close"\ndays = ["mon"]',
     '"x" days is not a key; the keys of this table are name, do, at, cron'),
+    ("[risk]", "[api]\nrate = { commands = 5 }\n[risk]",
+    "rate.commands is not a key; the keys of this table are reads, "),
     ("[risk]", "[rsk]", "7: [rsk] is not a section. Did you mean [risk]?"),
     ("[[agents]]", "[agents]", "9: [[agents]] must be a list of tables; write [[agents]]"),
     ('cash = "1000.00"', "cash = 1000.10", "6: [broker] cash = 1000.1 is a number without exact decimals"),

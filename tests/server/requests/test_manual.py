@@ -154,6 +154,8 @@ async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_ma
         ("orders", {"symbol": "SPYX"}, 404, "symbol"),
         ("orders", {"agent": "nobody"}, 404, "agent"),
         ("orders", {"reason": " "}, 422, "reason"),
+        ("orders", {"reason": "x" * 501}, 422, "command"),
+        ("orders", {"until": "gtc"}, 422, "targets"),
         ("cash", {"do": "add", "amount": "1.0000001", "reason": "x"}, 422, "amount"),
         ("cash", {"do": "add", "amount": "1000", "reason": ""}, 422, "reason"),
         ("cash", {"do": "add", "amount": "1000", "reason": "x", "agent": "nobody"}, 404, "agent"),

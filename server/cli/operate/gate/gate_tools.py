@@ -136,8 +136,8 @@ class AgentTools:
         id: Annotated[str, Meta(description="In place of weights: a backtest that was not ready.")] = "",
     ) -> Document:
         """Backtest constant weights, alone with the account's capital and limits, up to the market time."""
-        if bool(weights) == bool(id):
-            raise ToolError("backtest: give weights, or the id of a backtest that was not ready")
+        if bool(weights) == bool(id) or (id and (start or end)):
+            raise ToolError("backtest: give weights with their dates, or only the id of a backtest that was not ready")
         if weights:
             body = {"weights": weights} | {key: day for key, day in (("from", start), ("to", end)) if day}
             id = (await self._gateway.post(f"{self._path}/backtest", body))["id"]

@@ -147,6 +147,8 @@ async def test_weights_come_from_a_shipped_policy_or_a_running_agent(world: Any)
 @pytest.mark.requirement("R-125", "R-268", "F-41")
 async def test_closing_hands_the_cash_back_and_frees_the_name(world: Any) -> None:
     await post(world, "", CORE)
+    status, refused = await post(world, "/core/close", {"how": "flatten", "to": "even", "reason": "the end"})
+    assert (status, "'even' gets nothing" in refused["detail"]) == (409, True)
     status, closing = await post(world, "/core/close", {"how": "hand_over", "to": "even", "reason": "the end"})
     assert (status, closing["state"], closing["to"]) == (200, "closing", "even")
     status, refused = await post(world, "/core/close", {"how": "flatten", "reason": "again"})
@@ -168,6 +170,9 @@ NOT_CREATED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"weights": {}, "policy": "hold", "symbols": ["SPY"]}, 422, "targets", "'hold' is no policy that computes"),
     ({"weights": {}, "policy": "nope", "symbols": ["SPY"]}, 422, "targets", "write one of"),
     ({"weights": {}, "policy": "equal_weight"}, 422, "targets", "names no symbol"),
+    ({"weights": {}, "symbols": ["SPY", "QQQ", "SPY"]}, 422, "targets", "names SPY twice"),
+    ({"weights": {"SPY": 60}}, 422, "targets", "a weight is a fraction, 0.6 for 60 %"),
+    ({"reason": "x" * 501}, 422, "command", "reason has 501 characters"),
     ({"weights": {}, "agent": "nobody"}, 404, "agent", "the agents are even, trend"),
     ({"capital": "999999999"}, 409, "conflict", "exceeds the free cash of the unallocated book"),
     ({"capital": "0"}, 422, "amount", "capital"),
@@ -257,6 +262,11 @@ async def test_a_portfolio_has_one_name_in_every_route(world: Any) -> None:
     assert (status, done["agent"], done["switch"]) == (200, "core", "HALT")
     assert (await get(world, "agents/core/standing"))[1]["switch"] == "HALT"
     assert (await get(world, "risk?agent=nobody"))[0] == 404
+    status, paid = await sent(world, "cash", {"do": "add", "amount": "5", "agent": "core", "reason": "x"})
+    assert (status, paid["agent"]) == (200, "portfolio-1")
+    order = {"side": "buy", "qty": "1", "symbol": "SPY", "agent": "core", "reason": "x"}
+    status, refused = await sent(world, "orders", order)
+    assert (status, "is the portfolio core" in refused["detail"]) == (409, True)
 
 
 ELSEWHERE = [

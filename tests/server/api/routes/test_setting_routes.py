@@ -92,7 +92,7 @@ async def test_a_tighter_limit_is_in_force_at_once_and_the_comments_of_the_file_
     # a key of an inline table, and a limit that the file did not have
     assert (await changed(world, "agents[0].limits.max_position_weight", "0.1"))[0] == 200
     assert "limits = { max_position_weight = 0.1 }   # of even" in text_of(world)
-    assert (await changed(world, "agents[1].limits.max_drawdown", "0.2"))[0] == 200
+    assert (await changed(world, "agents.trend.limits.max_drawdown", "0.2"))[0] == 200
     assert world.service.shell.state.rules.agents[1].limits.max_drawdown == 0.2
     assert await agrees(world)
 

@@ -49,7 +49,14 @@ async def test_a_portfolio_is_opened_shown_rebalanced_and_closed(folder: Path) -
 
 def test_a_weight_that_is_no_number_and_a_daemon_that_does_not_run_are_named(tmp_path: Path) -> None:
     write(tmp_path, PORTFOLIOS)
-    wrong = quantd(tmp_path, "portfolio", "create", "core", "-w", "SPY", "-r", "x")
-    assert (wrong.returncode, "write SYMBOL=WEIGHT" in wrong.stderr) == (USAGE, True)
+    for words, said in (
+        (("-w", "SPY"), "write SYMBOL=WEIGHT, such as SPY=0.4 for 40 %"),
+        (("-w", "SPY=40%"), "write SYMBOL=WEIGHT"),
+        (("-w", "SPY=nan"), "write SYMBOL=WEIGHT"),
+        (("-w", "SPY=0.4", "-w", "SPY=0.2"), "--weight names SPY twice"),
+        (("-w", "SPY=0.4", "--dry-run", "--as-planned", "0" * 32), "write one of them"),
+    ):
+        wrong = quantd(tmp_path, "portfolio", "rebalance", "core", *words, "-r", "x")
+        assert (wrong.returncode, said in wrong.stderr) == (USAGE, True), wrong.stderr
     nobody = quantd(tmp_path, "portfolio", "list")
     assert (nobody.returncode, "no daemon runs" in nobody.stderr) == (TRY_LATER, True)
