@@ -1,6 +1,7 @@
 """The way out of waits for a venue, typed: the whole daemon at a wire-level Alpaca, and the commands that its alerts
 name as programs of their own."""
 
+import asyncio
 import re
 from decimal import Decimal
 from pathlib import Path
@@ -64,14 +65,19 @@ async def test_an_order_without_an_answer_is_settled_by_the_command_of_its_alert
         world, prices = scene.world, list[float]()
         world.watch(lambda order: prices.append(world.price[order.symbol]))
         world.lose_answers()
-        await scene.typed("order buy 0.01 ETH/USD --agent rotating --reason 'by hand'")
-        early = await scene.read("orders")
-        name = next(order["id"] for order in early["orders"] if order["state"] in ("unknown", "sent"))
-        # a start of Python may take longer than the order's time
+        ordering = asyncio.create_task(scene.typed("order buy 0.01 ETH/USD --agent rotating --reason 'by hand'"))
+
+        async def sent() -> str:
+            orders = (await scene.read("orders")).get("orders", [])
+            return next((order["id"] for order in orders if order["state"] in ("unknown", "sent")), "")
+
+        name = await scene.until(sent)
+        # on a slow machine a command starts and ends in more than the order's time
         body = {"order": name, "never_sent": True, "reason": "early"}
         async with scene.api() as http, http.post("orders/settle", json=body) as refused:
             assert refused.status == 409
             assert "not waited for its time" in await refused.text()
+        await ordering
         text = await scene.critical("has not confirmed the order to buy 0.01")
         assert name in text
 

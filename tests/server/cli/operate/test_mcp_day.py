@@ -1,8 +1,9 @@
 """A day with an outside agent over MCP: shadow, promotion, a refusal explained, kill -9, and a replay.
 
-The daemon trades recorded bars in a process of its own, at eight sessions a second; the SDK's client speaks to a
-process `quantd mcp`. The settings make a promotion likely within half a year: four weekly tests at 12.5 % each after 40
-returns, against a champion that may hold 2 % of a symbol while prices rise. They are no settings for money.
+The daemon trades recorded bars in a process of its own, at three sessions a second: a client that came after half a
+minute would find the tests of the promotion over. The SDK's client speaks to a process `quantd mcp`. The settings make a
+promotion likely within half a year: four weekly tests at 12.5 % each after 40 returns, against a champion that may hold
+2 % of a symbol while prices rise. They are no settings for money.
 """
 
 import json
@@ -22,7 +23,7 @@ from tests.server.cli.operate.mcp_calls import call
 from tests.support.command_line import CONFIG, answer, environment, quantd, write
 
 DAY = (
-    CONFIG.replace('pace = "fast"', 'pace = "8/s"')
+    CONFIG.replace('pace = "fast"', 'pace = "3/s"')
     .replace('at_end = "stop"', 'at_end = "wait"')
     .replace("end = 2019-03-29", "end = 2019-12-31")
     .replace("capital = 0.4", "capital = 0.3")
@@ -59,7 +60,7 @@ def server(folder: Path) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=arguments, env=os.environ | environment(), cwd=folder)
 
 
-async def each_session(client: Client, what: Callable[[Any], Awaitable[bool]], within_s: float = 60.0) -> None:
+async def each_session(client: Client, what: Callable[[Any], Awaitable[bool]], within_s: float = 180.0) -> None:
     """Calls `what` with the standing of each new instant until it returns true."""
     seen = ""
     with anyio.fail_after(within_s):
