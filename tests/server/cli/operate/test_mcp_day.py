@@ -1,9 +1,9 @@
 """A day with an outside agent over MCP: shadow, promotion, a refusal explained, kill -9, and a replay.
 
 The daemon trades recorded bars in a process of its own, at three sessions a second: a client that came after half a
-minute would find the tests of the promotion over. The SDK's client speaks to a process `quantd mcp`. The settings make a
-promotion likely within half a year: four weekly tests at 12.5 % each after 40 returns, against a champion that may hold
-2 % of a symbol while prices rise. They are no settings for money.
+minute would find the tests of the promotion over. The SDK's client speaks to a process `quantd mcp`. The settings make
+a promotion likely within half a year: four weekly tests at 12.5 % each after 40 returns, against a champion that may
+hold 2 % of a symbol while prices rise. They are no settings for money.
 """
 
 import json
