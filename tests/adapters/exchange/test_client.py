@@ -1,14 +1,17 @@
 """The line to an exchange: lazily imported, on another host where told, strict about answers, patient, and discreet."""
 
 import asyncio
+import importlib
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 
 import pytest
 
-from quantd.adapters.exchange.client import Access, NoExchange, connect, paced
-from quantd.adapters.exchange.dialects import KRAKEN, as_uuid
+from quantd.adapters.exchange.client import Access, NoExchange, connect, paced, patiently, strict
+from quantd.adapters.exchange.dialects import KRAKEN, Dialect, as_uuid
+from quantd.adapters.exchange.exchange_errors import MalformedAnswer
 from quantd.adapters.pace import Pace, Rate
 from quantd.trading.instruments import NANO
 
@@ -64,6 +67,25 @@ def test_neither_the_repr_nor_a_message_has_the_secrets() -> None:
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    "answer", ["<html>busy</html>", None, {"result": {}}, {"error": []}, {"error": [], "result": {}}, [1]]
+)
+async def test_an_answer_that_is_not_whole_is_an_error_and_not_an_empty_list(answer: object) -> None:
+    async def fetch(*_: object) -> object:
+        return answer
+
+    with pytest.raises(MalformedAnswer):
+        await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST")
+
+
+async def test_a_whole_answer_passes() -> None:
+    async def fetch(*_: object) -> object:
+        return {"error": [], "result": {"open": {}}}
+
+    assert await strict(fetch, KRAKEN)("http://x/0/private/OpenOrders", "POST") == await fetch()
+    assert await strict(fetch, Dialect())("http://x", "GET") == await fetch()
+
+
 async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_costs_two_turns() -> None:
     asked: list[str] = []
 
@@ -77,6 +99,49 @@ async def test_questions_and_orders_keep_paces_of_their_own_and_a_long_list_cost
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(turn(path, ["private"], "POST", {}), 0.1)
     assert asked == ["OpenOrders", "AddOrder", "TradesHistory"]
+
+
+async def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
+    slow = Pace(Rate(1), burst=3)
+    for _ in range(3):
+        await asyncio.wait_for(slow.turn(), 30)  # no pause yet: one is a minute
+    pace = Pace(Rate(6000), burst=1)
+    began = time.perf_counter()
+    await asyncio.gather(*(pace.turn() for _ in range(11)))
+    assert time.perf_counter() - began >= 0.09
+
+
+@needs_ccxt
+async def test_too_many_requests_are_waited_out_and_nothing_else_is() -> None:
+    errors = importlib.import_module("ccxt.base.errors")
+    exchange = await connect(Access("kraken", url="http://127.0.0.1:1"))
+    asked: list[int] = []
+
+    def ask(kind: type[Exception], times: int) -> object:
+        async def one() -> str:
+            asked.append(1)
+            if len(asked) <= times:
+                raise kind("no")
+            return "yes"
+
+        asked.clear()
+        return one
+
+    try:
+        assert await patiently(exchange, ask(errors.RateLimitExceeded, 2), 5.0) == "yes"  # type: ignore[arg-type]
+        assert len(asked) == 3
+        with pytest.raises(errors.DDoSProtection):
+            await patiently(exchange, ask(errors.DDoSProtection, 1000), 0.3)  # type: ignore[arg-type]
+        assert 1 < len(asked) < 10
+        with pytest.raises(errors.RequestTimeout):
+            await patiently(exchange, ask(errors.RequestTimeout, 1), 5.0)  # type: ignore[arg-type]
+        assert len(asked) == 1
+        exchange.last_response_headers = {"Retry-After": "7"}
+        with pytest.raises(errors.DDoSProtection):
+            await patiently(exchange, ask(errors.DDoSProtection, 1000), 5.0)  # type: ignore[arg-type]
+        assert len(asked) == 1, "a delay beyond its patience is not waited for"
+    finally:
+        await exchange.close()
 
 
 def test_a_client_id_is_the_same_in_every_process_and_a_uuid() -> None:
