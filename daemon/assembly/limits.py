@@ -151,6 +151,8 @@ def _targets(agent: Agent, universe: Universe) -> Iterator[Target]:
         yield at, SHORT, max(-weight, 0.0), lambda limits: None if limits.allow_short else 0.0
     gross, longs = sum(map(abs, weights.values())), sum(max(value, 0.0) for value in weights.values())
     yield ("weights",), "max_gross_exposure", gross, lambda limits: limits.max_gross_exposure
+    yield ("weights",), "max_leverage", longs, lambda limits: limits.max_leverage
+    yield ("weights",), "max_net_exposure", abs(2 * longs - gross), lambda limits: limits.max_net_exposure
     yield ("weights",), "1 - cash_reserve", longs, lambda limits: 1.0 - limits.cash_reserve + limits.max_cash_debit
     for sector in sorted(set(universe.sectors) - {""}):
         members = {name for name, other in zip(universe.symbols, universe.sectors, strict=True) if other == sector}

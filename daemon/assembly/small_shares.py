@@ -56,17 +56,19 @@ def most_held(parts: Parts) -> list[str]:
         if agent.place:
             continue
         gross, longest = room_of(agent.limits, house)
-        least = min(limits.max_gross_exposure or np.inf for limits in (agent.limits, house))
+        least = min((agent.limits, house), key=lambda limits: room_of(limits, limits)[0]).max_gross_exposure or 0
         cost = "less what an execution may cost"
         bounds = [
             (gross, f"max_gross_exposure = {least:g}, {cost}"),
             (longest, f"cash_reserve and max_cash_debit, {cost}"),
         ]
         for limits, share in ((agent.limits, 1.0), (house, agent.capital_micro / max(parts.rules.cash_micro, 1))):
-            for count, name in ((universe.size, "max_position_weight"), (sectors, "max_sector_weight")):
+            many = (universe.size, "max_position_weight"), (sectors, "max_sector_weight")
+            for count, name in (*many, (1, "max_leverage"), (1, "max_net_exposure")):
                 if (bound := getattr(limits, name)) is not None and share:
                     whose = "" if limits is agent.limits else " of the account"
-                    bounds.append((bound * count / share, f"{name} = {bound:g}{whose}, times {count}"))
+                    times = f", times {count}" if count > 1 else ""
+                    bounds.append((bound * count / share, f"{name} = {bound:g}{whose}{times}"))
         most, why = min(bounds)
         lines.append(f"{agent.name}: its targets may hold {most:.1%} of its capital, by {why}")
     return lines

@@ -122,7 +122,21 @@ State = Annotated[
     Path | None,
     typer.Option("--state", envvar="QUANTD_STATE", help="The state folder, in place of the configured one."),
 ]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.")]
+
+
+def one_value(sets: list[str] | None) -> list[str] | None:
+    """Return the overrides. Raises typer.BadParameter where two of them give one key two values."""
+    values: dict[str, str] = {}
+    for key, _, value in (text.partition("=") for text in sets or ()):
+        if (first := values.setdefault(key, value)) != value:
+            raise typer.BadParameter(f"{key} has two values, {first} and {value}; write one")
+    return sets
+
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key; repeatable.", callback=one_value),
+]
 
 
 @dataclass(frozen=True, slots=True)

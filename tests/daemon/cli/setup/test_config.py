@@ -176,6 +176,13 @@ def test_a_check_names_what_each_agent_may_hold_and_the_limit_that_binds(tmp_pat
     assert "cash_reserve and max_cash_debit, less what an execution may cost" in held
     limited = of_mix(tmp_path, "agents.calm.limits.max_position_weight=0.2").stdout
     assert "calm: its targets may hold 60.0% of its capital, by max_position_weight = 0.2, times 3" in limited
+    for change, words in (
+        ("max_leverage=0.5", "50.0%"),
+        ("max_net_exposure=0.4", "40.0%"),
+        ("max_gross_exposure=0", "0.0%"),
+    ):
+        limited = of_mix(tmp_path, f"agents.calm.limits.{change}").stdout
+        assert f"calm: its targets may hold {words} of its capital, by {change.replace('=', ' = ')}" in limited
     lots = of_mix(tmp_path, "broker.cash=1000").stdout
     written = re.search(
         r'mix: 240.00 USD buy no lot of SPY .* write lot = "([\d.]+)" in .* cash = "(\d+)" or more', lots
@@ -196,6 +203,8 @@ def test_a_check_names_what_each_agent_may_hold_and_the_limit_that_binds(tmp_pat
             "SPY asks for 0.3, with 0.8 of the capital 0.24, but max_position_weight of the account is 0.2",
         ),
         ("agents.mix.limits.max_gross_exposure=0.4", "params.weights asks for 0.5 but max_gross_exposure is 0.4"),
+        ("agents.mix.limits.max_leverage=0.4", "params.weights asks for 0.5 but max_leverage is 0.4"),
+        ("agents.mix.limits.max_net_exposure=0.4", "params.weights asks for 0.5 but max_net_exposure is 0.4"),
         ("agents.mix.limits.cash_reserve=0.6", "params.weights asks for 0.5 but 1 - cash_reserve is 0.4"),
         ("agents.calm.params.max_weight=0.5", ""),
         (
@@ -213,6 +222,12 @@ def test_a_constant_target_that_a_limit_never_allows_is_a_mistake_at_its_line(tm
     done = of_mix(tmp_path, change)
     assert done.returncode == (78 if mistake else 0), done.stderr
     assert mistake in done.stderr
+
+
+def test_two_values_of_one_key_are_refused_and_one_value_twice_is_not(tmp_path):
+    done = of_mix(tmp_path, "risk.max_drawdown=0.1", "risk.max_drawdown=0.2")
+    assert (done.returncode, "two values, 0.1 and 0.2" in " ".join(done.stderr.split())) == (2, True), done.stderr
+    assert of_mix(tmp_path, "risk.max_drawdown=0.1", "risk.max_drawdown=0.1").returncode == 0
 
 
 def test_a_short_target_without_allow_short_is_a_mistake_also_with_sizing(tmp_path):
