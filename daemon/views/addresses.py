@@ -99,16 +99,19 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter, 
         decision = reader.decision_at(int(address_match[1]), int(address_match[2] or 1))
         if address_match[3] is None:
             return _only_symbol(reader, decision)
-        if address_match[3] not in symbols:
-            raise AddressWrong(
-                f"{address_match[3]} is not in the universe of run {reader.run.run}; {_near(address_match[3], reader)}"
-            )
+        check_symbol(reader, address_match[3])
         return _symbol_in(reader, decision, address_match[3])
     if what in symbols:
         return _newest_trade(reader, what, at, own)
     raise AddressWrong(
         f"run {reader.run.run} has no order (q-…), decision (d4812:QQQ) or symbol {what}; {_near(what, reader)}"
     )
+
+
+def check_symbol(reader: Reader, symbol: str | None) -> None:
+    """Raises AddressWrong for a symbol that the run of a reader has not."""
+    if symbol is not None and symbol not in reader.run.universe.index:
+        raise AddressWrong(f"{symbol} is not in the universe of run {reader.run.run}; {_near(symbol, reader)}")
 
 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:

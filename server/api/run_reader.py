@@ -22,6 +22,7 @@ from quantd.daemon.views.overview import Overview, overview
 from quantd.daemon.views.risk_measures import Assessed, house_measures, measures
 from quantd.daemon.views.rows import shadow_books
 from quantd.server.api.problems import Refused
+from quantd.server.requests.proposals import remedy_of
 
 T = TypeVar("T")
 
@@ -90,6 +91,12 @@ class RunReader:
         """
         shell = self.service.shell
         return shell.ts, shell.tally.fills, len(shell.state.working)
+
+    def check_symbol(self, symbol: str | None) -> None:
+        """Raises Refused for a symbol that the run has not: a list without rows would say that it did not trade."""
+        state = self.service.shell.state
+        if symbol is not None and symbol not in state.universe.index:
+            raise Refused(404, "symbol", f"there is no symbol {symbol[:40]!r}. {remedy_of(symbol, state)}")
 
     async def read(self, function: Callable[[Reader], T]) -> T:
         """Query the store in a thread, because a slow disk must not block the loop.

@@ -315,11 +315,11 @@ class Gateway:
     def _wish(self, request: web.Request, body: dict[str, Any]) -> Wish:
         """The order of a body. Raises Fault for what is not supported: nothing is accepted and changed."""
         given = {key: value for key, value in body.items() if value is not None}
-        if unknown := sorted(given.keys() - FIELDS):
-            raise invalid(f"{unknown[0]} is not supported here; leave it out")
         kind, tif, side = (str(given.get(key, "")) for key in ("type", "time_in_force", "side"))
         if kind not in PRICES:
             raise invalid(f"order type {kind[:20]!r} is not supported: {', '.join(PRICES)} are{instead(kind)}")
+        if unknown := sorted(given.keys() - FIELDS):
+            raise invalid(f"{unknown[0]} is not supported here; leave it out")
         if tif not in ("day", "gtc"):
             raise invalid(f"time_in_force {tif[:20]!r} is not supported: day and gtc are{instead(tif)}")
         if side not in ("buy", "sell"):

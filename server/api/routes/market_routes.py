@@ -14,11 +14,9 @@ from msgspec import Meta, Struct
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.runtime.timeline import next_sample
 from quantd.server.api.documents import MOST_NS, PLAIN, Query, Since, Until
-from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read
 from quantd.server.api.run_reader import RunReader
-from quantd.server.requests.proposals import remedy_of
 from quantd.trading.display_text import instant_text, session_date
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
@@ -148,8 +146,7 @@ class MarketRoutes:
         state = self._run.service.shell.state
         symbols = state.universe.symbols
         symbol = query.symbol or symbols[0]
-        if symbol not in symbols:
-            raise Refused(404, "symbol", f"there is no symbol {symbol[:40]!r}. {remedy_of(symbol, state)}")
+        self._run.check_symbol(symbol)
         column = symbols.index(symbol)
         most = query.limit if query.per == "bar" else MOST_JOINED
         in_period = await self.seen(column, query.since, query.until, most)

@@ -182,6 +182,7 @@ class Readings:
         """
         run, limit, since, until = self._run.service.run, query.limit, query.since, query.until
         symbol, search = query.symbol, query.search
+        self._run.check_symbol(symbol)
         key, matching_limits = before(query, "orders", run), reasons_with(search)
 
         def work(reader: Reader) -> tuple[Page[Order], dict[str, int]]:
@@ -207,6 +208,7 @@ class Readings:
 
     async def fills(self, request: web.Request, query: PagedBySymbol) -> Fills:
         run, limit, since, until = self._run.service.run, query.limit, query.since, query.until
+        self._run.check_symbol(query.symbol)
         key = before(query, "fills", run)
         page = await self._run.read(lambda r: r.fill_page(limit, key, since=since, until=until, symbol=query.symbol))
         return Fills(run, page.rows, following(page, "fills", run))

@@ -49,6 +49,7 @@ class RefusalRoutes:
 
     async def refusals(self, request: web.Request, query: OfRefusals) -> Refusals:
         """A page of all trades since the start of the run. Raises Refused."""
+        self._run.check_symbol(query.symbol)
         run, asked = self._run.service.run, TradeQuery(query.since, query.symbol, query.search, query.until)
         key = before(query, "refusals", run)
 

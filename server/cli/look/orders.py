@@ -39,10 +39,12 @@ def orders(
 
     def stored() -> dict[str, Any]:
         from quantd.daemon.recovery.replay import slices_of
+        from quantd.daemon.views.addresses import check_symbol
         from quantd.daemon.views.rows import order_line
         from quantd.daemon.views.shortfall import of_orders
 
         reader = where.reader(run, shadow)
+        check_symbol(reader, symbol)
         orders = reader.orders(last=last, symbol=symbol)
         slices = slices_of(where.records(), reader.run.run, where.folder) if as_json else None
         costs = of_orders(reader, orders, slices) if as_json else {}
@@ -55,8 +57,9 @@ def orders(
 
 def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: bool) -> None:
     """Print the newest cut and refused orders."""
-    from quantd.daemon.views.addresses import AskedLine, refused_lines
+    from quantd.daemon.views.addresses import AskedLine, check_symbol, refused_lines
 
+    check_symbol(reader, symbol)
     lines = refused_lines(reader, last=last, symbol=symbol)
     columns: dict[str, str | Callable[[AskedLine], str]] = {
         "time (New York)": lambda line: local(line.ts), "address": "address", "who": "who", "side": "side",

@@ -448,7 +448,7 @@ async def test_its_own_names_are_accepted(shared, host):
         ("/api/v1/why/d1:SPY", 404),
         ("/api/v1/why/SPYX", 404),
         ("/api/v1/risk?agent=nobody", 404),
-        ("/api/v1/risk?symbol=NONE", 404),
+        *((f"/api/v1/{what}?symbol=spy", 404) for what in ("risk", "orders", "fills", "refusals", "bars")),
         ("/api/v1/why/%27%3B%20DROP%20TABLE%20orders", 404),
     ],
 )

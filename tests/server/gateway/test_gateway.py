@@ -205,6 +205,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"type": "trailing_stop"},
         "not supported: market, limit, stop, stop_limit are; send a stop order, and replace its",
     ),
+    ({"type": "trailing_stop", "trail_percent": "1"}, "send a stop order, and replace its stop_price"),
     ({"time_in_force": "ioc"}, "day and gtc are; send a day order, and cancel what is not filled"),
     ({"type": "limit"}, "limit orders require a limit price"),
     ({"qty": "0.5"}, "qty 0.5 is no multiple of 1"),

@@ -71,6 +71,8 @@ def test_what_an_agent_had_is_folded_from_its_fills(ran):
         (("why", "QQQ", "--shadow", "guest"), 2, "write QQQ@guest"),
         (("risk", "--agent", "nobody"), 2, "even, trend"),
         (("risk", "--symbol", "QQX"), 2, "QQQ"),
+        (("orders", "--symbol", "qqq"), 2, "did you mean QQQ?"),
+        (("orders", "--symbol", "qqq", "--refused"), 2, "did you mean QQQ?"),
     ],
 )
 def test_what_is_asked_wrong_is_said_with_what_is_near(ran, arguments, code, says):

@@ -115,7 +115,7 @@ async def test_totals_are_those_of_the_run_and_not_of_the_page(shared: World, li
     assert min(page["totals"].values()) > 0
     assert len(page["refusals"]) == 1
     assert (await ok(shared, "/api/v1/refusals?limit=1"))["totals"] == {}
-    assert (await ok(shared, "/api/v1/refusals?totals=yes&symbol=NONE"))["totals"]["all"] == 0
+    assert (await ok(shared, "/api/v1/refusals?totals=yes&search=NONE"))["totals"]["all"] == 0
 
 
 @in_shared_loop
