@@ -59,15 +59,37 @@ NOT_EMPTY = {
 """List that may not be empty -> remedy."""
 
 
+APPLIES_TO = (
+    (
+        "agents.*.rebalance", "when", "always",
+        {
+            "every": ("calendar",), "drift": ("threshold",), "risk_drift": ("threshold",),
+            **dict.fromkeys(("events", "wait", "short", "volatility_ratio", "correlation_change"), ("event",)),
+        },
+    ),
+    ("agents.*.sizing", "kelly", None, dict.fromkeys(("kelly_method", "kelly_lookback", "risk_free"), ())),
+    ("agents.*.sizing", "volatility_target", None, {"volatility_lookback": ()}),
+    ("agents.*.sizing", "risk_budget", None, {"risk_lookback": ()}),
+    (
+        "execution", "style", "marketable",
+        {
+            "over": ("twap", "vwap"), "slices": ("twap", "vwap"), "profile": ("vwap",), "chase": ("chase",),
+            "participation": ("participation",),
+        },
+    ),
+    ("capital", "method", "fixed", {"tilt": ("performance",), "volatility_of": ("regime",)}),
+)  # fmt: skip
+"""(Table, key that decides, its default, key without effect beside other values -> these values; () is any value)."""
+
 _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 
 
 def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
     """Return every mistake of a configuration that spans several tables."""
     rules = (
-        _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
-        _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
-        _stops_at_venue, _study, _store, _gateway, _alarms,
+        _references, _scheduled, _repetitions, _empty_lists, _applied, check_agents, check_shares, check_schedules,
+        _feed, _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital,
+        check_shadows, _stops_at_venue, _study, _store, _gateway, _alarms,
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 
@@ -163,6 +185,23 @@ def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[M
         for path, value in values_at(document, dotted):
             if value == ():
                 yield source.mistake(path, "is empty", remedy)
+
+
+def _applied(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes about keys that have no effect beside another key of their table (APPLIES_TO).
+
+    When an override sets that other key, the keys of the file are of the value that it replaced, and are ignored.
+    """
+    for dotted, decides, default, values_of in APPLIES_TO:
+        for path, table in tables(document, dotted):
+            value, overridden = table.get(decides, default), (*path, decides) in source.overrides
+            for key, values in values_of.items():
+                if key not in table or (overridden and (*path, key) not in source.overrides):
+                    continue
+                if value in values or (not values and value is not None):
+                    continue
+                needs = " or ".join(f"{decides} = {shown(needed)}" for needed in values) or decides
+                yield source.mistake((*path, key), f"applies only to {needs}", f"write {needs}, or remove it")
 
 
 def _feed(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

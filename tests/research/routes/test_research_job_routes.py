@@ -240,7 +240,7 @@ async def test_a_body_has_bounds_and_a_token_of_scope_read_starts_nothing(shared
 def test_the_keys_of_the_table_exist(tmp_path: Path) -> None:
     file = write(tmp_path, CONFIG)
     for text in (
-        "account.cash_rate=0.01", "broker.spread_bp=3", "capital.method=equal_risk", "execution.slices=3",
+        "account.cash_rate=0.01", "broker.spread_bp=3", "capital.method=equal_risk", "execution.style=close",
         "universe.symbols=SPY,QQQ", "agents.even.policy=inverse_volatility", "agents.even.min_trade=0.01",
         "agents.even.sizing.max_gross=0.5", "agents.trend.params={lookback = 20}", "feed.end=2019-02-28",
     ):  # fmt: skip
