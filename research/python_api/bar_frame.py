@@ -12,6 +12,7 @@ import polars as pl
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
+from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, joined, read_frame, read_tables
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
@@ -73,6 +74,9 @@ def read_bars(
                 fault = f"the key {name} is the symbol of its frame, and the argument symbol names {symbol}"
                 raise FeedError("bars", fault, "Leave the argument out")
             tables.append(_table_of(frame, asked, name))
+            if other_names := set(tables[-1].frame["symbol"].cast(pl.String).unique()) - {name}:
+                fault = f"the key {name} names a frame with the symbol {some(sorted(other_names))}"
+                raise FeedError("bars", fault, "Write its symbol as the key, or give one frame without a mapping")
         if not tables:
             raise FeedError("bars", "the mapping has no frame", "Give frames by symbol: {'SPY': frame}")
         return _of_table(joined(tables), "bars")

@@ -62,7 +62,7 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
 
     If the symbol is certain, there are no candidates. If it is not, the symbol is empty, and the candidates are the
     words of the name that could be a symbol. If `universe_symbols` has exactly one symbol that the name contains, or
-    one symbol in all, that one is certain.
+    one symbol in all and the name is no other ticker, that one is certain.
 
     An ending such as (1), of a second download, is removed. Tickers are words in the spelling of symbols, such as BRK.B
     or ^GSPC. Words for intervals, dates and kinds of files are no candidates.
@@ -77,11 +77,12 @@ def symbol_of(stem: str, universe_symbols: Sequence[str] = ()) -> tuple[str, tup
     ]
     if len(matching) == 1:
         return matching[0], ()
-    if universe_symbols and len(universe_symbols) == 1:
+    is_ticker = _TICKER.fullmatch(bare_stem) and not re.search(r"[.-]\d{4,}$", bare_stem)
+    if universe_symbols and len(universe_symbols) == 1 and not (is_ticker and bare_stem.lower() not in _WORDS):
         return universe_symbols[0], ()
     if class_letter := re.fullmatch(r"([A-Z]{1,5})_([ABC])", bare_stem):  # BRK_B; other letters may be intervals
         return "-".join(class_letter.groups()), ()
-    if _TICKER.fullmatch(bare_stem) and not re.search(r"[.-]\d{4,}$", bare_stem):
+    if is_ticker:
         return bare_stem, ()
     main_parts = [_without_ends(piece) for piece in re.split(r"[\s_,;()\[\]]+", bare_stem) if piece]
     candidates = [word for word in main_parts if not _is_no_symbol(word)]

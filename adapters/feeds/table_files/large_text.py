@@ -17,12 +17,14 @@ import polars as pl
 
 from quantd.adapters.feeds.table_files.containers import LARGE, kind_of
 from quantd.adapters.feeds.table_files.roles import (
+    CURRENCIES,
     Roles,
     are_names,
     named_roles,
     regular_time,
     valued_roles,
     whole_dates,
+    word,
 )
 from quantd.adapters.feeds.table_files.statement import LeftOut
 from quantd.adapters.feeds.table_files.text_layout import Layout, above_bars, layout_of
@@ -158,7 +160,7 @@ def _read(
     types: dict[str, type[pl.DataType]] = {}
     number_columns = (*roles.prices(), roles.volume, roles.other_volume)
     for name in names:
-        if name == roles.symbol or (name == roles.time and roles.symbol):
+        if name == roles.symbol or (name == roles.time and roles.symbol) or word(name) in CURRENCIES:
             types[name] = pl.Categorical  # the dates of one symbol repeat for the next one
         elif (
             name not in text_columns
@@ -169,7 +171,7 @@ def _read(
         else:
             types[name] = pl.String
     types_by_index = {f"column_{k}": kind for k, kind in enumerate(types.values(), 1)}
-    needed = [f"column_{k}" for k, name in enumerate(names, 1) if name in roles]
+    needed = [f"column_{k}" for k, name in enumerate(names, 1) if name in roles or word(name) in CURRENCIES]
     try:
         frame = pl.read_csv(
             io.BytesIO(source) if isinstance(source, bytes) else source, has_header=False, skip_rows=layout.begin,

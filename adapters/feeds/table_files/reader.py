@@ -32,6 +32,7 @@ from quantd.adapters.feeds.table_files.moments import (
 from quantd.adapters.feeds.table_files.nested import nested_tables
 from quantd.adapters.feeds.table_files.overlap import without_overlap
 from quantd.adapters.feeds.table_files.roles import (
+    CURRENCIES,
     TIMES,
     Roles,
     are_names,
@@ -54,6 +55,9 @@ from quantd.adapters.feeds.table_files.statement import (
     unread_note,
 )
 from quantd.adapters.feeds.table_files.text_layout import NoTable, day_table, text_table
+from quantd.trading.instruments import code_of_currency
+
+ONE_CURRENCY: Final = "Give the bars of one currency alone, or convert the prices of the others"
 
 MOST_ROWS: Final = 200_000_000
 """Most lines of one table."""
@@ -146,6 +150,10 @@ def joined(tables: Sequence[Table], overlap: str = "") -> Table:
             for table in tables
         ]
     frames = [table.frame for table in tables]
+    currencies = {item.currency: item.name for table in tables for item in table.statements if item.currency}
+    if len(currencies) > 1:
+        (one, name), (other, its_name), *_ = currencies.items()
+        raise FeedError(name, f"it is in {one}, {its_name} in {other}, and an account has one currency", ONE_CURRENCY)
     for column in BARS[1:]:  # a large file has its symbols as categories
         if len({frame[column].dtype for frame in frames}) > 1:
             frames = [frame.with_columns(pl.col(column).cast(pl.String)) for frame in frames]
@@ -318,11 +326,16 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         {"ts": stamps.values, "symbol": symbol, **{role: columns[role] for role in PRICES}, "volume": volume}
     )
     exact = [name for name in (roles.dividend, roles.adjusted) if name]
-    frame = frame.with_columns(numbers.numbers(frame[name], spelling).alias(name) for name in exact)
+    cash = [numbers.numbers(frame[name], spelling).alias(name) for name in exact]
+    if roles.dividend:  # one that is not read would be one that is not paid
+        numbers.require_numbers(cash[0], frame[roles.dividend], raw.name, raw.lines, roles.dividend, most=0.0)
+    frame = frame.with_columns(cash)
     actions, action_text = actions_of(raw.name, frame, roles, table, raw.lines, asked.prices)
     table, lines, notes, empty = _ordered(table, raw.lines, own=set(BARS) <= set(frame.columns))
     left_out = [*raw.left_out, *empty]
-    unused = [name for name in frame.columns if name not in roles and frame[name].null_count() < len(frame)]
+    currency, its_column = _currency(raw, roles)
+    not_unused = {*roles, its_column}
+    unused = [name for name in frame.columns if name not in not_unused and frame[name].null_count() < len(frame)]
     statement = Statement(
         raw.name,
         time=time_text(roles, stamps),
@@ -333,8 +346,27 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         unused=(*unused, *raw.unused),
         notes=(*raw.notes, *([left_out_note(left_out)] if left_out else []), *unread, *notes),
         left_out=len(left_out),
+        currency=currency,
     )
     return Table(table, actions, (statement,), lines)
+
+
+def _currency(raw: RawTable, roles: Roles) -> tuple[str, str]:
+    """Return the code in the column of currencies of a table, and that column; empty without one.
+
+    Raises FeedError for several currencies. A column with other words, such as names of coins, is none.
+    """
+    for name in raw.frame.columns:
+        if name not in roles and word(name) in CURRENCIES:
+            values = raw.frame[name].unique(maintain_order=True).drop_nulls().cast(pl.String).to_list()
+            codes = list(dict.fromkeys(code_of_currency(value.strip()) for value in values if value.strip()))
+            if not codes or not all(codes):
+                continue
+            if len(codes) > 1:
+                fault = f"column {name} has {some(codes)}, and an account has one currency"
+                raise FeedError(raw.name, fault, ONE_CURRENCY)
+            return codes[0], name
+    return "", ""
 
 
 def _roles_of(raw: RawTable, asked: ReadOptions) -> Roles:
@@ -434,6 +466,9 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
         return zeros, NO_VOLUMES
     volume = numbers.numbers(raw.frame[roles.volume], spelling).alias("volume")
     name = roles.volume
+    for unit, factor, text in ((numbers.THOUSANDS, 1e3, "thousands"), (numbers.MILLIONS, 1e6, "millions")):
+        if unit.search(word(name)):
+            return volume.cast(pl.Float64, strict=False) * factor, f"column {name}, in {text}"
     if roles.other_volume:
         other_volume = numbers.numbers(raw.frame[roles.other_volume], spelling).alias("volume")
         volume_values, other_values, price = (

@@ -73,13 +73,13 @@ Korean, Russian and Turkish. Of bid and ask the bid is read."""
 _VOLUMES: Final = (
     "volume", "v", "vol", "total volume", "base volume", "volume base", "volumefrom", "trade volume", "shares traded",
     "base asset volume", "qty", "tickvol", "tick volume", "no of shares", "total traded quantity", "volumen", "stuck",
-    "volumi", "wolumen", "number of shares", "shares", "shares volume", "px volume", "tottrdqty", "ttl trd qnty",
-    "tickqty", "volume traded", "ttl tradg vol", "成交量", "出来高", "거래량", "объем", "hacim", "hac",
+    "stucke", "stuecke", "volumi", "wolumen", "number of shares", "shares", "shares volume", "px volume", "tottrdqty",
+    "ttl trd qnty", "tickqty", "volume traded", "ttl tradg vol", "成交量", "出来高", "거래량", "объем", "hacim", "hac",
 )  # fmt: skip
 ADJUSTED: Final = (
-    "adj close", "adjclose", "adjusted close", "close adj", "adj close price", "close adjusted", "adjusted close price",
-    "adj schluss", "bereinigter schlusskurs", "cloture ajustee", "cierre ajustado", "chiusura aggiustata",
-    "fechamento ajustado",
+    "adj close", "adjclose", "adjusted close", "close adj", "closeadj", "adj close price", "close adjusted",
+    "adjusted close price", "adj schluss", "bereinigter schlusskurs", "cloture ajustee", "cierre ajustado",
+    "chiusura aggiustata", "fechamento ajustado",
 )  # fmt: skip
 SPLITS: Final = (
     "stock splits", "split factor", "splitfactor", "split ratio", "split coefficient", "split", "splits", "stock split",
@@ -87,6 +87,9 @@ SPLITS: Final = (
 DIVIDENDS: Final = (
     "dividends", "dividend", "div cash", "divcash", "ex dividend", "dividend amount", "cash dividend", "dividend cash",
 )  # fmt: skip
+
+CURRENCIES: Final = ("currency", "ccy", "curr", "curcdd", "devise", "wahrung", "waehrung", "moneda", "valuta", "通貨")
+"""Names of columns of currencies."""
 
 _UNIT_OF_VOLUME: Final = re.compile(r"vol(?:ume)? ?(?:in )?([a-z0-9]{2,10})|([a-z0-9]{2,10}) vol(?:ume)?")
 _OTHER_VOLUMES: Final = (

@@ -46,6 +46,11 @@ _ZEROS: Final = {"1e-4": 1e2, "1e-9": 1e3, "1e-16": 1e10}
 """Unit -> divisor of the integers of ordinary prices: six decimal places at most, two with the unit 1e-4."""
 
 
+THOUSANDS: Final = re.compile(r"\b(000s?|1000s?|thousands?|tsd)$")
+MILLIONS: Final = re.compile(r"\b(mn|mio|mln|millions?)$")
+"""Ends of names of columns in thousands or millions, in lower case without signs."""
+
+
 class Spelling(NamedTuple):
     """How a file writes numbers: whether its decimal separator is a comma, and which number of the file shows it."""
 
@@ -138,8 +143,10 @@ def _without_marks(values: pl.Series) -> pl.Series:
     return text.zip_with(~text.str.to_lowercase().is_in(NOTHING), pl.Series([None], dtype=pl.String))
 
 
-def require_numbers(values: pl.Series, read: pl.Series, where: str, lines: pl.Series, name: str) -> None:
-    """Raise FeedError, with the first line at fault, if more than half of a column is text that is no number.
+def require_numbers(
+    values: pl.Series, read: pl.Series, where: str, lines: pl.Series, name: str, most: float = 0.5
+) -> None:
+    """Raise FeedError, with the first line at fault, if more than `most` of a column is text that is no number.
 
     `values` are the parsed numbers, null where parsing failed; `read` are the fields of the column `name`.
     """
@@ -148,7 +155,7 @@ def require_numbers(values: pl.Series, read: pl.Series, where: str, lines: pl.Se
             raise FeedError(where, f"column {name} holds {read.dtype}, not numbers", "Write numbers")
         return
     no_number = values.is_null() & read.is_not_null() & ~read.str.strip_chars().str.to_lowercase().is_in(NOTHING)
-    if no_number.sum() * 2 > len(values):
+    if no_number.sum() > most * len(values):
         row = int(no_number.arg_max() or 0)
         raise FeedError(f"{where}:{lines[row]}", f'"{read[row]}" in column {name} is no number', "Write numbers")
 

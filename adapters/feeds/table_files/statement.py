@@ -28,7 +28,7 @@ _MOST_SHOWN: Final = 4
 class Statement(NamedTuple):
     """How one table was read, in words: its time, prices, volume, symbol and actions, the unused columns, and notes.
 
-    `left_out` counts its rows that are no bars.
+    `left_out` counts its rows that are no bars. `currency` is the code in its column of currencies, empty without one.
     """
 
     name: str
@@ -40,11 +40,13 @@ class Statement(NamedTuple):
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     left_out: int = 0
+    currency: str = ""
 
     def text(self) -> str:
         parts = [f"time: {self.time}", f"prices: {self.prices}", f"volume: {self.volume}"]
         parts += [self.actions] if self.actions else []
         parts.append(f"symbol: {self.symbol}")
+        parts += [f"currency: {self.currency}"] if self.currency else []
         parts += [f"not used: {', '.join(self.unused)}"] if self.unused else []
         parts += [f"note: {', '.join(self.notes)}"] if self.notes else []
         return "; ".join(parts)

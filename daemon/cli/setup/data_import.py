@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
+from msgspec import structs
 
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs
@@ -310,6 +311,9 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     if silent:
         read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
     universe = universe_of(names.to_list(), fitted)
+    if currency := next((statement.currency for statement in table.statements if statement.currency), ""):
+        items = tuple(structs.replace(item, currency=currency) for item in universe.instruments)
+        universe = structs.replace(universe, instruments=items, currency=currency)
     return Stored(
         target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent)
     )

@@ -105,7 +105,48 @@ def test_the_headers_of_text_without_values_are_no_traceback(tmp_path: Path) -> 
             read_tables(path)
 
 
+@pytest.mark.parametrize(
+    ("header", "factor"), [("Volume (000s)", 1_000), ("Volume (in thousands)", 1_000), ("Vol mio", 1e6), ("Volume", 1)]
+)
+def test_volumes_are_units_whatever_unit_their_column_names(tmp_path: Path, header: str, factor: float) -> None:
+    volume = read_tables(csv(tmp_path, LINES, HEADER.replace("Volume", header))).frame["volume"]
+    assert volume.cast(pl.Float64).to_list() == [day * 100 * factor for day in range(2, 12)]
+
+
+def test_of_units_and_money_in_german_the_units_are_the_volume(tmp_path: Path) -> None:
+    lines = [f"2024-01-0{k};10,1;10,2;10,0;10,1;500;5050" for k in range(2, 9)]
+    header = "Datum;Erster;Hoch;Tief;Schlusskurs;Stuecke;Volumen"
+    assert set(read_tables(csv(tmp_path, lines, header)).frame["volume"].cast(pl.Float64)) == {500.0}
+
+
+def test_a_dividend_that_is_no_amount_is_refused_with_its_line(tmp_path: Path) -> None:
+    lines = [f"{line},{'0.16%' if k == 3 else ''}" for k, line in enumerate(LINES)]
+    assert 'SPY.csv:5: "0.16%" in column Dividends is no number' in asks(csv(tmp_path, lines, f"{HEADER},Dividends"))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_an_account_has_one_currency_and_names_coin_none(
+    tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr(large_text, "LARGE", 10)
+    header, one = f"{HEADER},Currency", [f"{line},EUR" for line in LINES]
+    euros = csv(tmp_path, one, header)
+    assert [item.currency for item in read_tables(euros).statements] == ["EUR"]
+    assert "column Currency has EUR, GBX, and an" in asks(csv(tmp_path, [*one[1:], f"{LINES[0]},GBp"], header, "A.csv"))
+    coins = csv(tmp_path, [f"{line},Bitcoin" for line in LINES], header, "BTC.csv")
+    assert "not used: Currency" in read_tables(coins).statements[0].text()
+    (tmp_path / "A.csv").unlink()
+    csv(tmp_path, [f"{line},USD" for line in LINES], header, "QQQ.csv")
+    assert asks(tmp_path).partition("SPY.csv")[0].endswith("QQQ.csv: it is in USD, " + tmp_path.name + "/")
+
+
 # ---- symbols
+
+
+@pytest.mark.parametrize(("stem", "symbol"), [("KO", "KO"), ("bars", "AAPL"), ("DATA", "AAPL"), ("aapl 1d", "AAPL")])
+def test_a_file_of_another_ticker_is_not_of_the_only_symbol(stem: str, symbol: str) -> None:
+    assert symbol_of(stem, ("AAPL",))[0] == symbol
 
 
 @pytest.mark.parametrize(
@@ -263,6 +304,8 @@ def test_frames_by_symbol_and_paths_are_bars(tmp_path: Path) -> None:
     path = quantd.backtest("equal_weight", bars=tmp_path / "SPY.csv", compare=False, settings=always)
     assert both.config.universe.symbols == ("QQQ", "SPY")
     assert path.config.universe.symbols == ("SPY",)
+    with pytest.raises(quantd.Error, match="the key SPY names a frame with the symbol QQQ"):
+        quantd.backtest("equal_weight", bars={"SPY": frame.with_columns(symbol=pl.lit("QQQ"))}, settings=always)
 
 
 def test_day_and_month_of_a_frame_have_a_remedy_in_python() -> None:
