@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.statement import stated
-from quantd.daemon.assembly.first_session import after_history, longest_history, unpriced
+from quantd.daemon.assembly.first_session import after_history, longest_history, period_notes, unpriced
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
 from quantd.research.doubts.price_doubts import known_bars
@@ -336,12 +336,12 @@ def judge(
 def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tuple[str, ...]:
     """Return the notes that are printed below the doubts; `trial_notes` are the notes on the trials."""
     return (
+        *period_notes(assembly.feed, assembly.sessions[assembly.universe.calendar], assembly.config),
         *_begin_notes(assembly, run),
         *_outside_hours_note(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
         *_outside_benchmark_note(assembly, run),
-        *filter(None, [synthetic_note(assembly.universe.symbols)]),
-        *trial_notes,
+        *filter(None, [synthetic_note(assembly.universe.symbols), *trial_notes]),
         *known_bars(run.evidence(assembly)),
         *filter(None, [last_prices_note(assembly.universe)]),
     )

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
@@ -9,7 +10,9 @@ import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.daemon.assembly.limits import max_price_age_ns
+from quantd.daemon.config import Config
 from quantd.daemon.runtime.timeline import sample_ticks
+from quantd.trading.display_text import session_date
 from quantd.trading.instruments import Universe, several_calendars
 from quantd.trading.market import Bools
 from quantd.trading.ports import Policy, leaves
@@ -116,3 +119,17 @@ def samples_before(feed: Replay, house: Sessions, start_ns: int) -> int:
             break
         count += 1
     return count
+
+
+def period_notes(feed: Replay, house: Sessions, config: Config) -> list[str]:
+    """Return a note for each end of the configured period at which the bars lack a session of `house`."""
+    a_day, days = timedelta(days=1), [session_date(day) for day in house.day_ns]
+    first, last = session_date(feed.columns.key[0]), session_date(feed.columns.key[-1])
+    return [
+        f"[feed] {key} = {asked} is {where} bar, of {bar}: the result {verb} there."
+        for key, asked, where, bar, verb, low, high in (
+            ("start", config.feed.start, "before the first", first, "begins", config.feed.start, first - a_day),
+            ("end", config.feed.end, "after the last", last, "ends", last + a_day, config.feed.end),
+        )
+        if low is not None and high is not None and any(low <= day <= high for day in days)
+    ]

@@ -533,7 +533,7 @@ def parts_of(config: Config, now: int, *, cache: Path | None = None, isolation: 
 def market_sessions(config: Config, source: BarSource, cache: Path | None, warmup: int) -> dict[str, Sessions]:
     """Return the sessions of every calendar in use, from the warm-up (`warmup` samples) to beyond the last bar.
 
-    Raises FeedError if [feed] start is after the last bar.
+    Raises FeedError if [feed] start is after the last bar, or its end before the first.
     """
     first, last = span((source,), tuple(config.universe.symbols))
     if config.feed.start is not None:
@@ -544,6 +544,9 @@ def market_sessions(config: Config, source: BarSource, cache: Path | None, warmu
             raise FeedError(source.name, fault, "Give an earlier start")
         first = max(first, config.feed.start - back)
     if config.feed.end is not None:
+        if config.feed.end < first:
+            fault = f"begins on {first}, after [feed] end = {config.feed.end}"
+            raise FeedError(source.name, fault, "Give a later end")
         last = min(last, config.feed.end)
     return sessions_of(config, first - timedelta(days=10), last + timedelta(days=AHEAD_DAYS), cache)
 

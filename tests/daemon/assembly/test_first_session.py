@@ -83,6 +83,19 @@ def test_a_start_without_bars_before_it_moves_and_says_so(bars: pl.DataFrame, tm
 
 
 @pytest.mark.long
+def test_a_period_beyond_the_bars_is_named_and_one_before_them_refused(bars: pl.DataFrame, tmp_path: Path) -> None:
+    config = config_of(tmp_path, bars, "")
+    first, last = bars["ts"].min().date(), bars["ts"].max().date()  # type: ignore[union-attr]
+    out = command(tmp_path, "backtest", "-c", str(config), "--from", "2001-01-02", "--to", "2090-01-02").stdout
+    assert f"[feed] start = 2001-01-02 is before the first bar, of {first}: the result begins there" in out
+    assert f"[feed] end = 2090-01-02 is after the last bar, of {last}: the result ends there" in out
+    out = command(tmp_path, "backtest", "-c", str(config), "--from", f"{first}", "--to", f"{last}").stdout
+    assert "the result" not in out
+    refused = command(tmp_path, "backtest", "-c", str(config), "--to", "2001-01-02")
+    assert (refused.returncode, f"begins on {first}, after [feed] end = 2001-01-02" in refused.stderr) == (78, True)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("start", "begins"), [("2017-07-17", "2017-07-18"), ("2019-01-02", "2019-01-03"), ("2017-07-19", "2017-07-19")]
 )
