@@ -134,10 +134,12 @@ def init(
     ] = "",
     as_json: Json = False,
 ) -> int | None:
+    of_a_download = (source, exchange, url) != (USUAL, "", "")
+    of_a_portfolio = (every, cash, topic, venue) != (USUAL_EVERY, USUAL_CASH, "", "") or bool(since or limits)
     if notebook:
         from quantd.research.cli.setup.notebook import open_notebooks
 
-        if policy is not None or watch or symbols or weights or data or as_json:
+        if any((policy is not None, watch, symbols, weights, data, as_json, of_a_download, of_a_portfolio)):
             raise Failure("--notebook takes only FOLDER: remove the other options", USAGE)
         return open_notebooks(folder / "notebooks", notebook)
     if symbols and weights:
@@ -156,13 +158,14 @@ def init(
             "backtest as JSON",
             USAGE,
         )
+    if data and of_a_download:
+        raise Failure("--source, --exchange and --url are of a download, and --data has the bars: remove them", USAGE)
     if symbols or weights or data:
         from quantd.research.cli.setup.own_symbols import begin, portfolio
 
         own = portfolio(weights or [], every, cash, limits or [], topic, venue)
         return begin(folder, symbols or [], since, data or [], source, {"url": url, "venue": exchange}, own)
-    texts_of_portfolio = (source, exchange, url, every, cash, topic, venue)
-    if since is not None or limits or texts_of_portfolio != (USUAL, "", "", USUAL_EVERY, USUAL_CASH, "", ""):
+    if of_a_download or of_a_portfolio:
         text = "--from, --source, --exchange, --url, --every, --cash, --limits, --ntfy and --venue are of a portfolio"
         raise Failure(f"{text}: name the symbols with --symbols A,B or --weights A=40,B=60", USAGE)
     if policy is None:

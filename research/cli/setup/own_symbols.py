@@ -223,6 +223,9 @@ def portfolio(
     )
     if unknown := [name for name in bounds if name not in BOUNDS]:
         raise Failure(f"--limits {unknown[0]}: there are {', '.join(BOUNDS)}; name one of them", USAGE)
+    if small := next((name for name, bound in bounds.items() if bound < 1), ""):
+        text = f"--limits {small}={bounds[small]:f} is {bounds[small]:f} per cent of the account; 20 is a fifth of it"
+        raise Failure(f"{text}. A limit below 1 per cent is a line of config.toml, [risk] {small}", USAGE)
     if venue not in ("", "alpaca"):
         raise Failure(f"--venue {venue!r}: there is alpaca, a paper account; without it orders are simulated", USAGE)
     if topic:
@@ -410,8 +413,8 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
     from quantd.daemon.cli.setup.data_import import target_of, written
 
     files = join(map(str, data))
-    # the symbol of a table without a column of symbols; several tables have theirs from the names of the files
-    asked = ReadOptions(symbol=names[0] if len(names) == 1 and len(data) == 1 and not data[0].is_dir() else "")
+    # the symbol of a table that names none itself; several tables have theirs from the names of the files
+    asked = ReadOptions(symbols=tuple(names) if len(names) == 1 and len(data) == 1 and not data[0].is_dir() else ())
     for path in data:
         if not path.exists():
             raise Failure(f"{path}: there is no such file. Next: name the file of the bars with --data", USAGE)
@@ -423,7 +426,11 @@ def _imported(folder: Path, names: list[str], since: date | None, data: Sequence
             spelled = {name.upper(): name for name in available}
             if meant := [spelled[name.upper()] for name in absent_names if name.upper() in spelled]:
                 raise Failure(f"{text}. Next: write {some(meant)}, as the file does", CHECK_FAILED)
-            raise Failure(f"{text}. Next: add the file of {some(absent_names)} with one more --data", CHECK_FAILED)
+            remedy = f"add the file of {some(absent_names)} with one more --data, or write the symbol that the file has"
+            remedy = "leave CASH out: what is left of 100 is cash" if absent_names == ["CASH"] else remedy
+            raise Failure(f"{text}. Next: {remedy}", CHECK_FAILED)
+        if names and (others := sorted(available - set(names))):
+            say(f"not held, because they were not named: {some(others)}")
         is_wanted = pl.col("symbol").cast(pl.String).is_in(names or list(available))
         if since is not None:
             is_wanted &= pl.col("ts").cast(pl.Date) >= since

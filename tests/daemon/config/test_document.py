@@ -212,7 +212,7 @@ CASES = [
     'rebalance.every applies only to when = "calendar"; write when = "calendar", or remove it'),
     ('capital = 0.5', 'capital = 0.5\nrebalance = { when = "calendar", drift = 0.05 }',
     'rebalance.drift applies only to when = "threshold"'),
-    ('capital = 0.5', 'capital = 0.5\nsizing = { kelly_lookback = 63 }', "kelly_lookback applies only to kelly; write kelly"),
+    ('capital = 0.5', 'capital = 0.5\nsizing = { kelly_lookback = 63 }', "lookback applies only to kelly; write kelly"),
     ("[risk]", '[execution]\nslices = 3\n[risk]', 'slices applies only to style = "twap" or style = "vwap"'),
 ]  # fmt: skip
 

@@ -237,6 +237,10 @@ def test_a_split_in_raw_bars_is_no_loss_of_the_portfolio(tmp_path: Path) -> None
         ),
         (("--weights", "AAPL=40", "--cash", "-3"), "--cash '-3' is not an amount of money; write --cash 1500"),
         (("--weights", "AAPL=40", "--symbols", "KO"), "--weights names the symbols already: remove --symbols"),
+        (("--weights", "AAPL=40", "--limits", "max_drawdown=0.2"), "max_drawdown=0.2 is 0.2 per cent of the account"),
+        (("--weights", "AAPL=40", "--source", "alpaca"), "are of a download, and --data has the bars: remove them"),
+        (("--weights", "AAPL=40", "--notebook", "all"), "--notebook takes only FOLDER"),
+        (("--notebook", "all", "--cash", "5"), "--notebook takes only FOLDER"),
         (("--every", "week"), "name the symbols with --symbols A,B or --weights A=40,B=60"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -257,6 +261,15 @@ def test_a_weight_of_a_symbol_without_bars_is_refused(tmp_path: Path, prices: Pa
     assert done.returncode == 1
     assert "no bar of XXX (it has BAC, IWM, SPY)" in done.stderr
     assert not (tmp_path / "mine/config.toml").exists()
+    done = quantd(tmp_path, "init", "mine", "--weights", "BAC=50,CASH=50", "--data", str(prices))
+    assert "leave CASH out: what is left of 100 is cash" in done.stderr
+
+
+def test_a_file_of_another_symbol_is_refused_and_a_symbol_too_many_is_named(tmp_path: Path, prices: Path) -> None:
+    done = quantd(tmp_path, "init", "mine", "--weights", "BAC=100", "--data", str(prices / "IWM.csv"))
+    assert (done.returncode, "no bar of BAC (it has IWM)" in done.stderr) == (1, True)
+    done = quantd(tmp_path, "init", "mine", "--weights", "BAC=50,IWM=50", "--data", str(prices))
+    assert "not held, because they were not named: SPY" in done.stdout
 
 
 @pytest.mark.parametrize(("answer", "code", "ran"), [("y", 0, True), ("", 0, False), ("yes", 3, True)])
