@@ -61,9 +61,18 @@ FIXED = frozenset({
 
 def between(sets: Iterable[str] | None, start: date | None, end: date | None) -> tuple[str, ...]:
     """Return the overrides `sets`, then those for the first and the last day of the feed; a day that is None is left
-    out."""
+    out.
+
+    Raises ConfigError for a key with two values.
+    """
     bounds = (("start", start), ("end", end))
-    return (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
+    overrides = (*(sets or ()), *(f"feed.{key}={day.isoformat()}" for key, day in bounds if day is not None))
+    values: dict[str, str] = {}
+    for key, _, value in (tuple(part.strip() for part in text.partition("=")) for text in overrides):
+        if values.setdefault(key, value) != value:
+            text = f"has two values, {values[key]} and {value} (--from and --to set feed.start and feed.end)"
+            raise ConfigError([Mistake(f"--set {key}", 0, key, text, "give it once")])
+    return overrides
 
 
 ALONE: Final = "agents"

@@ -15,7 +15,7 @@ from msgspec import Struct
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.config import ConfigError
 from quantd.daemon.config.overrides import between
-from quantd.research.studies.grid import Grid, axis_of
+from quantd.research.studies.grid import Grid, axes_of
 
 Kind = Literal["backtest", "sweep"]
 
@@ -72,7 +72,7 @@ class ResearchOrder(Struct, frozen=True):
     @property
     def overrides(self) -> tuple[str, ...]:
         """All overrides of the backtest or sweep: `sets` and `own`, then the overrides that set the dates."""
-        return between((*self.sets, *self.own), self.start, self.end)
+        return (*self.sets, *self.own, *between((), self.start, self.end))
 
     @property
     def words(self) -> str:
@@ -89,7 +89,8 @@ class ResearchOrder(Struct, frozen=True):
             yield from ("backtest", "--config", str(file), "--journal", "--no-compare")
         else:
             yield from ("sweep", str(file), *(f"--over={axis}" for axis in self.over))
-        yield from ("--state", str(folder), "--json", *(f"--set={override}" for override in (*sets, *self.overrides)))
+        last = {override.partition("=")[0]: override for override in (*sets, *self.overrides)}
+        yield from ("--state", str(folder), "--json", *(f"--set={override}" for override in last.values()))
 
 
 def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
@@ -117,7 +118,7 @@ def _extreme_points(over: tuple[str, ...]) -> list[tuple[str, ...]]:
     a wrong form, a key that may not be overridden, and too many points.
     """
     try:
-        grid = Grid(dict(map(axis_of, over)))
+        grid = Grid(axes_of(over))
     except ValueError as why:
         raise OrderRefused("over", str(why)) from None
     for key, values in grid.axes.items():

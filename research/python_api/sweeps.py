@@ -58,7 +58,7 @@ class SweepResult(Sweep):
         return out
 
     def __str__(self) -> str:
-        return "\n".join([*self.failure_lines, self.verdict(), *self.doubt_lines()])
+        return "\n".join([*self.failure_lines, self.verdict(), *self.doubt_lines(), *self.fault_lines])
 
     def __repr__(self) -> str:
         return str(self)

@@ -1,6 +1,6 @@
 """Grids of a sweep: keys of the configuration, each with its values, and their products."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import product
 from math import prod
@@ -47,6 +47,20 @@ def axis_of(text: str) -> tuple[str, tuple[str, ...]]:
     if not equals or not key.strip():
         raise GridError(f"{text!r} names no key; write KEY=VALUES, as agents.trend.params.lookback=21:252:21")
     return key.strip(), values_of(values)
+
+
+def axes_of(texts: Iterable[str], sets: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Return the values by key of several `KEY=VALUES`. Raises GridError for a key that is there twice, or in `sets`,
+    the overrides KEY=VALUE of every point."""
+    axes: dict[str, tuple[str, ...]] = {}
+    for key, values in map(axis_of, texts):
+        if key in axes:
+            joined = ",".join((*axes[key], *values))
+            raise GridError(f"--over {key} is there twice; write all its values once: --over {key}={joined}")
+        axes[key] = values
+    if twice := [text for text in sets if text.partition("=")[0].strip() in axes]:
+        raise GridError(f"--set {twice[0]} sets a key that --over varies; leave one of the two out")
+    return axes
 
 
 class Grid:

@@ -135,11 +135,7 @@ class Sweep:
 
     @property
     def failure_lines(self) -> list[str]:
-        return [
-            f"{', '.join(f'{key}={value}' for key, value in zip(self.keys, point.values, strict=True))}: {failure.text}"
-            for point in self.points
-            for failure in point.failures
-        ]
+        return [f"{self._values_text(point)}: {failure.text}" for point in self.points for failure in point.failures]
 
     @property
     def faults(self) -> tuple[Point, ...]:
@@ -229,6 +225,17 @@ class Sweep:
         if len(groups) > MOST_COSTS:
             text += f" The table has {len(groups) - MOST_COSTS} more."
         return f"{text} {self.known.text}"
+
+    def _values_text(self, point: Point) -> str:
+        return ", ".join(f"{key}={value}" for key, value in zip(self.keys, point.values, strict=True))
+
+    @property
+    def fault_lines(self) -> list[str]:
+        """One line for each point without a result whose policy did not fail: its values and the fault."""
+        return [
+            f"  without a result: {self._values_text(point)}: {point.fault}"
+            for point in self.faults if not point.failures
+        ]  # fmt: skip
 
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences, with the worst reason to doubt it."""

@@ -42,12 +42,12 @@ def sweep(
     from quantd.daemon.config.overrides import between
     from quantd.research.python_api.grid_studies import GridStudy, How
     from quantd.research.python_api.sweeps import swept
-    from quantd.research.studies.grid import Grid, axis_of
+    from quantd.research.studies.grid import Grid, axes_of
     from quantd.research.studies.heat_map import sweep_page
 
     if report is not None:
         check_folder(report)
-    grid = Grid(dict(map(axis_of, over)))
+    grid = Grid(axes_of(over, sets or ()))
     overrides = between(sets, start, end)
     configuration = read(config, overrides)
     folder = configuration.state_folder(state)
@@ -92,10 +92,8 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
     if len(ranked) > LISTED:
         say(f"  and {len(ranked) - LISTED:,} more points")
     # a point whose policy failed was printed at the top: here are the points that could not run or be measured
-    faulty = [point for point in result.faults if not point.failures]
-    for point in faulty[:LISTED]:
-        values = ", ".join(f"{key}={value}" for key, value in zip(result.keys, point.values, strict=True))
-        say(f"  without a result: {values}: {point.fault}")
+    faulty = result.fault_lines
+    say(*faulty[:LISTED])
     if len(faulty) > LISTED:
         say(f"  and {len(faulty) - LISTED:,} more without a result")
     say(*(f"  {line}" for line in result.doubt_lines()))

@@ -50,7 +50,7 @@ def walk(
     from quantd.research.python_api.grid_studies import How
     from quantd.research.python_api.walks import is_plan, walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
-    from quantd.research.studies.grid import Grid, axis_of
+    from quantd.research.studies.grid import Grid, axes_of
     from quantd.research.studies.walk_calendar import Steps
 
     if report is not None:
@@ -65,7 +65,7 @@ def walk(
             if not over:
                 text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
                 raise Failure(f"{text}, or name a training plan in place of it", USAGE)
-            grid = Grid(dict(map(axis_of, over)))
+            grid = Grid(axes_of(over, sets or ()))
             walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how)
     if report is not None:
         walk_forward.report(report)

@@ -1,6 +1,7 @@
 """quantd.daemon.config.overrides: the environment and --set are held to the rules of the file."""
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import typer
 
 from quantd.daemon.cli.program import commands, program
 from quantd.daemon.config import ConfigError, read
-from quantd.daemon.config.overrides import alone
+from quantd.daemon.config.overrides import alone, between
 from tests.support import command_line, known_names
 from tests.support.checkout import ROOT
 
@@ -31,6 +32,13 @@ def test_set_goes_over_the_environment_and_the_environment_over_the_file():
     assert config().risk.max_drawdown == 0.25
     assert config(QUANTD_RISK__MAX_DRAWDOWN="0.2").risk.max_drawdown == 0.2
     assert config("risk.max_drawdown=0.1", QUANTD_RISK__MAX_DRAWDOWN="0.2").risk.max_drawdown == 0.1
+
+
+def test_a_first_day_that_two_options_name_is_refused():
+    day = date(2020, 1, 2)
+    assert between(["feed.start=2020-01-02"], day, None) == ("feed.start=2020-01-02", "feed.start=2020-01-02")
+    with pytest.raises(ConfigError, match=r"--set feed\.start: has two values, 2020-01-03 and 2020-01-02"):
+        between(["feed.start=2020-01-03"], day, None)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantd.research.studies.grid import Grid, GridError, axis_of, values_of
+from quantd.research.studies.grid import Grid, GridError, axes_of, axis_of, values_of
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_empty_and_huge_grids_are_refused(axes):
         Grid(axes)
     with pytest.raises(GridError, match="names no key"):
         axis_of("21:252:21")
+
+
+def test_values_of_one_key_in_two_options_are_refused_with_one_that_has_all():
+    assert axes_of(["a=1,2", "b=3"], ["c=4"]) == {"a": ("1", "2"), "b": ("3",)}
+    with pytest.raises(GridError, match="is there twice; write all its values once: --over a=1,2,3"):
+        axes_of(["a=1,2", "a=3"])
+    with pytest.raises(GridError, match="--set a=5 sets a key that --over varies"):
+        axes_of(["a=1,2"], ["b=4", "a=5"])

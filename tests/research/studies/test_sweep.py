@@ -122,6 +122,7 @@ def test_a_point_with_a_mistake_has_a_fault_and_the_others_results(tmp_path):
     assert "20 is a percentage" in grid_sweep.points[1].fault
     assert grid_sweep.best.values == ("0.2",)
     assert len(grid_sweep.faults) == 2
+    assert all(line.startswith("  without a result: ") for line in grid_sweep.fault_lines)
 
 
 def test_a_grid_may_change_the_market_itself(tmp_path):
