@@ -56,7 +56,7 @@ from quantd.server.gateway.vendor_form import (
 )
 from quantd.server.requests.cancels import CancelOne, cancel_requested
 from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
-from quantd.server.requests.proposals import proposer, remedy_of
+from quantd.server.requests.proposals import proposer, remedy_of, uncovered
 from quantd.server.requests.tokens import Token
 from quantd.trading.events import CancelRequested, ProposalReviewed, Proposed
 from quantd.trading.instruments import NANO
@@ -370,6 +370,8 @@ class Gateway:
         state, book = self._place(request)
         if not 1 <= len(client_id) <= 128:
             raise invalid("client_order_id must have 1 to 128 characters")
+        if why := uncovered(state, book, wish.symbol, wish.lots):
+            raise Fault(403, 40310000, why)
         proposal = Proposed(
             market_now(self._service), proposer(state, token.agent), client_id, THROUGH, sender_of(token),
             orders=(wish,), portfolio=token.agent if book in state.portfolios else "", whole=True, replaces=replaces,

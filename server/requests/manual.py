@@ -238,7 +238,13 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
     if not passed_lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[strictest] != RUN:
         reason, cut_by = Reason.SWITCH, strictest
         switch = SWITCH_NAMES[switches[strictest]]
-        text = f"the switch of {strictest} is {switch}; `quantd resume --reason R` sets it to RUN"
+        whose = "" if strictest == "house" else f" --agent {strictest}"
+        text = f"the switch of {strictest} is {switch}; `quantd resume{whose} --reason R` sets it to RUN"
+    if reason == Reason.HALTED and column in state.restrictions.halted:
+        symbol = universe.symbols[column]
+        text = (
+            f"{symbol} is halted: {state.restrictions.halted[column][1]}; `quantd resume --symbol {symbol} --reason R`"
+        )
     if held := [effect for effect in effects if isinstance(effect, OrdersHeld)]:
         order_name, text = held[0].id, held[0].why
     return Ordered(

@@ -28,7 +28,7 @@ from quantd.daemon.views.preview import Expectation, PricedOrder, expectation, p
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.proposals import wish_text
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Cancel, Effect, Planned, Promotion
+from quantd.trading.effects import Cancel, Effect, Planned, Promotion, Refused
 from quantd.trading.events import PortfolioClosed, Proposed
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO, Universe
@@ -280,7 +280,8 @@ def proposal_answer(
     book_effects, log, place = own_effects(effects), state.outside.get(proposal.agent), place_of_book(state, name)
     verdict = None if log is None else log.find(proposal.id)
     if verdict is None or place is None:
-        raise NotDone("conflict", "the proposal was not decided; try again with a new id")
+        refused = next((effect.text for effect in book_effects if isinstance(effect, Refused)), "")
+        raise NotDone("refused", f"the proposal {'would be' if preview else 'was'} refused: {refused}")
     house, book_index, _ = place
     trades = trades_of(house, book_effects, costs, run)
     if preview or verdict.shadow:
@@ -330,9 +331,10 @@ def verdict_line(universe: Universe, verdict: ProposalVerdict, named: Iterable[s
     """The verdict on a proposal as the API shows it. `named` are the symbols of the request: those without a target
     or a trade are unchanged."""
     cuts = [cut_line(universe, cut, verdict.book) for cut in verdict.cuts]
-    symbols = [_symbol_line(universe, line) for line in verdict.symbols if line.symbol < universe.size]
+    decided = () if verdict.outcome == "approval" else verdict.symbols
+    symbols = [_symbol_line(universe, line) for line in decided if line.symbol < universe.size]
     known = {line.symbol for line in symbols}
-    if verdict.symbols or verdict.outcome == "nothing":
+    if decided or verdict.outcome == "nothing":
         symbols += [SymbolLine(symbol, "unchanged", "0", "0") for symbol in named if symbol not in known]
     return VerdictLine(
         id=verdict.id,
@@ -366,7 +368,7 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine], skipped: Se
         case "approval":
             return "a person must approve it in time, else it lapses"
         case "nothing":
-            return "no position has to change"
+            return "no position has to change by a lot or more, and all together not by min_trade"
         case "waits":
             return "open orders or stops are cancelled first, and the orders follow"
         case _:

@@ -303,8 +303,26 @@ def wish_of(state: State, book_index: int, symbol: str, asked: OrderAsked) -> Wi
     signed_lots = -lots if asked.units.startswith("-") else lots
     limit_nano = exact_amount(asked.limit, NANO, "price of a limit", "95.50") if asked.limit else 0
     trigger_nano = exact_amount(asked.trigger, NANO, "price of a trigger", "95.50") if asked.trigger else 0
+    if why := uncovered(state, book_index, column, signed_lots):
+        raise NotDone("conflict", why)
     levels = exit_levels(state, book_index, column, signed_lots, asked.stop, asked.target)
     return Wish(column, signed_lots, limit_nano, end_of(asked.until), *levels, trigger_nano=trigger_nano)
+
+
+def may_short(state: State, book_index: int) -> bool:
+    """Whether a book may hold short positions: its limits and those of the account both allow them."""
+    return state.rules.agents[book_index].limits.allow_short and state.rules.house.allow_short
+
+
+def uncovered(state: State, book_index: int, column: int, lots: int) -> str:
+    """Why an order of signed `lots` would leave a short position that the limits do not allow; empty if it would not.
+
+    The gate alone would let it pass where another book of the account holds the symbol.
+    """
+    held, lot = state.ledger.books[book_index].lots[column], state.universe.lot_nano[column]
+    if lots >= 0 or held + lots >= 0 or may_short(state, book_index):
+        return ""
+    return f"the limits allow no short position, and the book holds {quantity_text(held, lot)}; sell at most that"
 
 
 def wish_text(wish: Wish, lot_nano: int) -> str:
@@ -439,8 +457,7 @@ def _permitted(state: State, book_index: int, weights: Floats, field: str) -> Fl
     """
     if not np.isfinite(weights).all():
         raise _wrong(field, "a weight is not a finite number")
-    may_short = state.rules.agents[book_index].limits.allow_short and state.rules.house.allow_short
-    if not may_short and (weights < 0.0).any():
+    if not may_short(state, book_index) and (weights < 0.0).any():
         symbol = state.universe.symbols[int(weights.argmin())]
         raise _wrong(
             field,

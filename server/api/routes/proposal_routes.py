@@ -71,8 +71,8 @@ from quantd.trading.events import DeviceSignature, Event, ProposalReviewed, Prop
 SHOWN: Final = 64
 """Most plans of waiting proposals that are remembered, for the text of a refusal."""
 
-SEE: Final = "`quantd review AGENT --id ID` shows the orders and their plan"
-SIGN: Final = "sign on the machine of the key: quantd review AGENT --id ID --approve --plan PLAN --key FILE"
+SEE: Final = "`quantd review {} --id {}` shows the orders and their plan"
+SIGN: Final = "sign on the machine of the key: quantd review {} --id {} --approve --plan PLAN --key FILE"
 
 
 class Proposals(Struct, frozen=True):
@@ -304,7 +304,8 @@ class ProposalRoutes:
         An approval needs another sender than the proposal had. `asked.plan` binds it to the orders that were shown.
         """
         if asked.approve and not asked.plan:
-            raise NotDone("conflict", f"an approval needs the plan of the orders that were seen: {SEE}", "plan")
+            text = f"an approval needs the plan of the orders that were seen: {SEE.format(name, asked.id)}"
+            raise NotDone("conflict", text, "plan")
         service = self._run.service
         check_ready(service)
         reason = journal_reason(asked.reason, "the review of a proposal")
@@ -316,7 +317,8 @@ class ProposalRoutes:
                 _check_second(proposal, sender)
                 now = market_now(service)
                 if why := unsigned(self._state, proposal, asked.signed, asked.plan, now):
-                    raise Refused(403, "device", f"the proposal {asked.id} was not approved: {why}; {SIGN}")
+                    text = f"the proposal {asked.id} was not approved: {why}; {SIGN.format(name, asked.id)}"
+                    raise Refused(403, "device", text)
                 await self._check_seen(name, asked)
             event = ProposalReviewed(
                 market_now(service), name, asked.id, asked.approve, reason, sender, asked.plan, asked.signed
@@ -330,7 +332,8 @@ class ProposalRoutes:
         now = await self.preview_review(ReviewPreview(asked.id), "", name)
         if now.plan != asked.plan:
             text = f"the plan {asked.plan} is of {before}; now {asked.id} is of {_orders_text(now)}"
-            raise Refused(409, "conflict", f"the proposal {asked.id} was not approved: {text}; {SEE}")
+            see = SEE.format(name, asked.id)
+            raise Refused(409, "conflict", f"the proposal {asked.id} was not approved: {text}; {see}")
 
     def _place(self, name: str) -> tuple[State, int, int | None]:
         """Return `known_place`; raises Refused, for a GET."""

@@ -105,6 +105,9 @@ async def test_an_asset_can_be_sold_short_where_the_book_may_be_short(tmp_path: 
             assert (asset.shortable, asset.easy_to_borrow) == (short, short)
             account = await bot.call(bot.client.get_account)
             assert account.shorting_enabled == short
+            if not short:
+                with pytest.raises(APIError, match="the limits allow no short position, and the book holds 0"):
+                    await bot.buy(-1)
 
 
 async def test_a_book_with_cut_sends_the_largest_order_that_passes_and_says_its_size(tmp_path: Path) -> None:

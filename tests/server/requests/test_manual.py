@@ -93,6 +93,9 @@ async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -
     assert done["cut_by"] in ("manual", "house")
     assert done["reason"]
     assert done["text"]
+    await post(world, "commands", {"command": "halt", "agent": "manual", "reason": "x"})
+    status, done = await post(world, "orders", ORDER | {"symbol": "QQQ"})
+    assert (status, "`quantd resume --agent manual --reason R` sets it to RUN" in done["text"]) == (200, True), done
     await post(world, "commands", {"command": "halt", "reason": "x"})
     status, done = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, done["allowed"], done["order"], done["reason"]) == (200, "0", "", "switch")
@@ -227,6 +230,7 @@ async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal
     assert (status, done) == (200, {"symbol": "QQQ", "halted": True, "why": why, "replayed": False})
     status, refused = await post(world, "orders", ORDER | {"symbol": "QQQ"})
     assert (status, refused["order"], refused["reason"]) == (200, "", "halted")
+    assert refused["text"] == f"QQQ is halted: {why}; `quantd resume --symbol QQQ --reason R`"
     assert (await get(world, "/api/v1/status"))[1]["halted"] == {"QQQ": "by hand: api:owner: earnings tonight"}
     assert (await post(world, "halts", asked | {"do": "resume", "reason": "they are out"}))[1]["halted"] is False
     assert [(h.halted, h.detail, h.who) for h in journalled(world, Halted)] == [

@@ -164,6 +164,7 @@ NOT_CREATED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"weights": {"XYZ": 0.5}}, 422, "targets", "'XYZ' is not in the universe of this run, SPY, QQQ, IWM. Add it"),
     ({"weights": {"SPY": 0.7, "QQQ": 0.7}}, 422, "targets", "add up to 1.4"),
     ({"weights": {"SPY": -0.1}}, 422, "targets", "no short position"),
+    ({"weights": {}, "orders": {"SPY": "-1"}}, 422, "targets", "no short position, and the book holds 0"),
     ({"weights": {}}, 422, "targets", "send one of weights, orders, policy and agent"),
     ({"policy": "equal_weight"}, 422, "targets", "send one of weights, orders, policy and agent"),
     ({"symbols": ["SPY"]}, 422, "targets", "leave symbols out"),

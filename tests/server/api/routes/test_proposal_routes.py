@@ -439,6 +439,8 @@ async def test_orders_with_terms_wait_beside_each_other_and_keep_their_terms(rev
     status, other = await post(reviewed, "propose", {"orders": {symbol: "-1"}, "id": "o-1", "reason": "x"})
     assert (status, other["code"]) == (409, "duplicate"), other
     body = {"orders": {symbol: "9000"}, "whole": True, "id": "o-3", "reason": "x"}
+    status, would = await post(reviewed, "preview", {"orders": {symbol: "9000"}, "whole": True})
+    assert (status, "the proposal would be refused: at most" in would["detail"]) == (409, True), would["detail"]
     status, refused = await post(reviewed, "propose", body)
     assert (status, "at most" in refused["detail"]) == (409, True), refused["detail"]
 
@@ -495,7 +497,7 @@ async def test_a_declined_proposal_and_another_plan_send_no_order(reviewed: Any)
     assert (status, stale["code"]) == (409, "conflict")
     assert "no orders that were shown since the start of the daemon; now a-1 is of " in stale["detail"]
     status, unseen = await post(reviewed, "review", {"id": "a-1", "approve": True, "reason": "x"})
-    assert (status, "`quantd review AGENT --id ID` shows the orders" in unseen["detail"]) == (409, True), unseen
+    assert (status, "`quantd review guest --id a-1` shows the orders" in unseen["detail"]) == (409, True), unseen
     status, done = await post(reviewed, "review", {"id": "a-1", "approve": False, "reason": "not today"})
     assert (status, done["verdict"]["outcome"]) == (200, "declined"), done
     assert "not today" in done["verdict"]["text"]
