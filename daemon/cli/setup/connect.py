@@ -256,15 +256,22 @@ def _telegram_result(answer: Answer, host: str, command: str, kind: type[Any] = 
 
 
 def _ntfy(command: str, url: str, topic: str, *, protected: bool) -> Tested:
-    """Send a test alert to a topic of ntfy, which an app on a phone follows."""
+    """Send a test alert to a topic of ntfy, which an app on a phone follows.
+
+    Its notifications have buttons, which publish to a second topic. On a server with access control everyone must
+    first be allowed to write there, so the lines for a protected topic name none.
+    """
     from quantd.adapters.sinks.ntfy import SINK, NtfyOptions
 
     token = asked("ntfy_token", SINK.secrets["ntfy_token"].partition(";")[0], command) if protected else ""
     options = {"topic": topic or f"quantd-{random_names.token_hex(8)}", **({"url": url} if url else {})}
+    if not protected:
+        options["answers"] = f"quantd-{random_names.token_hex(8)}"
     sink = _options(NtfyOptions, options)
     ask(f"{sink.url.rstrip('/')}/v1/health", {}, command)  # its errors name a fault of the network or certificate
     _deliver(SINK.opens, sink, {"ntfy_token": token}, urlsplit(sink.url).netloc, command)
-    text = f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy"
+    buttons = "for buttons, see docs/operate/receivers.md" if protected else "alerts have buttons, such as Halt all"
+    text = f"a test alert is in the topic {options['topic']}: subscribe to it in the app ntfy; {buttons}"
     return text, {"ntfy_token": token} if token else {}, _sink_lines("ntfy", options)
 
 

@@ -293,8 +293,10 @@ def test_a_topic_that_nobody_guesses_is_made_and_a_test_alert_arrives(tmp_path: 
     done = topic(tmp_path, server, "--into", "config.toml")
     again = topic(tmp_path, server)
     assert (done.returncode, again.returncode) == (0, 0), done.stderr
-    named = tomllib.loads((tmp_path / "config.toml").read_text())["alerts"]["sinks"]["ntfy"]["topic"]
+    table = tomllib.loads((tmp_path / "config.toml").read_text())["alerts"]["sinks"]["ntfy"]
+    named = table["topic"]
     assert named in done.stdout
+    assert table["answers"] not in (named, "")  # the buttons' topic, so that the phone can halt
     assert named not in again.stdout
     assert len(server.taken) == 2
     assert "Next: quantd alerts --test" in done.stdout
@@ -307,6 +309,7 @@ def test_a_protected_topic_needs_its_token(tmp_path: Path) -> None:
     assert refused.returncode == 78
     assert "the topic needs a token: add --token" in refused.stderr
     assert done.returncode == 0, done.stderr
+    assert "answers" not in done.stdout, "on a server with access control no press would arrive"
     assert read(tmp_path, "ntfy_token") == NTFY_TOKEN
 
 
