@@ -186,12 +186,6 @@ def usual_currency(symbol: str) -> str:
     return {"GBX": "GBP", "ZAC": "ZAR", "ILA": "ILS"}.get(code, code) if kind == "index" else code
 
 
-def code_of_currency(text: str) -> str:
-    """Return the code of a currency, of pence and the like too (GBp is GBX); empty for another text."""
-    code = {"GBp": "GBX", "GBx": "GBX", "ZAc": "ZAC", "ILa": "ILA"}.get(text, text.upper())
-    return code if code in _FIAT or code in CURRENCIES.values() else ""
-
-
 def house_calendar(calendars: Sequence[str]) -> str:
     """Return the calendar by which a run over instruments of these calendars is scheduled: the most frequent one that
     closes.

@@ -234,7 +234,7 @@ def _checked_row(weights: object, view: View) -> Floats:
     row = weights if type(weights) is np.ndarray else by_column(weights, view)
     if row.dtype is not _FLOAT64 or row.shape != (size,):
         if row.dtype.kind not in "fiu":
-            raise ValueError(f"weights are {row.dtype}, not numbers")
+            raise ValueError(f"weights are {row.dtype}, not numbers; return numbers, or 'hold' to keep what is held")
         if row.shape != (size,):
             raise ValueError(f"weights have shape {row.shape}; one number for each of the {size} symbols is expected")
         row = row.astype(_FLOAT64, copy=False)

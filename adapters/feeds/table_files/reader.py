@@ -36,6 +36,7 @@ from quantd.adapters.feeds.table_files.roles import (
     TIMES,
     Roles,
     are_names,
+    code_of_currency,
     may_be_class,
     named_roles,
     regular_time,
@@ -55,7 +56,6 @@ from quantd.adapters.feeds.table_files.statement import (
     unread_note,
 )
 from quantd.adapters.feeds.table_files.text_layout import NoTable, day_table, text_table
-from quantd.trading.instruments import code_of_currency
 
 ONE_CURRENCY: Final = "Give the bars of one currency alone, or convert the prices of the others"
 
@@ -505,6 +505,10 @@ def _symbol(raw: RawTable, roles: Roles, asked: ReadOptions, stamps: pl.Series, 
         names = column.unique(maintain_order=True).cast(pl.String).to_list()
         if len(names) > 1 or several:
             require_symbol(asked.symbol, names, raw.name)
+        spelled = {name.upper(): name for name in names}
+        if other := next((name for name in names if spelled[name.upper()] != name), ""):
+            fault = f"column {roles.symbol} has {other} and {spelled[other.upper()]}, which differ in their case alone"
+            raise FeedError(raw.name, fault, "Write each symbol in one way")
         if asked.symbol and len(names) == 1:
             text = f"{asked.symbol}, as told; the file has {names[0]}"
             return pl.Series("symbol", [asked.symbol]).new_from_index(0, count), text

@@ -19,6 +19,8 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.moments import is_clock, is_stamp, joined_clock, moments
+from quantd.trading.instruments import CURRENCIES as CODES
+from quantd.trading.instruments import usual_currency
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
 
@@ -137,6 +139,12 @@ def word(name: str) -> str:
     words = re.sub(r"([a-z])([A-Z])", r"\1 \2", without_accents.strip())
     words = re.sub(r"^\s*\d+[a-z]?\s*[.:)]\s*", "", words.lower())
     return " ".join(re.sub(r"[\W_]+", " ", words).split())
+
+
+def code_of_currency(text: str) -> str:
+    """Return the code of a currency, of pence and the like too (GBp is GBX); empty for another text."""
+    code = {"GBp": "GBX", "GBx": "GBX", "ZAc": "ZAC", "ILa": "ILA"}.get(text, text.upper())
+    return code if code in CODES.values() or usual_currency(f"BTC-{code}") == code else ""
 
 
 def is_time(name: str) -> bool:

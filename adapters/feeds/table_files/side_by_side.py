@@ -47,6 +47,9 @@ class RawTable(NamedTuple):
     left_out: tuple[LeftOut, ...] = ()
 
 
+RETURNS: Final = "Give prices: 100 * (1 + returns).cumprod()"
+"""The remedy for a table of returns."""
+
 _PAIR: Final = re.compile(r"\('([^']*)', '([^']*)'\)")
 
 
@@ -69,6 +72,10 @@ def unpaired(raw: RawTable) -> list[RawTable]:
     return by_symbol(raw, [(str(price), str(symbol)) for price, symbol in pairs])
 
 
+def _in_percent(fields: pl.Series) -> bool:
+    return fields.drop_nulls().str.ends_with("%").any()
+
+
 def of_closes(raw: RawTable) -> list[RawTable]:
     """Split a table of closes with a column for each symbol into one table per symbol; another table stays.
 
@@ -78,6 +85,10 @@ def of_closes(raw: RawTable) -> list[RawTable]:
     kinds = [raw.frame[name].dtype for name in symbols]
     if not symbols or not all(kind.is_numeric() or kind == pl.String for kind in kinds):
         return [raw]
+    signed = next((n for n in symbols if kinds[symbols.index(n)] == pl.String and _in_percent(raw.frame[n])), "")
+    if signed:
+        fault = f"column {signed} has numbers in per cent, so that it is of returns and not of closes"
+        raise FeedError(raw.name, fault, RETURNS)
     values = raw.frame.select(pl.col(symbols).cast(pl.Float64, strict=False))
     first = values.select(pl.nth(range(min(len(symbols), 4)))).to_numpy()
     least, most = first.min(axis=1), first.max(axis=1)
@@ -88,7 +99,7 @@ def of_closes(raw: RawTable) -> list[RawTable]:
     below = [name for name in symbols if (values[name] < 0.0).any()]
     if below:
         fault = f"column {below[0]} has numbers below 0, so that it is of returns and not of closes"
-        raise FeedError(raw.name, fault, "Give prices: 100 * (1 + returns).cumprod()")
+        raise FeedError(raw.name, fault, RETURNS)
     pairs = [("Close", name.strip()) if name in symbols else ("", "") for name in raw.frame.columns]
     return by_symbol(*_without_numbers(raw, pairs))
 

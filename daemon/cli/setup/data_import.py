@@ -273,8 +273,10 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.source import some
+    from quantd.adapters.feeds.table_files.reader import ONE_CURRENCY
     from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
+    from quantd.trading.instruments import usual_currency
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     # the faults are those of the file that is written, which is read back
@@ -311,7 +313,12 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     if silent:
         read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
     universe = universe_of(names.to_list(), fitted)
-    if currency := next((statement.currency for statement in table.statements if statement.currency), ""):
+    usual = {currency: name for name in names.to_list() if (currency := usual_currency(name))}
+    currency = next((item.currency for item in table.statements if item.currency), "")
+    if not currency and len(usual) > 1:
+        spelled = ", ".join(f"{name} in {code}" for code, name in usual.items())
+        read_as.append(f"{spelled}, as spelled: an account has one currency. {ONE_CURRENCY}")
+    if currency := currency or (next(iter(usual)) if len(usual) == 1 else ""):
         items = tuple(structs.replace(item, currency=currency) for item in universe.instruments)
         universe = structs.replace(universe, instruments=items, currency=currency)
     return Stored(

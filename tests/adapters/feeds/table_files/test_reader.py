@@ -141,6 +141,19 @@ def test_an_account_has_one_currency_and_names_coin_none(
     assert asks(tmp_path).partition("SPY.csv")[0].endswith("QQQ.csv: it is in USD, " + tmp_path.name + "/")
 
 
+@pytest.mark.parametrize(
+    ("header", "lines", "says"),
+    [
+        ("Date,SPY,QQQ", ["2024-01-02,1.2%,-0.8%", "2024-01-03,0.1%,0.4%"], "column SPY has numbers in per cent, so"),
+        (f"Symbol,{HEADER}", [f"{'spy' if k % 2 else 'SPY'},{line}" for k, line in enumerate(LINES)], "SPY and spy"),
+    ],
+)
+def test_returns_in_per_cent_and_a_symbol_in_two_cases_are_refused(
+    tmp_path: Path, header: str, lines: list[str], says: str
+) -> None:
+    assert says in asks(csv(tmp_path, lines, header, "table.csv"))
+
+
 # ---- symbols
 
 

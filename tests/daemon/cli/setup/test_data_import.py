@@ -124,6 +124,18 @@ def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) ->
     assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
 
 
+def test_the_currency_is_that_of_the_column_or_of_the_spelling_and_two_are_named(tmp_path: Path) -> None:
+    lines = [f"2024-01-{day:02},10,11,9,10.{day},100" for day in (2, 3, 4, 5, 8, 9)]
+    head = "Date,Open,High,Low,Close,Volume"
+    for name in ("SPY.csv", "SAP.DE.csv"):
+        (tmp_path / name).write_text("\n".join([head, *lines]))
+    (tmp_path / "QQQ.csv").write_text("\n".join([f"{head},Currency", *(f"{line},CHF" for line in lines)]))
+    assert 'currency = "EUR"' in run(tmp_path, "SAP.DE.csv").stdout
+    assert 'currency = "CHF"' in run(tmp_path, "QQQ.csv").stdout
+    both = run(tmp_path, "SPY.csv", "SAP.DE.csv", "--out", "both.parquet").stdout
+    assert "SAP.DE in EUR, SPY in USD, as spelled: an account has one currency" in both
+
+
 def test_a_pair_of_currencies_trades_from_monday_to_friday(tmp_path: Path) -> None:
     (tmp_path / "EURUSD.csv").write_text(days("EURUSD", calendar="24/5"))
     assert 'calendar = "24/5"' in run(tmp_path, "EURUSD.csv").stdout
