@@ -229,22 +229,15 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
         passed_lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
         order_name = order_id(run, basket.sample, universe.symbols[column], basket.n)
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
-    switches = {
-        "house": state.switch.state,
-        order.agent: RUN if agent_index is None else state.agents[agent_index].switch.state,
-    }
-    strictest = max(switches, key=lambda name: switches[name])
+    strictest, switch = _strictest(state, order.agent, agent_index)
     # nothing passes and no limit says why: a switch that is not RUN stopped it
-    if not passed_lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switches[strictest] != RUN:
+    if not passed_lots and not waits and reason in (Reason.NONE, Reason.SWITCH) and switch != RUN:
         reason, cut_by = Reason.SWITCH, strictest
-        switch = SWITCH_NAMES[switches[strictest]]
         whose = "" if strictest == "house" else f" --agent {strictest}"
-        text = f"the switch of {strictest} is {switch}; `quantd resume{whose} --reason R` sets it to RUN"
+        text = f"the switch of {strictest} is {SWITCH_NAMES[switch]}; `quantd resume{whose} --reason R` sets it to RUN"
     if reason == Reason.HALTED and column in state.restrictions.halted:
-        symbol = universe.symbols[column]
-        text = (
-            f"{symbol} is halted: {state.restrictions.halted[column][1]}; `quantd resume --symbol {symbol} --reason R`"
-        )
+        symbol, (_, why) = universe.symbols[column], state.restrictions.halted[column]
+        text = f"{symbol} is halted: {why}; `quantd resume --symbol {symbol} --reason R`"
     if held := [effect for effect in effects if isinstance(effect, OrdersHeld)]:
         order_name, text = held[0].id, held[0].why
     return Ordered(
@@ -262,6 +255,12 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
         target=price_text(target_nano) if target_nano else "",
         waits=waits,
     )
+
+
+def _strictest(state: State, agent: str, agent_index: int | None) -> tuple[str, int]:
+    """(Owner, state) of the strictest switch on the orders of an agent: the account's, or its own."""
+    own = RUN if agent_index is None else state.agents[agent_index].switch.state
+    return ("house", int(state.switch.state)) if state.switch.state >= own else (agent, int(own))
 
 
 def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
