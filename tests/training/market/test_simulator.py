@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quantd.models.history.panel import Panel
 from quantd.trading.execution import Costs
-from quantd.training.market.episodes import Episodes, Stress
+from quantd.training.market.episodes import WHOLE, Episodes, Stress
 from quantd.training.market.simulator import Simulator
 from quantd.training.market.tensors import Market, grid
 from quantd.training.market.terms import USUAL_COSTS, Kind, RewardPlan
@@ -107,6 +107,40 @@ def test_every_account_of_a_batch_is_the_one_kept_by_hand(
         np.testing.assert_allclose(lots[k], held, rtol=1e-9, atol=1e-6)
 
 
+def test_single_and_double_precision_agree_to_what_a_float_holds() -> None:
+    panel = panel_of(4, 260, 3, deviation=0.01)
+    actions = simplex(5, 2, 250, 4)
+    wide, narrow = (
+        run(Simulator(market(panel, dtype=d), batch=2, episodes=Episodes(250, False)), actions)[0]
+        for d in (F64, torch.float32)
+    )
+    np.testing.assert_allclose(narrow, wide, rtol=2e-5)
+
+
+def test_a_weight_that_is_exactly_what_whole_lots_are_worth_buys_them_all() -> None:
+    price = np.full((3, 1), 33.33)
+    panel = Panel(("A",), np.arange(3) * DAY, price, price, np.ones((3, 1)), np.zeros((3, 1)))
+    lots = np.arange(1.0, 3000.0)
+    env = Simulator(market(panel, dtype=F64), batch=len(lots), episodes=WHOLE, costs=FREE, lot=1.0)
+    env.move(torch.from_numpy(lots * 33.33 / 100_000.0)[:, None])
+    np.testing.assert_allclose(env.lots()[:, 0].numpy(), lots, rtol=1e-12)
+
+
+def test_a_new_episode_is_rewarded_as_if_there_had_been_none_before() -> None:
+    world = market(panel_of(1, 40, 2), dtype=F64)
+    plan = RewardPlan(kind="sharpe")
+    used, fresh = (Simulator(world, batch=1, episodes=Episodes(5, False), reward=plan) for _ in range(2))
+    for _ in range(5):
+        used.step(torch.ones(1, 3))
+    assert used.step(torch.ones(1, 3)).reward == fresh.step(torch.ones(1, 3)).reward
+
+
+def test_momentum_is_the_total_return_of_twenty_sessions() -> None:
+    panel = panel_of(3, 60, 2)
+    expected = np.prod(1.0 + panel.returns()[31:51], axis=0) - 1.0
+    np.testing.assert_allclose(market(panel, dtype=F64).momentum[50].numpy(), expected, rtol=1e-9)
+
+
 @pytest.mark.requirement("R-048", "R-052")
 def test_costs_are_ten_basis_points_and_five_of_slippage_unless_said() -> None:
     flat = np.full((4, 1), 10.0)
@@ -195,6 +229,21 @@ def test_an_asset_without_a_price_stays_in_cash_until_it_has_one() -> None:
     assert env.equity.isfinite().all()
 
 
+def test_an_episode_ends_by_time_and_its_last_observation_is_kept() -> None:
+    env = Simulator(market(panel_of(1, 40, 2)), batch=3, episodes=Episodes(length=5))
+    env.reset(seed=3)
+    for _ in range(4):
+        step = env.step(torch.ones(3, 3))
+        assert not (step.truncated | step.terminated).any()
+        assert torch.equal(step.final, step.observation)
+    step = env.step(torch.ones(3, 3))
+    assert step.truncated.all()
+    assert not step.terminated.any()
+    assert (step.final[:, -1] == 1.0).all()
+    assert (step.observation[:, -1] == 0.0).all()
+    assert (env.equity == 100_000.0).all()
+
+
 @pytest.mark.requirement("R-060")
 def test_bankruptcy_ends_an_episode_and_its_last_observation_is_kept() -> None:
     panel = panel_of(1, 12, 1, actions=False)
@@ -233,6 +282,20 @@ def test_an_action_that_is_not_a_number_is_an_error_and_not_a_result() -> None:
         env.step(torch.full((2, 3), float("nan")))
 
 
+def test_a_seed_decides_every_draw_and_another_draws_otherwise() -> None:
+    world = market(panel_of(1, 200, 2))
+    plan = Episodes(length=7, block=5, stress=Stress(chance=0.2), together=2)
+
+    def play(seed: int) -> list[torch.Tensor]:
+        env = Simulator(world, batch=8, episodes=plan)
+        first = env.reset(seed)
+        return [first] + [x for _ in range(20) for x in env.step(torch.ones(8, 3))]
+
+    draws, repetition, other_draws = play(1), play(1), play(2)
+    assert all(torch.equal(a, b) for a, b in zip(draws, repetition, strict=True))
+    assert not torch.equal(draws[0], other_draws[0])
+
+
 def played(world: Market, kind: Kind, reward: RewardPlan) -> list[torch.Tensor]:
     """Observations, rewards and ends of 40 steps with restarts, resampling, stress, whole lots and every cost."""
     costs = Costs(commission_bp=10.0, spread_bp=2.0, commission_min_micro=1_000_000, borrow_bp_annual=300.0)
@@ -260,6 +323,33 @@ def test_tensors_alone_as_on_a_gpu_make_the_same_steps_as_numpy_in_their_memory(
     for plain, tensors in zip(*plays, strict=True):
         torch.testing.assert_close(plain, tensors, rtol=1e-9, atol=1e-9)
     assert any(bool(part.any()) for part in plays[0][2::5])  # some went bankrupt
+
+
+def test_a_simulator_goes_on_from_its_state_bit_for_bit() -> None:
+    world = market(panel_of(1, 200, 2))
+    plan, reward = Episodes(length=7, block=5, stress=Stress(chance=0.2)), RewardPlan(kind="sharpe")
+    env = Simulator(world, batch=4, episodes=plan, reward=reward)
+    env.reset(1)
+    for _ in range(10):
+        env.step(torch.ones(4, 3))
+    kept = env.state()
+    expected = [x for _ in range(10) for x in env.step(torch.ones(4, 3))]
+    again = Simulator(world, batch=4, episodes=plan, reward=reward, seed=99)
+    again.load(kept)
+    continuation = [x for _ in range(10) for x in again.step(torch.ones(4, 3))]
+    assert all(torch.equal(a, b) for a, b in zip(expected, continuation, strict=True))
+
+
+def test_drawn_episodes_begin_everywhere_and_never_look_past_the_window() -> None:
+    world = market(panel_of(1, 60, 2), rows=range(10, 40))
+    env = Simulator(world, batch=512, episodes=Episodes(length=9))
+    env.reset(0)
+    assert set(env.row.tolist()) == set(range(10, 31))
+    for _ in range(8):
+        env.step(torch.ones(512, 3))
+    assert int(env.row.max()) == 38
+    step = env.step(torch.ones(512, 3))
+    assert int(step.final[:, 0].max()) == 39  # the observed feature is the row
 
 
 def test_a_resampled_history_jumps_about_once_a_block_and_goes_on_between() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from quantd.daemon.engine.planning.plan import plan
 from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.engine.state.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Rate, Reason
@@ -80,6 +81,24 @@ def test_fills_of_one_session_count_until_it_closes_and_belong_to_the_next_after
     assert [b.traded for b in activity.books] == [0.0, 0.0, 0.0]
 
 
+def test_an_order_rate_looks_back_over_its_window() -> None:
+    activity, limits = Activity(2, 1), Limits(order_rate=Rate(10, 100))
+    activity.send(0, 1_000, 3, limits)
+    activity.send(0, 1_060, 4, limits)
+    assert [activity.recent(0, ts, limits) for ts in (1_060, 1_099, 1_100, 1_159, 1_160)] == [7, 7, 4, 4, 0]
+    assert activity.recent(HOUSE, 1_060, limits) == 0
+    assert activity.recent(0, 1_060, Limits()) == 0
+    activity.send(0, 5_000, 1, limits)
+    assert activity.books[0].sent == [(5_000, 1)]  # what no window sees is forgotten
+
+
+def test_orders_of_a_session_are_counted_where_their_number_is_limited() -> None:
+    activity = Activity(2, 1)
+    activity.send(0, 1_000, 3, Limits())
+    activity.send(1, 1_000, 3, Limits(max_orders_per_day=5))
+    assert [book.orders for book in activity.books] == [0, 3]
+
+
 def test_no_more_orders_go_out_than_the_rate_allows() -> None:
     def all_of_them(view: object) -> np.ndarray:
         return np.full(4, 0.1 + 0.1 * ((view.time // DAY_NS) % 2))
@@ -110,6 +129,20 @@ def test_the_same_intent_within_a_moment_is_refused(wait: int, again: bool) -> N
     )
     assert bool(planned.n) is again
     assert np.frombuffer(planned.agents[0].reason, dtype=np.int8)[0] == (0 if again else Reason.DUPLICATE)
+
+
+def test_the_last_request_is_kept_with_those_within_the_window_and_read_as_a_copy() -> None:
+    activity, limits = Activity(2, 3), Limits(duplicate_window_ns=100)
+    assert activity.repeated(0, 1_000, limits) is None
+    activity.ask(0, 1_000, np.array([5.0, 0.0, -2.0]), limits)
+    first = activity.repeated(0, 1_099, limits)
+    activity.ask(0, 1_099, np.array([0.0, 7.0, 4.0]), limits)
+    assert first is not None
+    assert (first.tolist(), first.flags.writeable) == ([5.0, 0.0, -2.0], False)
+    assert list(activity.books[0].request.lots) == [5.0, 7.0, 4.0]
+    assert activity.repeated(1, 1_099, limits) is None
+    activity.ask(0, 1_199, np.array([0.0, 1.0, 0.0]), limits)  # the window is over
+    assert list(activity.books[0].request.lots) == [0.0, 1.0, 0.0]
 
 
 def test_the_frozen_form_has_the_fields_of_former_snapshots_in_their_order() -> None:
