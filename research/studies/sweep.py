@@ -215,12 +215,12 @@ class Sweep:
         for point in self.ran:
             groups.setdefault(tuple(point.values[k] for k in cost_indices), []).append(point)
         plural = "is a cost" if len(self.costs) == 1 else "are costs"
-        text = f"{', '.join(self.costs)} {plural}, which nobody chooses: no point is the best."
+        text = f"{', '.join(self.costs)} {plural}, which nobody chooses, so no cost is called the best."
         for costs, points in list(groups.items())[:MOST_COSTS]:
             best = max(points, key=lambda point: point.look.sharpe)  # type: ignore[union-attr]
             assert best.look is not None
             chosen = _key_values([self.keys[k] for k in other_indices], [best.values[k] for k in other_indices])
-            best_text = f" the best of {len(points)} is {chosen}:" if other_indices else ""
+            best_text = f" the best of {len(points)} points is {chosen}:" if other_indices else ""
             text += f" At {_key_values(self.costs, costs)}{best_text} Sharpe {best.look.sharpe:.2f}."
         if len(groups) > MOST_COSTS:
             text += f" The table has {len(groups) - MOST_COSTS} more."

@@ -216,8 +216,8 @@ def test_a_sweep_over_a_cost_names_no_best_cost(tmp_path):
     grid_sweep = Sweep(("broker.commission_bp", "agents.trend.params.lookback"), points, Known())
     assert grid_sweep.best is grid_sweep.deflated is grid_sweep.overfitting is None
     text = grid_sweep.verdict()
-    assert text.startswith("broker.commission_bp is a cost, which nobody chooses: no point is the best.")
-    assert "At broker.commission_bp 5 the best of 2 is agents.trend.params.lookback 20: Sharpe 1.80." in text
+    assert text.startswith("broker.commission_bp is a cost, which nobody chooses, so no cost is called the best.")
+    assert "At broker.commission_bp 5 the best of 2 points is agents.trend.params.lookback 20: Sharpe 1.80." in text
     assert "The best of 6" not in text
     assert "Best points" not in sweep_page(grid_sweep, "x")
     alone = Sweep(("broker.spread_bp",), tuple(point_of(k, (f"{k}",), 1.0 - k) for k in range(3)), Known())
