@@ -33,7 +33,8 @@ FILE: Final = "caller.py"
 
 
 class TargetTable:
-    """A policy that holds the weights of a table: a row for each date, a column for each symbol.
+    """A policy that holds the weights of a table: a row for each date and a column for each symbol, or a row for each
+    date and symbol (the long form).
 
     It decides at the first sample at or after the date of a row, and its orders fill at the next open. Between two rows
     it holds its positions, which drift with the prices.
@@ -49,11 +50,20 @@ class TargetTable:
         symbols = [name for name in table.columns if name != dates]
         if dates is None or not symbols:
             raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
-        table = table.with_columns(pl.Series(dates, nanoseconds(table[dates]))).sort(dates)
-        self.dates: list[int] = table[dates].to_list()
-        if NO_STAMP in self.dates or len(set(self.dates)) < len(self.dates):
+        stamps = pl.Series(dates, nanoseconds(table[dates]))
+        if len(unreadable := table[dates].filter(stamps == NO_STAMP)):
             raise Misused(
-                f"column {dates} of the weights has a date that is unreadable or repeated; give one row a date"
+                f'column {dates} of the weights has "{unreadable[0]}", which is no date; write it as 2024-01-31, '
+                'in polars str.to_date("%d/%m/%Y"), in pandas pd.to_datetime(dates, dayfirst=True)'
+            )
+        table = _wide(table.with_columns(stamps), dates, symbols).sort(dates)
+        symbols = [name for name in table.columns if name != dates]
+        self.dates: list[int] = table[dates].to_list()
+        if table[dates].is_duplicated().any():
+            day = instant_text(table[dates].filter(table[dates].is_duplicated())[0])
+            raise Misused(
+                f"column {dates} of the weights has {day} in more than one row; give one row a date and one column a "
+                f'symbol: pivot(on="symbol", index="{dates}", values="weight") makes it of a row for each symbol'
             )
         self.rows = [dict(zip(symbols, row, strict=True)) for row in table.select(symbols).iter_rows()]
         for ts, row in zip(self.dates, self.rows, strict=True):
@@ -64,6 +74,39 @@ class TargetTable:
         """The weights of the newest row, once; then "hold"."""
         row = bisect_right(self.dates, view.sample_time) - 1
         return (self.rows[row], {"row": row}) if row > memory.get("row", -1) else ("hold", memory)
+
+    def unused(self, first_ts: int, last_ts: int) -> list[str]:
+        """Return a note on the rows that a run from the first to the last bar (ns UTC) does not reach, before and after
+        it. Raises Misused if all rows are after the last bar.
+
+        The newest row up to the first bar is the first decision.
+        """
+        early = self.dates[: max(bisect_right(self.dates, first_ts) - 1, 0)]
+        late = self.dates[bisect_right(self.dates, last_ts) :]
+        span = f"the bars, {instant_text(first_ts)} to {instant_text(last_ts)}"
+        if late and late == self.dates:
+            first = instant_text(late[0])
+            raise Misused(
+                f"all {len(late):,} rows of the weights are after {span}, the first on {first}; give later bars"
+            )
+        return [
+            f"Not used: {len(rows):,} of {len(self.dates):,} rows of the weights are {place} {span}, the first on "
+            f"{instant_text(rows[0])}."
+            for place, rows in (("before", early), ("after", late)) if rows
+        ]  # fmt: skip
+
+
+def _wide(table: pl.DataFrame, dates: str, names: list[str]) -> pl.DataFrame:
+    """Return weights with a column for each symbol, if they have a row for each date and symbol; others unchanged."""
+    of_symbols = [
+        name for name in names
+        if table[name].dtype in (pl.String, pl.Categorical, pl.Enum)
+        and table[name].cast(pl.String).cast(pl.Float64, strict=False).is_null().all()
+    ]  # fmt: skip
+    if len(names) != 2 or len(of_symbols) != 1 or table.select(dates, *of_symbols).is_duplicated().any():
+        return table
+    (value,) = set(names) - set(of_symbols)
+    return table.pivot(on=of_symbols, index=dates, values=value)
 
 
 def _require_weight(weight: object, whose: str) -> None:
@@ -119,6 +162,10 @@ class CallerPolicy:
     def changed(self) -> bool:
         """True if the policy's variables changed since the start. A change that `repr` does not show is missed."""
         return source_digest(self._policy) != self._first_digest
+
+    def unused_rows(self, first_ts: int, last_ts: int) -> list[str]:
+        """Return notes on the rows of a table of weights outside the bars. Raises Misused if all are after them."""
+        return self._policy.unused(first_ts, last_ts) if isinstance(self._policy, TargetTable) else []
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
         """Return the caller's function as a policy if `path` is FILE, else the policy in the file `path`.

@@ -44,10 +44,28 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
     assert fills["ts"].dt.date().unique().sort().to_list() == [days[6], days[41]], "at the open after each row"
     assert fills.select("symbol", "side").unique().sort("symbol", "side").rows() == [
         ("IWM", "buy"), ("SPY", "buy"), ("SPY", "sell")]  # fmt: skip
+    long = table.unpivot(index="date", variable_name="symbol", value_name="weight").sort(
+        "date", "symbol", descending=True
+    )
+    assert quantd.backtest(long, bars=bars, compare=False).fills.equals(fills), "a row for each date and symbol"
+    outside = [days[0] - timedelta(days=9), days[0] - timedelta(days=2), days[-1] + timedelta(days=9)]
+    notes = str(quantd.backtest(pl.concat([table.head(1).with_columns(date=day) for day in outside]), bars=bars))
+    assert re.search(rf"1 of 3 rows of the weights are before the bars.*, the first on {outside[0]}", notes)
+    assert re.search(rf"1 of 3 rows of the weights are after the bars.*, the first on {outside[2]}", notes)
     for wrong, text in (
         (table.with_columns(SPY=pl.lit(None)), "the weight of SPY at .* is None; write a number, 0 for none"),
         (table.with_columns(SPY=pl.lit(True)), "the weight of SPY at .* is True; .*some of signals"),
-        (pl.concat([table, table[:1]]), "has a date that is unreadable or repeated"),
+        (pl.concat([table, table[:1]]), "has .* in more than one row; give one row a date and one column a symbol"),
+        (
+            table.with_columns(pl.col("date").dt.strftime("%d/%m/%Y")),
+            r'has "\d\d/.*", which is no date; write it as 2024',
+        ),
+        (long.head(3), "the weight of IWM at .* is None; write a number, 0 for none"),
+        (pl.concat([long, long]), "has .* in more than one row; .* pivot"),
+        (
+            table.with_columns(pl.col("date").dt.offset_by("9y")),
+            "all 2 rows of the weights are after the bars, .*later bars",
+        ),
         (table.drop("date"), "a table of weights needs a column of dates"),
         ({"SPY": True}, "the weight of SPY is True"),
         ([0.5, 0.5], "weights have the names of their symbols"),
