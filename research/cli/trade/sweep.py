@@ -57,7 +57,7 @@ def sweep(
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     answer(as_json, document(result, sweep_folder), lambda: _say(result, sweep_folder, report))
-    return DONE if result.ran and not result.failure_lines else CHECK_FAILED
+    return DONE if result.ran and not result.faults and not result.failure_lines else CHECK_FAILED
 
 
 def document(result: "Sweep", folder: Path) -> dict[str, object]:
@@ -100,6 +100,8 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
     if report is not None:
         say(f"  report {report}")
+    if count := len(result.faults):
+        say(f"{count:,} of {len(result.points):,} points {'has' if count == 1 else 'have'} no result")
 
 
 COMMAND: Final = Command("Trade", 35, sweep)

@@ -178,6 +178,9 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
     assert "The best of 6 points" in process.stdout
     assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2
+    faulty = quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_position_weight=0.2,20", "--workers", "1")
+    assert (process.returncode, faulty.returncode) == (0, 1)
+    assert faulty.stdout.endswith("\n1 of 2 points has no result\n")
 
 
 @pytest.mark.long
