@@ -8,7 +8,7 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from pathlib import Path
 from shlex import join, split
@@ -279,6 +279,8 @@ def begin(
             bars = _fetched(folder, names, since, source, asked)
         except Failure as error:
             bars = _asked_for_file(error, folder, names, since, own)
+    if since is not None and date.fromisoformat(bars.lines.first) > since + timedelta(days=7):  # a week may be closed
+        say(f"The bars begin on {bars.lines.first}, later than --from {since}")
     _write(config, bars.lines, own)
     config_option = [] if config == Path("config.toml") else ["-c", str(config)]
     if bars.stops:

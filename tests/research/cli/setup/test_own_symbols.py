@@ -169,8 +169,12 @@ def test_a_table_with_two_readings_leads_to_the_import_that_asks(tmp_path: Path)
 def test_a_split_that_no_action_announces_stops_before_the_backtest(tmp_path: Path) -> None:
     bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("symbol") == "AAPL")
     bars.with_columns(pl.col("ts").dt.date()).write_csv(tmp_path / "AAPL.csv")
+    first = bars["ts"].dt.date().min()
+    early = quantd(tmp_path, "init", "early", "--symbols", "AAPL", "--from", "1990", "--data", "AAPL.csv")
+    assert f"The bars begin on {first}, later than --from 1990-01-01" in early.stdout
     done = quantd(tmp_path, "init", "--symbols", "AAPL", "--from", "2020", "--data", "AAPL.csv")
     assert done.returncode == 1
+    assert "later than --from" not in done.stdout
     assert "jump: AAPL opened at 127.67 on 2020-08-31" in done.stdout
     assert done.stdout.rstrip().endswith("Next: quantd backtest names the lines that answer what stops it")
     assert "2020-08-31" in quantd(tmp_path, "backtest").stderr
