@@ -27,8 +27,8 @@ from quantd.trading.sessions import DAY_NS
 TIMES: Final = (
     "ts", "open time", "opentime", "time open", "window start", "ts event", "candle begin time", "begin", "begins at",
     "start time", "starttime", "start", "time utc", "utc", "gmt time", "timestamp", "date time", "datetime", "date utc",
-    "date gmt", "local time", "date", "time", "trade date", "trading day", "day", "unix", "unix timestamp", "epoch",
-    "t",
+    "date gmt", "local time", "date", "dates", "time", "trade date", "trading day", "day", "unix", "unix timestamp",
+    "epoch", "t",
     "mts", "index", "dt", "bar time", "period start", "time period start", "created at", "datum", "fecha", "data",
     "zeit", "日期", "时间", "交易日期", "交易时间", "時間", "日時", "日付", "날짜", "일자", "дата", "tarih", "trad dt",
     "ticks", "year month day", "observation date",

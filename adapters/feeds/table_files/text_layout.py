@@ -86,7 +86,15 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     lines = lines[:_HEAD]
     separator = _separator(lines)
     fields = [fields_of(line, separator) for line in lines]
-    begin = next((k for k, row in enumerate(fields) if is_data(row) or _follows_names(fields, k)), None)
+    names = next((k for k, row in enumerate(fields) if are_names(row)), 0)
+    # above the names a date with empty fields, such as "Start Date,2024-01-02,,,,", is a remark
+    begin = next(
+        (
+            k for k, row in enumerate(fields)
+            if (is_data(row) and (k > names or sum(map(bool, row)) > 4)) or _follows_names(fields, k)
+        ),
+        None,
+    )  # fmt: skip
     if begin is None:
         return None
     while begin and _is_action(lines[begin - 1], fields[begin - 1]):
@@ -141,7 +149,7 @@ def _layout_of_closes(lines: Sequence[str]) -> Layout | None:
     if (
         not joined
         and not columns_of_symbols(names)
-        and not {word(name) for name in names} & {"close", "last", "price close"}
+        and not {word(name) for name in names} & {"close", "last", "price close", "px last"}
     ):
         return None
     return Layout(separator, begin, width, (tuple(names),), begin - 1, tuple(lines[:begin]))

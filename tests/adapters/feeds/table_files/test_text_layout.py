@@ -11,6 +11,7 @@ from quantd.adapters.feeds.bars.rows import PRICES
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
 from quantd.adapters.feeds.table_files.reader import read_tables
+from quantd.adapters.feeds.table_files.text_layout import text_table
 from tests.support.command_line import quantd
 
 HEADERS = {
@@ -106,3 +107,19 @@ def test_names_of_prices_show_the_encoding_of_a_text(tmp_path: Path, encoding: s
     for table in tables:
         rows = table.frame.select(pl.all().exclude("symbol").cast(pl.String)).rows()
         assert [list(row) for row in rows] == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "names", "line"),
+    [
+        ("SPY US Equity,,,,,\nStart Date,2023-01-03,,,,\n,,,,,\n", "Date,PX_OPEN,PX_HIGH,PX_LOW,PX_LAST,PX_VOLUME", 5),
+        ("SPY US Equity,\nStart Date,03/01/2023\n\n", "Dates,PX_LAST", 5),
+    ],
+)
+def test_titles_and_dates_above_the_names_are_remarks(head: str, names: str, line: int) -> None:
+    row = "{},1,3,1,2,100\n" if names.count(",") == 5 else "{},2\n"
+    table = text_table(
+        (head + names + "\n" + "".join(row.format(f"2023-01-{day}") for day in range(10, 20))).encode(), ""
+    )
+    assert table.header[-1] == tuple(names.split(","))
+    assert (len(table.frame), table.lines[0]) == (10, line)
