@@ -273,10 +273,8 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.source import some
-    from quantd.adapters.feeds.table_files.reader import ONE_CURRENCY
     from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, write_bars
-    from quantd.trading.instruments import usual_currency
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     # the faults are those of the file that is written, which is read back
@@ -313,17 +311,30 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     if silent:
         read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
     universe = universe_of(names.to_list(), fitted)
-    usual = {currency: name for name in names.to_list() if (currency := usual_currency(name))}
-    currency = next((item.currency for item in table.statements if item.currency), "")
-    if not currency and len(usual) > 1:
-        spelled = ", ".join(f"{name} in {code}" for code, name in usual.items())
-        read_as.append(f"{spelled}, as spelled: an account has one currency. {ONE_CURRENCY}")
-    if currency := currency or (next(iter(usual)) if len(usual) == 1 else ""):
-        items = tuple(structs.replace(item, currency=currency) for item in universe.instruments)
-        universe = structs.replace(universe, instruments=items, currency=currency)
+    named_currency = next((item.currency for item in table.statements if item.currency), "")
+    universe = _in_currency(universe, names.to_list(), named_currency, read_as)
     return Stored(
         target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent)
     )
+
+
+def _in_currency(universe: "Universe", names: Sequence[str], currency: str, read_as: list[str]) -> "Universe":
+    """Return a universe in the currency that the table names, or else that the spelling of all its symbols has.
+
+    Symbols of several currencies leave it unchanged and add a line to `read_as`.
+    """
+    from quantd.adapters.feeds.table_files.reader import ONE_CURRENCY
+    from quantd.trading.instruments import usual_currency
+
+    usual = {code: name for name in names if (code := usual_currency(name))}
+    if not currency and len(usual) > 1:
+        spelled = ", ".join(f"{name} in {code}" for code, name in usual.items())
+        read_as.append(f"{spelled}, as spelled: an account has one currency. {ONE_CURRENCY}")
+    currency = currency or (next(iter(usual)) if len(usual) == 1 else "")
+    if not currency:
+        return universe
+    items = tuple(structs.replace(item, currency=currency) for item in universe.instruments)
+    return structs.replace(universe, instruments=items, currency=currency)
 
 
 def reported(stored: Stored) -> Imported:
