@@ -10,7 +10,7 @@ from quantd import bundled
 from quantd.daemon.cli.failures import Failure
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import Universe, kind_of
 
 OF_OTHER_BARS: Final = ("exceptions", "adjusted", "jumps", "spikes", "holes", "zone", "build_from")
 """Keys of [feed] that describe the bars; a person wrote them for the bars that are replaced."""
@@ -75,6 +75,10 @@ class BarLines(NamedTuple):
         def lines(head: str, keys: Mapping[str, object]) -> list[str]:
             return [head, *(assignment(key, value) for key, value in keys.items() if value is not None)]
 
+        if self._only_indices:
+            return "\n".join(
+                lines("[universe]", {"benchmark": self.universe.symbols[0], "benchmark_path": str(self.path)})
+            )
         text = lines("[universe]", self._universe())
         for table in self._instruments():
             text += lines("[[universe.instruments]]", table)
@@ -92,6 +96,10 @@ class BarLines(NamedTuple):
 
         from quantd.daemon.config.edits import EditError, edited
 
+        if self._only_indices:
+            text = f"{', '.join(self.universe.symbols)}: an index cannot trade, and {config} is unchanged"
+            remedy = "import it together with the bars of symbols that trade, or put these lines beside such symbols"
+            raise Failure(f"{text}; {remedy}:\n{self.text()}", USAGE)
         is_new = not config.exists()
         text = (new or bundled.CONFIG.read_text(encoding="utf-8")) if is_new else config.read_text(encoding="utf-8")
         try:
@@ -119,6 +127,10 @@ class BarLines(NamedTuple):
             f"{path[0]}.{path[-1]}" for path, value in changes.items() if value is None and _has_key(document, path)
         ]
         return Written(config, is_new, list(dict.fromkeys(set_keys)), removed)
+
+    @property
+    def _only_indices(self) -> bool:
+        return all(kind_of(symbol) == "index" for symbol in self.universe.symbols)
 
     def _universe(self) -> dict[str, object]:
         """Return the keys of [universe]; None for a key whose default fits."""

@@ -78,6 +78,8 @@ class Stored(NamedTuple):
     left_out: int
     silent: bool
     """Whether no bar of some symbol has a volume."""
+    benchmark: str
+    """The first index beside symbols that trade; empty without one."""
 
 
 # Long because the signature is the options of the command.
@@ -310,12 +312,27 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     silent = sorted(name for name in volumes.filter(pl.col("volume") == 0.0)["symbol"] if kind_of(name) != "index")
     if silent:
         read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
-    universe = universe_of(names.to_list(), fitted)
+    traded, benchmark = _traded_and_benchmark(names.to_list(), read_as)
     named_currency = next((item.currency for item in table.statements if item.currency), "")
-    universe = _in_currency(universe, names.to_list(), named_currency, read_as)
+    universe = _in_currency(universe_of(traded, fitted), names.to_list(), named_currency, read_as)
     return Stored(
-        target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent)
-    )
+        target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent),
+        benchmark,
+    )  # fmt: skip
+
+
+def _traded_and_benchmark(names: list[str], read_as: list[str]) -> tuple[list[str], str]:
+    """Return the symbols that trade, and the first index beside them; all symbols and no index if none trades.
+
+    Indices add a line to `read_as`.
+    """
+    from quantd.adapters.feeds.source import some
+
+    indices = [name for name in names if kind_of(name) == "index"]
+    if not indices or len(indices) == len(names):
+        return names, ""
+    read_as.append(f"{some(indices)}: an index cannot trade; {indices[0]} is the benchmark")
+    return [name for name in names if name not in indices], indices[0]
 
 
 def _in_currency(universe: "Universe", names: Sequence[str], currency: str, read_as: list[str]) -> "Universe":
@@ -343,7 +360,7 @@ def reported(stored: Stored) -> Imported:
     final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence, "left_out": stored.left_out}
     lines = BarLines(
         stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10],
-        silent=stored.silent,
+        benchmark=stored.benchmark, silent=stored.silent,
     )  # fmt: skip
     return Imported(file, actions_file, final, stored.read_as, lines)
 

@@ -124,6 +124,23 @@ def test_symbols_of_several_calendars_get_tables_of_their_own(tmp_path: Path) ->
     assert quantd(tmp_path, "config", "check", env=ENV).returncode == 0
 
 
+def test_an_index_beside_a_share_is_the_benchmark_and_alone_is_refused_with_the_lines_that_use_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "ACME.csv").write_text(days("ACME"))
+    (tmp_path / "^GSPC.csv").write_text(days("^GSPC"))
+    alone = run(tmp_path, "^GSPC.csv", "--into", "config.toml")
+    assert alone.returncode == 2
+    assert 'benchmark = "^GSPC"\nbenchmark_path = "-GSPC.parquet"' in alone.stderr
+    assert not (tmp_path / "config.toml").exists()
+    done = run(tmp_path, "ACME.csv", "^GSPC.csv", "--into", "config.toml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    universe = tomllib.loads((tmp_path / "config.toml").read_text())["universe"]
+    assert (universe["symbols"], universe["benchmark"]) == (["ACME"], "^GSPC")
+    assert "^GSPC: an index cannot trade; ^GSPC is the benchmark" in done.stdout
+    assert quantd(tmp_path, "backtest", env=ENV).returncode == 0
+
+
 def test_the_currency_is_that_of_the_column_or_of_the_spelling_and_two_are_named(tmp_path: Path) -> None:
     lines = [f"2024-01-{day:02},10,11,9,10.{day},100" for day in (2, 3, 4, 5, 8, 9)]
     head = "Date,Open,High,Low,Close,Volume"
