@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from quantd.research.reports.report_contents import RunFigures
     from quantd.research.reports.side_by_side import Comparable
 
+READS: Final = {
+    "--withdraw": ("--looks", "--reason", "--words", "--json"),
+    "--looks": ("--json",),
+    "--compare": ("--out", "--json"),
+    "--statement": ("--from", "--to", "--out", "--run", "--json"),
+    "--export": ("--from", "--to", "--out", "--run"),
+}
+"""The options that replace the risk report by another answer, each with the options that have an effect beside it."""
+
 
 # Long because the signature is the options of the command.
 @growing(SELDOM)
@@ -64,6 +73,13 @@ def write_report(
     reason: Annotated[str, typer.Option(metavar="|".join(REASONS), help="Why it is withdrawn.")] = "",
     words: Annotated[str, typer.Option(metavar="TEXT", help="The fault in words; they stay in the ledger.")] = "",
 ) -> int:
+    given = {
+        "--withdraw": withdraw, "--looks": looks, "--compare": compare, "--statement": statement,
+        "--export": export_of, "--from": start, "--to": end, "--out": out, "--run": run, "--json": as_json,
+    }  # fmt: skip
+    asked = next((name for name in READS if given[name]), "")
+    if asked and (idle := [name for name in given if given[name] and name not in (asked, *READS[asked])]):
+        raise Failure(f"{idle[0]} has no effect beside {asked}; leave one of the two out", USAGE)
     if withdraw:
         return withdraw_look(chosen.place().folder, withdraw, reason, words, as_json=as_json)
     if reason or words:

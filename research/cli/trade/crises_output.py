@@ -47,6 +47,9 @@ def study_crises(
     from quantd.research.studies import crises
 
     periods = tuple(crises.Period(*window(text)) for text in windows or ())
+    names = [period.name for period in (*crises.PERIODS, *periods)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise typer.BadParameter(f"--window {twice[0]}: the name of another period; give each its own name")
     configuration = chosen.read(start, end)
     folder = configuration.state_folder(chosen.state)
     assembly = after_history(

@@ -175,6 +175,7 @@ def test_each_run_without_a_limit_is_a_trial_once(tmp_path: Path) -> None:
         ("2020", "write NAME=2015-08-01:2016-02-29"),
         ("a=2020-01-01:soon", "'soon' is not a date"),
         ("a=2020-02-01:2020-01-01", "ends before it begins"),
+        ("2008=2012-01-01:2012-02-01", "--window 2008: the name of another period"),
     ],
 )
 def test_a_window_that_is_none_is_refused_with_its_text(tmp_path: Path, given: str, message: str) -> None:
