@@ -3,7 +3,7 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
@@ -95,7 +95,7 @@ def fits(value: object, kind: Any) -> bool:
         case origin if origin is Union or origin is UnionType:
             return any(fits(value, alternative) for alternative in inner)
         case origin if origin is Literal:
-            return type(value) in set(map(type, inner))
+            return isinstance(value, Hashable) and value in inner
         case origin if origin is NoneType or kind is None:
             return value is None
         case origin if origin is bool:
@@ -123,4 +123,6 @@ def _words(kind: Any) -> str:
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "text", NoneType: "None"}
     if (get_origin(kind) or kind) in (Union, UnionType):
         return " or ".join(map(_words, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return " or ".join(f'"{value}"' for value in get_args(kind) if value != "")
     return names.get(kind) or (kind if isinstance(kind, str) else str(kind).replace("collections.abc.", ""))

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import polars as pl
 from msgspec.structs import replace
@@ -79,13 +79,6 @@ CHANGED: Final = (
 """Note on a policy whose second backtest may give another result."""
 
 
-def stops(on_error: str) -> bool:
-    """Return True for "raise" (a failed decision ends the run), False for "hold". Raises Misused for other texts."""
-    if on_error not in get_args(OnError):
-        raise Misused(f'on_error={on_error!r} is not known; write "raise" or "hold"')
-    return on_error == "raise"
-
-
 def _no_progress(share: float) -> None:
     """Ignore progress."""
 
@@ -127,7 +120,7 @@ def backtest(
     jump near a split ratio without an action, or for a long gap, Misused for arguments that do not go together, and
     ConfigError or another Error.
     """
-    stop = stops(on_error)
+    stop = on_error == "raise"
     settings = with_adjusted(settings, adjusted=adjusted)
     frame = None if bars is None else bar_frame(bars)
     config, caller = _configured(what, frame, settings, params)

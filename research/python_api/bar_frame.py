@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -42,12 +42,12 @@ def read_bars(
     *,
     symbol: str = "",
     zone: str = "",
-    dates: str = "",
-    unit: str = "",
-    scale: str = "",
-    decimal: str = "",
-    prices: str = "",
-    overlap: str = "",
+    dates: Literal["", "day-first", "month-first"] = "",
+    unit: Literal["", "s", "ms", "us", "ns"] = "",
+    scale: Literal["", "1", "1e-4", "1e-9", "1e-16"] = "",
+    decimal: Literal["", "point", "comma"] = "",
+    prices: Literal["", "raw", "adjusted"] = "",
+    overlap: Literal["", "first", "last"] = "",
     columns: Mapping[str, str] | None = None,
 ) -> BarFrame:
     """Read bars of any table as a backtest reads its `bars`. The arguments state facts that the table does not have.

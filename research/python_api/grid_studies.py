@@ -109,6 +109,9 @@ class GridStudy:
         else:
             path, text, folder = Path(PLACE), text_around(frame, policy, policy_params), Path()
         sets = sets_of(settings)
+        given = {*(text.partition("=")[0] for text in sets), *(f"agents.{AGENT}.params.{key}" for key in params or ())}
+        if twice := sorted(given & set(grid.axes)):
+            raise Misused(f"{twice[0]} is in over, and in settings or params too; leave one of the two out")
         config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
         if mistakes := config.missing_files() if frame is None else ():
             raise ConfigError(mistakes)
@@ -121,10 +124,11 @@ class GridStudy:
         bars in memory from a file in `folder`. With `stop`, the failed decision of a function that runs here is raised
         itself, with its cause.
         """
-        if self.caller is not None and how.workers == 1 and how.on == "local":
+        where = executor(how.on, how.workers, how.address)
+        if self.caller is not None and isinstance(where, Here):
             inline = _InProcess(self.caller, self.frame, stop=stop)
             try:
-                return study(self.base, Here(), inline)
+                return study(self.base, where, inline)
             except SweepFailed:
                 if inline.failed is not None:
                     raise inline.failed from inline.failed.__cause__
@@ -134,7 +138,7 @@ class GridStudy:
             folder.mkdir(parents=True, exist_ok=True)
             self.frame.frame.write_parquet(folder / "bars.parquet")
             base = replace(base, bars=str((folder / "bars.parquet").resolve()))
-        return study(base, executor(how.on, how.workers, how.address), run)
+        return study(base, where, run)
 
 
 class _InProcess:

@@ -9,7 +9,7 @@ from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.functions import chosen
 from quantd.research.python_api.run_config import Settings, around, loaded, with_adjusted
-from quantd.research.python_api.signals import captured_tables
+from quantd.research.python_api.signals import captured_tables, require_cuts
 from quantd.research.studies import lookahead as study
 
 
@@ -50,8 +50,7 @@ def lookahead(
     not call the function free of look-ahead. `failed` counts the failed decisions. Raises Misused, ConfigError or
     another Error.
     """
-    if cuts < 1:
-        raise Misused(f"cuts={cuts}: no earlier end of the market to compare; give 1 or more")
+    require_cuts(cuts)
     settings = with_adjusted(settings, adjusted=adjusted)
     name, policy_params, caller = chosen(policy, params)
     frame = None

@@ -14,6 +14,7 @@ from quantd.extras import lack
 from quantd.models.artifacts.manifest import AgentManifest
 from quantd.research.python_api.arguments import Misused
 from quantd.trading.exit_codes import ExplainedError, PackageMissing
+from quantd.training.runs.workers import Place
 
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
@@ -46,7 +47,7 @@ def train(
     *,
     resume: bool = False,
     workers: int = 1,
-    on: str = "local",
+    on: Place = "local",
     address: str = "",
     looked: int = 0,
     progress: Callable[[float], None] = lambda share: None,
@@ -80,7 +81,7 @@ def train(
     begins = training_plan.splits.train.first - timedelta(days=training_plan.warmup_days)
     require_sound_bars(*training_plan.data.files, training_plan.data.symbols, begins, training_plan.splits.test.last)
     arguments = [repr(name), repr(str(out)), *([repr(changes)] if changes else [])]
-    seed_executor = None if on == "local" and workers == 1 else executor(on, workers, address)
+    seed_executor = None if (on, workers, address) == ("local", 1, "") else executor(on, workers, address)
     manifest = training_run.train(
         training_plan,
         Path(out),

@@ -17,6 +17,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.policies.user_file import UserPolicy
 from quantd.daemon.views.report.rendering import html
 from quantd.daemon.views.report.section_parts import Note, Part, Row, Table
+from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.frames import Frame
 from quantd.research.python_api.functions import FILE, CallerPolicy, name_of, source_digest
@@ -57,6 +58,7 @@ def study_signal(
     the `family`. Raises LooksAhead for a factor that fails the look-ahead guard, Misused for `settings` beside a
     configuration, and ConfigError or another Error.
     """
+    require_cuts(cuts)
     settings = with_adjusted(settings, adjusted=adjusted)
     frame: BarFrame | None = None
     if isinstance(bars, Config | str | os.PathLike):
@@ -81,6 +83,12 @@ def study_signal(
     if refused:
         raise LooksAhead("\n".join(refused))
     return Signals(result)
+
+
+def require_cuts(cuts: int) -> None:
+    """Raise Misused for a check against look-ahead without any shortened market."""
+    if cuts < 1:
+        raise Misused(f"cuts={cuts}: no earlier end of the market to compare; give 1 or more")
 
 
 def _source_in_memory(function: object) -> Source:

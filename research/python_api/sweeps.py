@@ -8,7 +8,7 @@ from typing import Any
 
 from quantd.daemon.views.report.rendering import html
 from quantd.regular_file import write_whole
-from quantd.research.python_api.backtests import OnError, stops
+from quantd.research.python_api.backtests import OnError
 from quantd.research.python_api.grid_studies import GridStudy, How, grid_of
 from quantd.research.python_api.plots import Picture, sweep_plot
 from quantd.research.python_api.run_config import Settings, with_adjusted
@@ -16,7 +16,7 @@ from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import Progress, Sweep, folder_of, identity_of
 from quantd.research.studies.sweep import sweep as run_sweep
 from quantd.research.studies.sweep_points import Base, Run
-from quantd.training.runs.workers import Executor
+from quantd.training.runs.workers import Executor, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def sweep(
     params: Mapping[str, object] | None = None,
     adjusted: bool = False,
     workers: int = 1,
-    on: str = "local",
+    on: Place = "local",
     address: str = "",
     on_error: OnError = "raise",
     progress: Progress = lambda share: None,
@@ -92,7 +92,7 @@ def sweep(
     daemon, and the point is marked as failed. Raises Misused for a policy without
     bars, and ConfigError or another Error.
     """
-    stop, over = stops(on_error), {key: tuple(values) for key, values in over.items()}
+    stop, over = on_error == "raise", {key: tuple(values) for key, values in over.items()}
     all_settings = with_adjusted(settings, adjusted=adjusted)
     call = "quantd.sweep(policy, over, bars=frame)"
     grid = GridStudy.of(what, bars, grid_of(what, over), params, all_settings, call)

@@ -12,7 +12,7 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import ConfigError, read
 from quantd.research.python_api.arguments import Misused
-from quantd.research.python_api.backtests import Backtest, OnError, backtest_of, stops
+from quantd.research.python_api.backtests import Backtest, OnError, backtest_of
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.grid_studies import GridStudy, How, grid_of, is_file
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, with_adjusted
@@ -34,7 +34,7 @@ from quantd.research.studies.walk import (
     write,
 )
 from quantd.research.studies.walk_calendar import Refit, Steps, day_of, refits
-from quantd.training.runs.workers import Executor, executor
+from quantd.training.runs.workers import Executor, Place, executor
 
 if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
@@ -100,7 +100,7 @@ def walk_forward(
     adjusted: bool = False,
     compare: bool = True,
     workers: int = 1,
-    on: str = "local",
+    on: Place = "local",
     address: str = "",
     on_error: OnError = "raise",
     progress: Progress = lambda share: None,
@@ -121,7 +121,7 @@ def walk_forward(
     once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not apply
     to `what`, ConfigError, or another Error.
     """
-    stop = stops(on_error)
+    stop = on_error == "raise"
     steps = Steps(refit, window, embargo, first)
     how = How(compare, workers, on, address, progress, family)
     if isinstance(what, SweepResult):
@@ -176,7 +176,9 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     full_assembly = assemble(config, cache=folder / "cache", bars=frame)
     planned = _planned(steps, full_assembly)
     walk_folder = folder_of(folder, training.identity_of(plan, steps))
-    pool = None if how.on == "local" and how.workers == 1 else executor(how.on, how.workers, how.address)
+    pool = (
+        None if (how.on, how.workers, how.address) == ("local", 1, "") else executor(how.on, how.workers, how.address)
+    )
     last_day, periods = day_of(full_assembly.feed.last_ts - 1), samples_a_year(full_assembly)
     chosen = training.trained(plan, planned, last_day, walk_folder, pool, how.progress, periods)
     base = base_of(config, text, sets, folder / "cache")

@@ -22,7 +22,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from multiprocessing.connection import Connection, wait
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -90,12 +90,10 @@ class Processes:
     """An executor that runs work in `workers` new processes of this machine, which inherit no threads or generators.
 
     A worker ignores Ctrl-C, which the calling process handles. When the calling process is gone, the worker ends at its
-    next report. Raises ValueError for less than one worker.
+    next report.
     """
 
     def __init__(self, workers: int) -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be 1 or more, not {workers}")
         self.workers = workers
         self.shares_disk = True
 
@@ -201,12 +199,10 @@ class Cluster:
 
     Raises Unavailable where no cluster can be reached. `address` names a cluster ("auto": the cluster of RAY_ADDRESS or
     of this machine); without an address, a cluster is started on this machine and stopped afterwards. Every machine
-    needs quantd, its extra `train`, and the data at the same paths. Raises ValueError for less than one worker.
+    needs quantd, its extra `train`, and the data at the same paths.
     """
 
     def __init__(self, workers: int, address: str = "") -> None:
-        if workers < 1:
-            raise ValueError(f"workers must be 1 or more, not {workers}")
         self.workers = workers
         self.shares_disk = not address
         self.address: Final = address
@@ -315,6 +311,9 @@ def _ray() -> Any:
     return ray
 
 
+Place = Literal["local", "ray"]
+"""Values of the option --on."""
+
 Executor = Here | Processes | Cluster
 """Where work runs. Its `run` calls `work` on every argument, and returns when all calls have ended."""
 
@@ -322,9 +321,15 @@ Executor = Here | Processes | Cluster
 def executor(on: str, workers: int, address: str = "") -> Executor:
     """Return the executor for the option --on: "local" (with one worker, this process) or "ray".
 
-    Raises Unavailable without Ray.
+    Raises Unavailable without Ray, for less than one worker, and for an address that nothing would join.
     """
+    if workers < 1:
+        raise Unavailable(f"workers must be 1 or more, not {workers}")
     if on == "ray":
         _ray()
         return Cluster(workers, address)
+    if address:
+        raise Unavailable(
+            f"the address {address} is of a Ray cluster, and this runs here; write on ray, or leave it out"
+        )
     return Here() if workers == 1 else Processes(workers)

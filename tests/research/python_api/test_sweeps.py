@@ -73,6 +73,17 @@ def test_a_file_has_the_points_of_the_command(folder):
         (lambda bars: quantd.sweep(rising, {}, bars=bars), "needs a key"),
         (lambda bars: quantd.sweep(locked, {"lookback": [5, 6]}, bars=bars, workers=2), "locked cannot be sent to a"),
         (lambda bars: quantd.sweep("nowhere.toml", {"a.b": [1]}), "nowhere.toml"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, params={"lookback": 9}), "in settings or params"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, on="moon"), 'on = .moon. is not "local" or "ray"'),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, address="ray://a:1"), "write on ray, or leave"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, workers=0), "workers must be 1 or more"),
+        (
+            lambda bars: quantd.walk_forward(rising, bars, over={"lookback": [5, 9]}, params={"lookback": 7}),
+            "agents.policy.params.lookback is in over",
+        ),
+        (lambda bars: quantd.study_signal(rising, bars, cuts=0), "cuts=0: no earlier end"),
+        (lambda bars: quantd.read_bars(bars, scale="0.01"), 'scale = .0.01. is not "1" or "1e-4"'),
+        (lambda bars: quantd.read_bars(bars, dates="dayfirst"), 'is not "day-first" or "month-first"'),
     ],
 )
 def test_a_mistake_is_an_exception_with_a_remedy(bars, call, text):

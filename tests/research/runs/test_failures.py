@@ -222,7 +222,7 @@ def test_python_holds_when_asked_and_the_first_line_is_the_failure(bars) -> None
     suspended = api.backtest(always, bars=bars, on_error="hold", compare=False)
     assert "policy failed on 3 of 3 decisions" in str(suspended).splitlines()[0]
     assert "suspended 2013-01-04" in str(suspended).splitlines()[0]
-    with pytest.raises(api.Error, match='write "raise" or "hold"'):
+    with pytest.raises(api.Error, match=r'on_error = .ignore. is not "raise" or "hold"'):
         api.backtest(third, bars=bars, on_error="ignore")
 
 

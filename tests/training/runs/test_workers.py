@@ -148,9 +148,11 @@ def test_seeds_that_were_spread_are_taken_up_as_if_fitted_here(where: Executor, 
 
 
 def test_no_workers_are_refused() -> None:
-    for executor_class in (Processes, Cluster):
-        with pytest.raises(ValueError, match="workers must be 1 or more"):
-            executor_class(0)
+    for on in ("local", "ray"):
+        with pytest.raises(Unavailable, match="workers must be 1 or more"):
+            executor(on, 0)
+    with pytest.raises(Unavailable, match="the address ray://a:1 is of a Ray cluster"):
+        executor("local", 1, "ray://a:1")
     assert isinstance(executor("local", 1), Here)
     assert isinstance(executor("local", 2), Processes)
 

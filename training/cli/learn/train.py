@@ -152,7 +152,7 @@ def train(options: TrainingOptions) -> int:
         stops.append(signal_number)
         note("stopping after this rollout; once more stops at once, and loses the work since the last checkpoint")
 
-    in_this_process = options.on == "local" and options.workers == 1
+    in_this_process = (options.on, options.workers, options.address) == ("local", 1, "")
     with signals(stop), progress(f"train {name}") as advance:
         training_run.train(
             plan, out, _command(sys.argv), _watch(plan, advance, stops), folder=folder, resume=options.resume,
