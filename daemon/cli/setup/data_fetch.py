@@ -104,6 +104,17 @@ def fetch(
     as_json: Json = False,
 ) -> int:
     """Download bars into a file, with splits and dividends beside it. Exit code 1 where its prices stop a backtest."""
+    of_downloads = {
+        "--source": source, "--interval": interval != "1d", "--adjusted": adjusted, "--feed": feed != "iex",
+        "--exchange": exchange, "--mapping": mapping, "--actions": actions, "--url": url, "--currency": currency,
+        "--cache": cache, "--no-cache": no_cache,
+    }  # fmt: skip
+    of_generated = {
+        "--seed": seed != 1, "--drift": drift != 0.06, "--volatility": volatility != 0.2,
+        "--correlation": correlation != 0.4,
+    }  # fmt: skip
+    if idle := [name for name, value in (of_downloads if synthetic else of_generated).items() if value]:
+        raise Failure(f"{idle[0]} has no effect {'beside' if synthetic else 'without'} --synthetic N; omit it", USAGE)
     if synthetic:
         if symbols or end is None or out is None:
             raise Failure("--synthetic N takes no symbols, and needs --to DATE and --out F.parquet", USAGE)

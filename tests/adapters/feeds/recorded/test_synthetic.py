@@ -90,3 +90,13 @@ def test_the_note_is_there_for_generated_symbols_alone():
     assert "and 2 more" in synthetic_note([f"{MARK}{k}" for k in range(5)])
     assert any("SYNTHETIC: bars" in line for line in made("x", [f"{MARK}001"], {}))
     assert not any("SYNTHETIC" in line for line in made("x", ["SPY"], {}))
+
+
+def test_an_option_of_a_download_and_one_of_generated_bars_do_not_go_together(tmp_path):
+    for words, text in (
+        ((*ARGUMENTS, "--interval", "1h"), "--interval has no effect beside --synthetic N"),
+        (("data", "fetch", "SPY", "--from", "2020-01-02", "--drift", "0.3"), "--drift has no effect without --synth"),
+    ):
+        done = command(tmp_path, *words)
+        assert (done.returncode, text in done.stderr) == (2, True)
+    assert not list(tmp_path.iterdir())
