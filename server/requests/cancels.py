@@ -72,7 +72,7 @@ def held_order(state: State, name: str) -> Proposed | None:
     Raises NotDone where several agents have one of this id.
     """
     held = [proposal for proposal in state.awaiting if name in (proposal.id, proposal.cause)]
-    if len(held) > 1:
+    if len({proposal.cause for proposal in held}) > 1:
         raise NotDone("order", f"several held orders have the id {name}: name one, {held[0].cause}")
     return held[0] if held else None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import count
 from math import log
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -174,7 +175,11 @@ def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Propos
     wish = wish_of(state, names.index(agent), symbol, asked)
     if book_index is not None:
         _check_review(state, book_index, column, wish.lots)
-    return Proposed(market_now(service), agent, "", reason, who, orders=(wish,), by_hand=True)
+    now, held = market_now(service), {proposal.id for proposal in state.awaiting if proposal.agent == agent}
+    # the engine names an order by its instant, of which two orders between two bars have the same
+    later = (f"hand-{now}-{number}" for number in count(2))
+    id = next(name for name in later if name not in held) if f"hand-{now}" in held else ""
+    return Proposed(now, agent, id, reason, who, orders=(wish,), by_hand=True)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:
@@ -272,6 +277,8 @@ def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplai
     check_ready(service)
     state = service.shell.state
     column, halts = _column(state, asked.symbol), asked.do == "halt"
+    if asked.jump and halts:
+        raise NotDone("command", "jump ends a hold, and a halt has none; leave it out, or write do = resume")
     if asked.jump:
         return _jump_explained(service, asked, column, who)
     if not halts and column not in state.restrictions.halted:
@@ -375,6 +382,8 @@ def flow(service: Service, asked: Cash, who: str = VIA) -> Flow:
     micro = exact_amount(asked.amount, MICRO, "amount of money", "1000.00")
     reason = journal_reason(asked.reason, "a deposit or withdrawal")
     removes = asked.do == "remove"
+    if asked.beyond_limits and not removes:
+        raise NotDone("command", "beyond_limits is of a withdrawal, and a deposit breaks no limit; leave it out")
     book = agent_of(state, agent)
     if removes and micro > (free := 0 if book is None else free_micro(state, book)):
         whose = f"the book of {agent}" if agent else "the unallocated book"

@@ -84,6 +84,13 @@ async def test_an_order_by_hand_may_be_a_stop_order_and_gets_the_same_verdict_as
     status, answer = await post(world, "orders", ORDER | {"trigger": "soon"})
     assert (status, answer["code"]) == (422, "amount")
     assert len(state.awaiting) == 1
+    # an order of the same instant has an id of its own, so that each of the two can be cancelled
+    second = (await post(world, "orders", ORDER | {"symbol": "QQQ", "qty": "2", "trigger": "9000"}))[1]["order"]
+    assert second == f"{done['order']}-2"
+    for order, symbol in ((second, "QQQ"), (done["order"], "SPY")):
+        status, gone = await post(world, "orders/cancel", {"order": order, "reason": "x"})
+        assert (status, gone["symbol"]) == (200, symbol), gone
+    assert not state.awaiting
 
 
 async def test_what_the_gate_cuts_is_said_with_the_limit_and_whose(world: Any) -> None:
@@ -238,7 +245,7 @@ async def test_a_person_halts_one_symbol_and_ends_it_and_both_are_in_the_journal
     ]  # fmt: skip
     for body, status in (
         (asked | {"do": "resume"}, 409), (asked | {"symbol": "QQ"}, 404), (asked | {"reason": " "}, 422),
-        ({"do": "stop"}, 422),
+        ({"do": "stop"}, 422), (asked | {"jump": "real"}, 422),
     ):  # fmt: skip
         assert (await post(world, "halts", body))[0] == status
     assert (await post(world, "halts", asked, bearer=False))[0] == 401

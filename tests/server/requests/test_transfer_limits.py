@@ -63,7 +63,10 @@ async def test_withdrawals_go_up_to_a_limit_and_not_beyond_it(world: Any, order:
 
 
 async def test_a_deposit_an_order_and_a_withdrawal_enlarge_no_limit(world: Any) -> None:
-    assert (await post(world, "cash", {"do": "add", "amount": "900000.00", "reason": "x", "agent": "even"}))[0] == 200
+    deposit = {"do": "add", "amount": "900000.00", "reason": "x", "agent": "even"}
+    status, refused = await post(world, "cash", deposit | {"beyond_limits": True})
+    assert (status, "of a withdrawal" in refused["detail"]) == (422, True), refused
+    assert (await post(world, "cash", deposit))[0] == 200
     state = world.service.shell.state
     before = broken(world, [HOUSE, 0])
     order = {"side": "buy", "qty": "700", "symbol": "SPY", "reason": "x", "agent": "even"}
