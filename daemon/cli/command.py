@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.places import Place, place
+from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
@@ -85,6 +87,13 @@ def family(text: str) -> str:
     if len(name) > FAMILY_LENGTH or not name.isprintable():
         raise typer.BadParameter(f"{text!r} is not a name; write at most {FAMILY_LENGTH} printable characters")
     return name
+
+
+def unused(mode: str, given: Mapping[str, object]) -> None:
+    """Raise Failure for options that were given beside `mode`, which uses none of them. A value that is false is the
+    default of its option."""
+    if names := ", ".join(name for name, value in given.items() if value):
+        raise Failure(f"{names} has no effect beside {mode}; leave it out", USAGE)
 
 
 FAMILY_LENGTH: Final = 64

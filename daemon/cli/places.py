@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from quantd.daemon.cli.failures import Failure
 from quantd.state_folder import check_state
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
 
 
+FINDING: Final = ("quantd.state", "api.tokens", "store.url")
+"""The keys by which a command finds the state folder, the token and the store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A state folder, and its store: the URL of a database, or the folder itself, which has the file of the store."""
+    """A state folder, and its store: the URL of a database, or the folder itself, which has the file of the store.
+
+    `overrides` are the keys of --set that find neither: a daemon that runs already does not read them.
+    """
 
     folder: Path
     store: str | Path
+    overrides: tuple[str, ...] = ()
 
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
         """Return the read models of the run with the id `run`, or of the newest run if `run` is None.
@@ -65,11 +73,14 @@ def place(config: Path, state: Path | None, sets: Sequence[str] | None = None, *
     )
     if checked:
         check_state(folder, Path(_setting(table, "api", "tokens", sets) or "token").name)
+    keys = tuple(text.partition("=")[0] for text in sets or ())
+    # a halt is sent whatever else is asked
+    overrides = tuple(key for key in keys if key not in FINDING) if checked else ()
     if not (url := _setting(table, "store", "url", sets)):
-        return Place(folder, folder)
+        return Place(folder, folder, overrides)
     from quantd.daemon.config import store_url
 
-    return Place(folder, store_url(url))
+    return Place(folder, store_url(url), overrides)
 
 
 def plain(path: Path) -> Path:

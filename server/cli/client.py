@@ -15,7 +15,7 @@ from quantd.daemon.cli.places import Place
 from quantd.regular_file import NotRead, read_regular
 from quantd.server.api.client_side.transport import ANSWER_S, CODES, Address, exchange
 from quantd.server.api.place import SOCKET, ApiPlace, place_in, trusting
-from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, USAGE
 
 T = TypeVar("T")
 
@@ -130,8 +130,13 @@ def running(place: Place) -> Daemon | None:
 def reach(place: Place) -> Daemon:
     """Return the daemon of this state folder. No request is sent to it, because a halt must be quick.
 
-    Raises Unanswered, a Failure, if no daemon listens.
+    Raises Unanswered, a Failure, if no daemon listens, and Failure for an override that the daemon would not read.
     """
+    if place.overrides:
+        raise Failure(
+            f"--set {', '.join(place.overrides)} changes nothing for a daemon that runs; leave it out, or change the "
+            "configuration and restart the daemon", USAGE,
+        )  # fmt: skip
     daemon = named(place)
     if daemon is None or not daemon.listens():
         raise Unanswered(

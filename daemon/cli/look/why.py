@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from quantd.adapters.store.store_errors import StoreFailing
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions, unused
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, progress, say
 from quantd.trading.display_text import local
@@ -15,6 +15,9 @@ from quantd.trading.exit_codes import CHECK_FAILED, USAGE
 
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
+
+LAST: Final = 5
+"""Decisions that are listed without --last."""
 
 SLOW_S = 1.0
 """Seconds until a note explains a slow replay."""
@@ -36,7 +39,7 @@ def why(
         str | None,
         typer.Option("--at", metavar="TIME", help="With a symbol: its newest decision up to a day or instant, UTC."),
     ] = None,
-    last: Last = 5,
+    last: Last = LAST,
     shadow: OfShadow = "",
     run: Run = None,
     recorded: Annotated[
@@ -46,10 +49,12 @@ def why(
 ) -> None:
     where = chosen.place()
     if not what:
+        unused("the list of decisions", {"--at": at, "--recorded": recorded})
         _list_decisions(where.reader(run, shadow), last, as_json=as_json)
         return
     if shadow:
         raise Failure(f"--shadow is an option of the list; write {what}@{shadow}", USAGE)
+    unused(what, {"--last": last != LAST})
     reader = where.reader(run)
     # imported after the store is found, because the engine takes seconds to import
     from quantd.daemon.recovery.replay import recorded_parts

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from quantd.adapters.bus.settings import address
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, Mqtt, Reason, Run, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, Mqtt, Reason, Run, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, say
 from quantd.daemon.cli.places import Place, bus_login, bus_tls
@@ -22,10 +22,13 @@ from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
 
+LAST: Final = 20
+"""Alerts that are listed without --last."""
+
 
 def alerts(
     chosen: RunOptions = DEFAULTS,
-    last: Last = 20,
+    last: Last = LAST,
     run: Run = None,
     kind: Annotated[
         list[str] | None, typer.Option("--kind", metavar="KIND", help="Only alerts of this kind; repeatable.")
@@ -45,19 +48,21 @@ def alerts(
 ) -> int:
     import asyncio
 
+    stored = {"--run": run, "--last": last != LAST, "--kind": kind, "--without": without}
     if ack:
+        unused("--ack", {**stored, "--follow": follow, "--test": test, "--active": active})
         return _acknowledge(chosen, ack, reason, mqtt, as_json=as_json)
-    if (kind or without) and (follow or test or active):
-        raise typer.BadParameter(
-            "--kind and --without select stored alerts; use them without --follow, --test, --active"
-        )
+    if follow:
+        unused("--follow", {"--kind": kind, "--without": without, "--test": test, "--active": active})
     if reason or mqtt:
         raise typer.BadParameter("--reason and --mqtt were used without --ack; add --ack ID, or leave them out")
     if test:
+        unused("--test", {**stored, "--active": active})
         return _test(chosen, as_json)
     where = chosen.place()
     reader = where.reader(run)
     if active:
+        unused("--active", {**stored, "--run": ""})
         return _active(reader, as_json)
     rows = reader.alerts(last=last, kinds=kind or (), without=without or ())
     if follow:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from quantd.server.cli.setup.doctor_checks import Check
 
 
+SYMBOL: Final = "BTC/USD"
+"""The symbol of a trial at a venue that names none."""
+
+
 def doctor(
     chosen: RunOptions = DEFAULTS,
     store: Annotated[bool, typer.Option("--store", help="Replay the whole journal and compare.")] = False,
@@ -24,7 +28,7 @@ def doctor(
     venue: Annotated[
         str, typer.Option(metavar="NAME", help="Check the account at a venue, without a configuration.")
     ] = "",
-    symbol: Annotated[str, typer.Option(metavar="SYMBOL", help="The symbol of --order and --fill.")] = "BTC/USD",
+    symbol: Annotated[str, typer.Option(metavar="SYMBOL", help="The symbol of --order and --fill.")] = SYMBOL,
     order: Annotated[bool, typer.Option("--order", help="With --venue: one order far away, then cancelled.")] = False,
     fill: Annotated[bool, typer.Option("--fill", help="With --venue: the smallest purchase, and its sale.")] = False,
     record: Annotated[
@@ -38,7 +42,10 @@ def doctor(
         raise Failure("--order and --fill send orders to a venue's test network; name it with --venue", USAGE)
     if record and not venue:
         raise Failure("--record keeps the answers of a venue; name it with --venue", USAGE)
+    if not venue:
+        unused("doctor without --venue", {"--symbol": symbol != SYMBOL})
     if venue:
+        unused("--venue", {"--store": store})
         from quantd.server.cli.setup.venue_trial import recorded, venue_checks
 
         results = venue_checks(venue, symbol, tuple(chosen.sets or ()), live, order, fill)

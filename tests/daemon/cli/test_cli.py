@@ -41,6 +41,20 @@ def test_reading_commands_need_no_daemon(ran):
         (("report", "--export", "everything"), 2, "'orders', 'equity'"),
         (("schedule", "list", "--next", "3", "--after", "soon"), 2, "--after"),
         (("init", "--policy", "my policy"), 2, "lower-case"),
+        # an option that the mode does not use is named
+        (("alerts", "--ack", "a", "--kind", "x"), 2, "--kind has no effect beside --ack"),
+        (("alerts", "--test", "--last", "3"), 2, "--last has no effect beside --test"),
+        (("alerts", "--active", "--follow"), 2, "--active has no effect beside --follow"),
+        (("why", "--at", "2019-01-02"), 2, "--at has no effect beside the list"),
+        (("doctor", "--symbol", "SPY"), 2, "--symbol has no effect beside doctor without --venue"),
+        (("doctor", "--venue", "alpaca", "--store"), 2, "--store has no effect beside --venue"),
+        (
+            ("order", "buy", "1", "SPY", "--reason", "x", "--set", "risk.max_drawdown=0.1"),
+            2,
+            "risk.max_drawdown changes",
+        ),
+        (("order", "buy", "1", "SPY", "--reason", "x", "--set", "quantd.state=other"), 75, "no daemon runs"),
+        (("halt", "--set", "risk.max_drawdown=0.1"), 75, "no daemon runs"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, says):
