@@ -84,12 +84,12 @@ APPLIES_TO = (
 _AMOUNT = re.compile(r"\d{1,20}(\.\d{1,9})?")
 
 
-def check(document: Table, registry: Known, source: Source) -> list[Mistake]:
-    """Return every mistake of a configuration that spans several tables."""
+def check(document: Table, registry: Known, source: Source, *, started: bool) -> list[Mistake]:
+    """Return every mistake of a configuration that spans several tables; a run may have `started` with it."""
     rules = (
-        _references, _scheduled, _repetitions, _empty_lists, _applied, check_agents, check_shares, check_schedules,
-        _feed, _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital,
-        check_shadows, _stops_at_venue, _study, _store, _gateway, _alarms,
+        _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
+        _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
+        _stops_at_venue, _study, _store, _gateway, _alarms, *(() if started else (_applied,)),
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 

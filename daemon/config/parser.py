@@ -56,8 +56,12 @@ def read(
     folder: FilePath = FilePath(),
     environ: Mapping[str, str] | None = None,
     sets: Iterable[str] = (),
+    started: bool = False,
 ) -> Config:
-    """Parse a configuration from its text. Raises ConfigError with all its mistakes."""
+    """Parse a configuration from its text. Raises ConfigError with all its mistakes.
+
+    One with which a run has `started` may have keys without effect, so that each stored run can be read.
+    """
     if line := deep_key(text):
         remedy = f"write at most {MOST_PARTS}; no key of quantd has more than a few"
         raise ConfigError([Mistake(file, line, "", f"a key has more than {MOST_PARTS} parts", remedy)])
@@ -84,7 +88,7 @@ def read(
         parsed = schema.model_validate(frozen)
     except ValidationError as error:
         mistakes += mistakes_of(error.errors(include_url=False), source, schema)
-    mistakes += check(frozen, registry, source)
+    mistakes += check(frozen, registry, source, started=started)
     if mistakes or parsed is None:
         raise ConfigError(mistakes)
     return Config(parsed, source)

@@ -99,7 +99,7 @@ def saved_config(folder: Path, name: str, more: tuple[str, ...] = ()) -> Config:
         saved = msgspec.json.decode(path.read_bytes(), type=SavedConfig)
         return read(
             saved.text, known_names(), file=saved.file, folder=Path(saved.file).parent, environ=saved.environ,
-            sets=(*saved.sets, *more),
+            sets=(*saved.sets, *more), started=True,
         )  # fmt: skip
     except (OSError, msgspec.MsgspecError, ConfigError) as error:
         if more and isinstance(error, ConfigError):

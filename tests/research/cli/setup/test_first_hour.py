@@ -138,7 +138,7 @@ async def test_a_person_gets_from_an_empty_folder_to_a_run_that_trades_in_two_cl
             await page.get_by_label("Symbols and weights").fill("SPY=60,BAC=30")
             await page.get_by_role("button", name="Write and backtest").click()
             clicks += 1
-            await expect(page.get_by_text("Written, checked and backtested")).to_be_visible(timeout=180_000)
+            await expect(page.get_by_text("Written, checked and backtested.")).to_be_visible(timeout=180_000)
             await expect(page.get_by_role("region", name="config.toml")).to_contain_text("max_drawdown = 0.6")
             await expect(page.locator("code")).to_contain_text("quantd init --weights=SPY=60,BAC=30")
             await expect(page.get_by_role("region", name="Output")).to_contain_text("equal weight")
