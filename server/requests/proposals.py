@@ -317,10 +317,12 @@ def may_short(state: State, book_index: int) -> bool:
 def uncovered(state: State, book_index: int, column: int, lots: int) -> str:
     """Why an order of signed `lots` would leave a short position that the limits do not allow; empty if it would not.
 
-    The gate alone would let it pass where another book of the account holds the symbol.
+    The gate alone would let it pass where another book of the account holds the symbol; where none does, the gate cuts
+    the order to what the book holds, and says so.
     """
     held, lot = state.ledger.books[book_index].lots[column], state.universe.lot_nano[column]
-    if lots >= 0 or held + lots >= 0 or may_short(state, book_index):
+    in_others = sum(book.lots[column] for book in state.ledger.books) - held
+    if lots >= 0 or held + lots >= 0 or in_others <= 0 or may_short(state, book_index):
         return ""
     return f"the limits allow no short position, and the book holds {quantity_text(held, lot)}; sell at most that"
 
