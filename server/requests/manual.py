@@ -264,8 +264,8 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
 
 def _strictest(state: State, agent: str, agent_index: int | None) -> tuple[str, int]:
     """(Owner, state) of the strictest switch on the orders of an agent: the account's, or its own."""
-    own = RUN if agent_index is None else state.agents[agent_index].switch.state
-    return ("house", int(state.switch.state)) if state.switch.state >= own else (agent, int(own))
+    agent_state = RUN if agent_index is None else state.agents[agent_index].switch.state
+    return ("house", int(state.switch.state)) if state.switch.state >= agent_state else (agent, int(agent_state))
 
 
 def halted(service: Service, asked: Halt, who: str = VIA) -> Halted | JumpExplained:
