@@ -68,7 +68,8 @@ def test_the_tour_names_what_the_page_shows():
     assert [act for _, text in TOUR for act in re.findall(r"`(\w+) all trading`", text) if act not in page] == []
 
 
-def test_a_folder_that_exists_is_not_traded_in(tmp_path):
+def test_a_folder_that_exists_is_not_traded_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["quantd"])  # the message names the program as it was typed
     done = quantd(tmp_path, "demo", "--keep", str(tmp_path))
     assert done.returncode == 2
     assert f"quantd run -c {tmp_path}/config.toml" in done.stderr
