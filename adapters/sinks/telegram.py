@@ -30,15 +30,17 @@ class TelegramOptions(Struct, frozen=True):
     """The keys of the configuration table [alerts.sinks.telegram]. `chat` is the number of a chat, or the @name of a
     channel.
 
-    `people` are the ids of the users whose buttons and commands the daemon obeys; without one it sends alone. `url` is
-    the address of the Bot API, which differs for a server of your own. `timeout_s` bounds one request including its
-    answer. Raises ValueError for a malformed `chat`.
+    `people` are the ids of the users whose buttons and commands the daemon obeys; without one it sends alone. Those in
+    `resume` can also resume trading. `url` is the address of the Bot API, which differs for a server of your own.
+    `timeout_s` bounds one request including its answer. Raises ValueError for a malformed `chat`, and for a user in
+    `resume` alone.
     """
 
     chat: int | str
     url: str = "https://api.telegram.org"
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 10.0
     people: tuple[Annotated[int, Meta(gt=0)], ...] = ()
+    resume: tuple[Annotated[int, Meta(gt=0)], ...] = ()
 
     def __post_init__(self) -> None:
         check_address(self.url)
@@ -46,6 +48,8 @@ class TelegramOptions(Struct, frozen=True):
             raise ValueError(
                 'chat is neither a number nor "@name"; write the number of the chat, or "@name" of a channel'
             )
+        if others := sorted({*self.resume} - {*self.people}):
+            raise ValueError(f"resume has {others[0]}, which people lacks; add it to people, or remove it from resume")
 
 
 class Parameters(Struct, frozen=True):
@@ -86,6 +90,16 @@ class Telegram:
     def people(self) -> tuple[int, ...]:
         """The ids of the users whose buttons and commands count."""
         return self._options.people
+
+    @property
+    def resume(self) -> tuple[int, ...]:
+        """The ids of the users who can also resume trading."""
+        return self._options.resume
+
+    @property
+    def chat(self) -> int | str:
+        """The chat that gets the alerts: its number, or the @name of a channel."""
+        return self._options.chat
 
     async def ask(self, method: str, body: Mapping[str, Any]) -> bytes:
         """Call a method of the Bot API for the chat, and return the answer's body. Raises SinkError for a refusal, and

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = (
     "quantd.daemon.edges", "quantd.server.api.api_edge", "quantd.server.gateway.gateway_edge",
-    "quantd.server.requests.mqtt_edge", "quantd.server.requests.telegram_chat", "quantd.server.requests.ntfy_presses",
+    "quantd.server.requests.mqtt_edge", "quantd.server.api.telegram_chat", "quantd.server.requests.ntfy_presses",
 )  # fmt: skip
 """The packages and modules of quantd with edges."""
 

@@ -11,7 +11,7 @@ Rejected: codes that outlive a restart. A message of before says that its button
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -24,7 +24,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import SWITCH, account_line
 from quantd.risk.switch import HALT, REDUCE
 from quantd.server.requests.acknowledgement import acknowledgement
-from quantd.server.requests.control import NotDone, operator
+from quantd.server.requests.control import Command, NotDone, operator
 from quantd.server.requests.proposals import waiting_proposal
 from quantd.trading.events import Acknowledged, Operator, ProposalReviewed
 
@@ -39,7 +39,13 @@ COMMIT_S: Final = 10.0
 CODES: Final = 1_000
 """Most codes in memory; the oldest go first."""
 
+REASON: Final = "by a button or a command in the chat"
+"""The reason in the journal where the person gave none."""
+
 OVER: Final = "This button is over: it lasts ten minutes and counts once."
+
+VERBS: Final[Mapping[str, Command]] = {"halt": "halt", "reduce": "reduce", "resume": "resume"}
+"""The acts that move a switch. No button under an alert resumes."""
 
 Event = Operator | Acknowledged | ProposalReviewed
 
@@ -99,10 +105,10 @@ class Buttons:
             return OVER
         return await self.act(meant.verb, meant.subject, who)
 
-    async def act(self, verb: str, subject: tuple[str, ...], who: str) -> str:
-        """Carry out an act that takes risk away; returns what became of it."""
+    async def act(self, verb: str, subject: tuple[str, ...], who: str, reason: str = REASON) -> str:
+        """Carry out an act of a person, which waits for its commit; returns what became of it."""
         try:
-            event = self._event(verb, subject, who)
+            event = self._event(verb, subject, who, reason)
             before = self._service.shell.state.switch_of(subject[0]).state if verb in ("halt", "reduce") else None
             command = self._service.inbox.commands([event], lambda state, _: SWITCH[state.switch.state])[0]
             async with asyncio.timeout(COMMIT_S):
@@ -115,15 +121,15 @@ class Buttons:
             return f"Not done: {commit.refused.text}"
         log.warning("buttons.taken", verb=verb, subject=subject, who=who)
         about = f" {subject[-1]}" if subject[-1] else ""
-        standing = f"{account_line(self._service)}, switch {commit.answer}"
+        standing = account_line(self._service) + (", switch RUN" if commit.answer == "RUN" else "")
         if before == HALT or (before == REDUCE and verb == "reduce"):
             there = "" if before == REDUCE or verb == "halt" else ", which is stricter"
             return f"Nothing changed: {subject[0] or 'the switch'} was at {SWITCH[before]} already{there}. {standing}"
         return f"Done by {who}: {verb}{about}. {standing}"
 
-    def _event(self, verb: str, subject: tuple[str, ...], who: str) -> Event:
+    def _event(self, verb: str, subject: tuple[str, ...], who: str, reason: str) -> Event:
         """The event of an act. Raises NotDone."""
-        service, reason = self._service, "by a button or a command in the chat"
+        service = self._service
         if verb == "acknowledge":
             return acknowledgement(service, subject[0], reason, who)
         if verb == "decline":
@@ -131,7 +137,7 @@ class Buttons:
             now = max(service.shell.state.now, service.shell.ts)
             waiting_proposal(service.shell.state, agent, id)
             return ProposalReviewed(now, agent, id, False, reason, who)
-        return operator(service, "reduce" if verb == "reduce" else "halt", reason, who, subject[0])
+        return operator(service, VERBS[verb], reason, who, subject[0])
 
 
 def _digest(code: str) -> bytes:

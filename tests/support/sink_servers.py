@@ -201,12 +201,13 @@ class Pulse(HttpServer):
 class BotApi(HttpServer):
     """The Bot API's sendMessage: 404 for an unknown token, 400 for an unknown chat or a bad text, 429 with retry_after.
 
-    `chat` is the one chat of the bot. getMe names the bot, and getUpdates has the messages of `written`, and by POST
-    the updates of `news` from an offset on, as long polling without a wait.
+    `chat` is the one group of the bot; `private` are chats with persons. getMe names the bot, and getUpdates has the
+    messages of `written`, and by POST the updates of `news` from an offset on, as long polling without a wait.
     """
 
     path = "/bot{token}/sendMessage"
     chat: int | str = -100123
+    private: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,6 +221,7 @@ class BotApi(HttpServer):
     def application(self) -> web.Application:
         app = super().application()
         app.router.add_get("/bot{token}/{method:getMe|getUpdates}", self._read)
+        app.router.add_post("/bot{token}/{method:getMe}", self._read)
         app.router.add_post("/bot{token}/getUpdates", self._updates)
         app.router.add_post("/bot{token}/answerCallbackQuery", self._answered)
         return app
@@ -259,7 +261,7 @@ class BotApi(HttpServer):
             return self._failed(429, text, parameters={"retry_after": self.retry_after})
         if status != 200:
             return self._failed(status, f"error at /bot{request.match_info['token']}/sendMessage")
-        if str(message["chat_id"]) != str(self.chat):
+        if str(message["chat_id"]) not in map(str, (self.chat, *self.private)):
             return self._failed(400, "Bad Request: chat not found")
         if not 1 <= len(message["text"].encode("utf-16-le")) // 2 <= 4_096:
             return self._failed(400, "Bad Request: message is too long")
