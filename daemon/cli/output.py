@@ -172,8 +172,10 @@ def _progress_lines() -> Bar:
     return show
 
 
-def check_folder(path: Path) -> None:
-    """Raise Failure when the folder of a file to be written is missing."""
+def check_output(path: Path, *suffixes: str) -> None:
+    """Raise Failure when the folder of a file to be written is missing, or its name ends in none of `suffixes`."""
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise Failure(f"{path}: name a file that ends in {' or '.join(suffixes)}", USAGE)
     if not path.parent.is_dir():
         raise Failure(f"{path}: there is no folder {path.parent}; make it, or name another", USAGE)
 
@@ -191,7 +193,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file atomically, so that no reader sees a part of it. Raises Failure when its folder is missing."""
-    check_folder(path)
+    check_output(path)
     regular_file.write_whole(path, data, durable=False)
 
 

@@ -11,7 +11,7 @@ from quantd.adapters.store.lock import BACKTESTS
 from quantd.adapters.store.store_errors import StoreError
 from quantd.daemon.cli.command import DEFAULTS, Command, From, Json, Run, RunOptions, To, one_of
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, check_folder, print_json, progress, say, table
+from quantd.daemon.cli.output import answer, check_output, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.research.cli.look.exported_rows import COLUMNS, export
@@ -44,7 +44,9 @@ def write_report(
     end: To = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The page, F.html, in the state folder without it; or F.csv."),
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="The page, F.html, in the state folder without it; F.csv of rows."
+        ),
     ] = None,
     run: Run = None,
     as_json: Json = False,
@@ -80,6 +82,8 @@ def write_report(
     asked = next((name for name in READS if given[name]), "")
     if asked and (idle := [name for name in given if given[name] and name not in (asked, *READS[asked])]):
         raise Failure(f"{idle[0]} has no effect beside {asked}; leave one of the two out", USAGE)
+    if out is not None and compare is None:  # a comparison has more formats
+        check_output(out, ".html" if not asked else ".csv")
     if withdraw:
         return withdraw_look(chosen.place().folder, withdraw, reason, words, as_json=as_json)
     if reason or words:
@@ -175,7 +179,7 @@ def _compare(arguments: tuple[str, str], out: Path | None, home_of: Callable[[],
 
     if out is not None:
         check_suffix(out)
-        check_folder(out)
+        check_output(out)
     first_run, second_run = (_figures(name, home_of) for name in arguments)
     stems = Path(arguments[0]).stem, Path(arguments[1]).stem
     # two reports a/run.json and b/run.json are told apart by their whole paths only

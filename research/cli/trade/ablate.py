@@ -9,7 +9,7 @@ import typer
 from quantd.bundled import placed
 from quantd.daemon.cli.command import Command, Json
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_csv, write_whole
+from quantd.daemon.cli.output import answer, check_output, progress, say, table, write_csv, write_whole
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
 
@@ -35,9 +35,7 @@ def ablate_plan(
     if features and (names or out is not None):
         raise Failure("--features names the five most useful features of returns: omit --without and --out", USAGE)
     if out is not None:
-        if out.suffix not in (".csv", ".html"):
-            raise Failure(f"--out {out}: name a file that ends in .csv or .html", USAGE)
-        check_folder(out)
+        check_output(out, ".csv", ".html")
     needs("an ablation", "torch", "onnx")
     # None and "": the plan keeps its learner, profile, bars, actions and symbols
     training_plan = plan_options.plan_of(plan, None, "", sets, None, None, None)
@@ -82,7 +80,7 @@ def _write(out: Path, result: "Ablation") -> None:
 
     The note of the first row of the CSV, `power`, is the sentence on statistical power.
     """
-    if out.suffix == ".html":
+    if out.suffix.lower() == ".html":
         from quantd.research.studies.ablation.ablation_picture import ablation_page
 
         write_whole(out, ablation_page(result).encode())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from quantd.daemon.assembly.parts import Assembly
-from quantd.daemon.cli.output import check_folder
+from quantd.daemon.cli.output import check_output
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.step_log import Log
 from quantd.daemon.views.run_summary import Summary
@@ -26,7 +26,7 @@ class ReportFile:
 
     def __init__(self, path: Path) -> None:
         check_suffix(path)
-        check_folder(path)
+        check_output(path)
         self.path = path
         self._benchmarks: tuple[Benchmark, ...] = ()
         self._books: BookHistoryLog | None = None

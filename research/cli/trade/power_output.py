@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from quantd.bundled import find, placed
 from quantd.daemon.cli.command import Json
 from quantd.daemon.cli.failures import Failure, needs, note
-from quantd.daemon.cli.output import answer, check_folder, progress, say, table
+from quantd.daemon.cli.output import answer, check_output, progress, say, table
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import DONE, USAGE
 from quantd.training.cli.learn import plan_options
@@ -68,7 +68,7 @@ def study_power(
     """Plant signals of known strength in a plan's market: the attainable growth, and the learner's share of it."""
     folder = placed("RESULTS_DIR", "state") / "power"
     if out is not None:
-        check_folder(out)
+        check_output(out)
     needs("a study of power", "torch", "onnx")
     training_plan = _plan(plan, sets)
     if line:

@@ -178,6 +178,8 @@ def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
     from quantd.research.studies import parity
     from quantd.trading.codec import decode
+    from quantd.trading.display_text import instant_text
+    from quantd.trading.events import Tick
 
     entries = [decode(data) for _, data in records.entries(record.run)]
     config_digest = parity.configuration_of(entries)
@@ -186,15 +188,19 @@ def _against_backtest(records: "Records", record: "RunRecord", folder: Path, day
             f"the journal of run {record.run} has no start, so its configuration is unknown; name another run",
             CHECK_FAILED,
         )
+    # without --day every instant (ns) is compared, to the largest of 64 bits
+    since, until = (date_ns(day), date_ns(day) + DAY_NS) if day is not None else (0, 2**63 - 1)
+    samples = [entry.event.ts for entry in entries if isinstance(entry.event, Tick) and not entry.event.warmup]
+    if day is not None and not any(since < ts <= until for ts in samples):
+        period = f"from {instant_text(samples[0])} to {instant_text(samples[-1])}" if samples else "none"
+        raise Failure(f"--day {day}: run {record.run} has no sample on it; its samples: {period}", USAGE)
     # the saved copy of the run's own configuration: the present file may have changed since
     configuration = saved_config(folder, config_digest)
     with progress("backtest over the bars of the run"):
         parts = parts_of(configuration, entries[0].event.ts, cache=folder / "cache")  # type: ignore[union-attr]
-        # without --day every instant (ns) is compared, to the largest of 64 bits
-        since = date_ns(day) if day is not None else 0
         result = parity.parity(
             record.run, parts.universe, entries, parity.backtest_of(parts, entries), parts.interval_ns,
-            since=since, until=since + DAY_NS if day is not None else 2**63 - 1,
+            since=since, until=until,
         )  # fmt: skip
     answer(as_json, result, *parity.lines(result))
     return DONE if result.same else CHECK_FAILED

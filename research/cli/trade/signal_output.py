@@ -7,7 +7,7 @@ import typer
 
 from quantd.daemon.cli.command import DEFAULTS, Family, Json, RunOptions
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_csv
+from quantd.daemon.cli.output import answer, check_output, progress, say, table, write_csv
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 
@@ -42,7 +42,7 @@ def study_signal(
     from quantd.research.studies.factors import source_of
 
     if out is not None:
-        check_folder(out)
+        check_output(out, ".csv")
     configuration = chosen.read()
     folder = configuration.state_folder(chosen.state)
     samples_ahead = signal_study.HORIZONS if horizons is None else _horizons(horizons)

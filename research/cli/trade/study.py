@@ -18,7 +18,7 @@ from quantd.daemon.cli.command import (
     To,
 )
 from quantd.daemon.cli.failures import Failure, note
-from quantd.daemon.cli.output import answer, check_folder, progress, records, say, write_csv, write_whole
+from quantd.daemon.cli.output import answer, check_output, progress, records, say, write_csv, write_whole
 from quantd.daemon.cli.places import recorded
 from quantd.research.cli.trade import shared_options
 from quantd.research.cli.trade.crises_output import study_crises
@@ -120,7 +120,7 @@ def study_compare(
 
 def _write_rebalancing(out: Path, agent: str, result: "rebalancing_study.Rebalancing", definition: str) -> None:
     """Write the rows as CSV, or as a page where the suffix is .html."""
-    if out.suffix == ".html":
+    if out.suffix.lower() == ".html":
         from quantd.research.studies.rebalancing_study import page
 
         write_whole(out, page(agent, result, definition).encode())
@@ -147,7 +147,7 @@ def study_rebalance(
     """Compare rebalancing rules of one agent, daily to half-yearly, by drift, events and cost, at each cost."""
 
     if out is not None:
-        check_folder(out)
+        check_output(out, ".csv", ".html")
     configuration = chosen.read(start, end)
     folder = configuration.state_folder(chosen.state)
     name = configuration.agents[0].name if agent is None else agent
@@ -233,7 +233,7 @@ def study_costs(
     from quantd.trading.execution import FittedCost
 
     if out is not None:
-        check_folder(out)
+        check_output(out, ".json")
     home = chosen.place()
     records, record = recorded(home, run)
     configuration = chosen.read()

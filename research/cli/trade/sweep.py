@@ -7,7 +7,7 @@ import typer
 from msgspec import to_builtins
 
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
-from quantd.daemon.cli.output import answer, check_folder, progress, say, table, write_whole
+from quantd.daemon.cli.output import answer, check_output, progress, say, table, write_whole
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
@@ -46,7 +46,7 @@ def sweep(
     from quantd.research.studies.heat_map import sweep_page
 
     if report is not None:
-        check_folder(report)
+        check_output(report, ".html")
     grid = Grid(axes_of(over, sets or ()))
     overrides = between(sets, start, end)
     configuration = read(config, overrides)

@@ -10,7 +10,7 @@ import typer
 from quantd.bundled import find
 from quantd.daemon.cli.command import Command, Family, From, Json, RayAddress, Sets, State, To
 from quantd.daemon.cli.failures import Failure, needs
-from quantd.daemon.cli.output import answer, check_folder, progress, records, say
+from quantd.daemon.cli.output import answer, check_output, progress, records, say
 from quantd.research.cli.trade import shared_options
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.training.cli.learn.plan_options import plan_of
@@ -55,7 +55,7 @@ def walk(
 
     if report is not None:
         check_suffix(report)
-        check_folder(report)
+        check_output(report)
     steps = Steps(refit, window, embargo, first)
     with progress("walk") as advance:
         how = How(not no_compare, workers, on, address, advance, family)

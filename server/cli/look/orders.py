@@ -52,7 +52,17 @@ def orders(
 
     document = document_of(where, "" if stored_only else f"/api/v1/orders?{query}", stored)
     document["orders"].reverse()  # the newest is last
-    answer(as_json, document, lambda: _print_table(document["orders"]))
+    reviews = {} if run or shadow else document_of(where, "/api/v1/reviews", dict)
+    held = [order for order in reviews.get("held", []) if symbol is None or symbol in order["orders"]]
+    lines = [
+        f"{order['id']} of {order['agent']}, "
+        + ", ".join(f"{name} {quantity}" for name, quantity in order["orders"].items())
+        + f", is {order['until']}; `quantd cancel {order['id']} --reason WHY` ends it"
+        for order in held
+    ]
+    if reviews.get("waiting"):
+        lines.append(f"{len(reviews['waiting'])} proposals wait for a person: `quantd review` lists them")
+    answer(as_json, document | {"held": held}, lambda: _print_table(document["orders"]), *lines)
 
 
 def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: bool) -> None:

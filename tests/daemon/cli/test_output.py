@@ -26,6 +26,24 @@ def test_a_missing_folder_is_refused_before_the_work(tmp_path, words):
 
 
 @pytest.mark.parametrize(
+    ("words", "suffixes"),
+    [
+        (("sweep", "--over", "agents.0.capital=0.1,0.2", "--report", "r.json"), ".html"),
+        (("study", "signal", "rsi_14", "--out", "r.html"), ".csv"),
+        (("study", "rebalance", "--out", "r.json"), ".csv or .html"),
+        (("study", "costs", "--out", "r.csv"), ".json"),
+        (("report", "--export", "fills", "--out", "r.html"), ".csv"),
+        (("report", "--statement", "--out", "r.json"), ".csv"),
+        (("report", "--out", "r.csv"), ".html"),
+    ],
+)
+def test_a_file_of_another_format_is_refused_before_the_work(tmp_path, words, suffixes):
+    write(tmp_path)
+    done = quantd(tmp_path, *words)
+    assert (done.returncode, done.stderr) == (2, f"{words[-1]}: name a file that ends in {suffixes}\n")
+
+
+@pytest.mark.parametrize(
     ("count", "text"),
     [
         (0, "holds nothing"), (2, "holds 1 S0, 2 S1\n"), (10, "9 S8, 10 S9\n"),

@@ -178,10 +178,11 @@ def test_a_paper_run_is_as_its_backtest_and_the_command_says_so(tmp_path) -> Non
     assert document["same"] is True
     assert document["decisions"] > 10
     assert document["total"] == "0.00"
-    assert answer(quantd(tmp_path, "replay", "--against", "backtest", "--day", "2018-01-03", "--json"))["same"] is True
+    assert answer(quantd(tmp_path, "replay", "--against", "backtest", "--day", "2019-01-03", "--json"))["same"] is True
     for wrong, text in (
         (("--against", "backtest", "--policies"), "omit --policies"),
         (("--day", "2018-01-03"), "add --against backtest"),
+        (("--against", "backtest", "--day", "2050-01-01"), "has no sample on it; its samples: from 2019-01-02"),
     ):  # fmt: skip
         refused = quantd(tmp_path, "replay", *wrong)
         assert refused.returncode == 2

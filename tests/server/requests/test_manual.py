@@ -286,6 +286,14 @@ async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) 
     levels = ("--stop", "1.00", "--target", "9000")
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "QQQ", "--reason", "try", *levels)
     assert "the position has stop 1.00 and target 9000.00" in done.stdout
+    waits = ("--trigger", "0.01", "--until", "cancelled", "--reason", "try", "--json")
+    stop = json.loads((await asyncio.to_thread(quantd, tmp_path, "order", "sell", "1", "SPY", *waits)).stdout)["order"]
+    listed = (await asyncio.to_thread(quantd, tmp_path, "orders")).stdout
+    assert f"{stop} of manual, SPY -1 from 0.01 on until cancelled, is held until a bar" in listed
+    ends = re.search(r"`quantd (cancel .*) --reason WHY` ends it", listed)
+    assert ends is not None
+    assert (await asyncio.to_thread(quantd, tmp_path, *ends[1].split(), "--reason", "try")).returncode == 0
+    assert stop not in (await asyncio.to_thread(quantd, tmp_path, "orders")).stdout
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "500000", "IWM", "--reason", "try")
     assert "cut from 500000" in done.stdout
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "1", "SPY")

@@ -171,7 +171,7 @@ def test_the_page_has_a_bar_for_each_share_in_the_colour_of_its_tier() -> None:
     [
         (("--without", "RIS"), "--without 'RIS' is no variant of this plan; there are: returns, short"),
         (("--set", "seeds=[1]"), "an ablation needs at least 2 seeds"),
-        (("--out", "rows.txt"), "--out rows.txt: name a file that ends in .csv or .html"),
+        (("--out", "rows.txt"), "rows.txt: name a file that ends in .csv or .html"),
     ],
 )
 def test_a_wrong_question_is_refused_with_the_remedy(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
