@@ -36,6 +36,13 @@ class Place:
     store: str | Path
     overrides: tuple[str, ...] = ()
 
+    def unchanged(self, by: str = "this command, which reads the state folder and the store alone") -> "Place":
+        """Return this place. Raises Failure for an override of another key than those that find the place: `by` is
+        what it does not change."""
+        if self.overrides:
+            raise Failure(f"--set {', '.join(self.overrides)} changes nothing for {by}", USAGE)
+        return self
+
     def reader(self, run: str | None = None, shadow: str = "") -> "Reader":
         """Return the read models of the run with the id `run`, or of the newest run if `run` is None.
 

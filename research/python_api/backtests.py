@@ -134,7 +134,7 @@ def backtest(
         notes.append,
     )
     if caller is not None:
-        notes += caller.unused_rows(max(assembly.feed.first_ts, assembly.start_ns), assembly.feed.last_ts)
+        notes += caller.unused_rows(assembly)
     run = backtest_of(
         assembly, folder, compare=compare, stop=stop, progress=progress, family=family,
         most_questions=most_questions, rename=rename,

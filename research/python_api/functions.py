@@ -17,6 +17,7 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.roles import is_time
+from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
 from quantd.models.isolation.graph_process import opener
 from quantd.models.isolation.session import OpenGraph
@@ -163,9 +164,12 @@ class CallerPolicy:
         """True if the policy's variables changed since the start. A change that `repr` does not show is missed."""
         return source_digest(self._policy) != self._first_digest
 
-    def unused_rows(self, first_ts: int, last_ts: int) -> list[str]:
-        """Return notes on the rows of a table of weights outside the bars. Raises Misused if all are after them."""
-        return self._policy.unused(first_ts, last_ts) if isinstance(self._policy, TargetTable) else []
+    def unused_rows(self, assembly: Assembly) -> list[str]:
+        """Return notes on the rows of a table of weights outside the bars of a run. Raises Misused if all are after
+        them."""
+        if not isinstance(self._policy, TargetTable):
+            return []
+        return self._policy.unused(max(assembly.feed.first_ts, assembly.start_ns), assembly.feed.last_ts)
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:
         """Return the caller's function as a policy if `path` is FILE, else the policy in the file `path`.

@@ -59,7 +59,7 @@ class GridStudy:
     """A grid with its market, and the input that all its points share.
 
     `assembly` has the longest history of any point, so that all points begin at the same sample. `market` is the digest
-    of the configuration, the bars and the policy.
+    of the configuration, the bars and the policy. `notes` name rows of a table of weights outside the bars.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class GridStudy:
         base = base_of(config, text, sets, state / "cache")
         self.base = replace(base, history=grid_history(base, grid.axes, caller))
         self.assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=self.base.history)
+        self.notes = () if caller is None else tuple(caller.unused_rows(self.assembly))
         # a caller's object has no file whose text the digest could contain: its source stands for it
         digest = trial_digest(self.assembly)
         self.market = digest if caller is None else f"{self.assembly.market} {caller.known_as[2]}"

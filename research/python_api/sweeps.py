@@ -36,6 +36,7 @@ class SweepResult(Sweep):
     """The result of a sweep: `table`, `best`, `returns`, `deflated`, `overfitting`. `str()` is its verdict."""
 
     swept: Swept
+    notes: tuple[str, ...] = ()
 
     def heat_map(self, across: str, down: str, metric: str = "sharpe") -> Picture:
         """Return the heat map of a metric over two keys, as the mean over the other keys.
@@ -58,7 +59,7 @@ class SweepResult(Sweep):
         return out
 
     def __str__(self) -> str:
-        return "\n".join([*self.failure_lines, self.verdict(), *self.doubt_lines(), *self.fault_lines])
+        return "\n".join([*self.failure_lines, self.verdict(), *self.doubt_lines(), *self.fault_lines, *self.notes])
 
     def __repr__(self) -> str:
         return str(self)
@@ -98,7 +99,9 @@ def sweep(
     grid = GridStudy.of(what, bars, grid_of(what, over), params, all_settings, call)
     how = How(True, workers, on, address, progress, family)
     study = swept(grid, how, stop=stop)[0]
-    return SweepResult(study.keys, study.points, study.known, Swept(what, over, bars, settings, params, adjusted))
+    return SweepResult(
+        study.keys, study.points, study.known, Swept(what, over, bars, settings, params, adjusted), grid.notes
+    )
 
 
 def swept(study: GridStudy, how: How, folder: Path | None = None, *, stop: bool = False) -> tuple[Sweep, Path]:

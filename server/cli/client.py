@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from quantd.daemon.cli.places import Place
 from quantd.regular_file import NotRead, read_regular
 from quantd.server.api.client_side.transport import ANSWER_S, CODES, Address, exchange
 from quantd.server.api.place import SOCKET, ApiPlace, place_in, trusting
-from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER, USAGE
+from quantd.trading.exit_codes import CHECK_FAILED, TRY_LATER
 
 T = TypeVar("T")
 
@@ -100,6 +100,10 @@ class Daemon:
         return document
 
 
+RUNS: Final = "a daemon that runs; leave it out, or change the configuration and restart the daemon"
+"""What an override does not change."""
+
+
 def named(place: Place) -> Daemon | None:
     """The daemon whose address and token are in this state folder; None without address or token.
 
@@ -132,12 +136,7 @@ def reach(place: Place) -> Daemon:
 
     Raises Unanswered, a Failure, if no daemon listens, and Failure for an override that the daemon would not read.
     """
-    if place.overrides:
-        raise Failure(
-            f"--set {', '.join(place.overrides)} changes nothing for a daemon that runs; leave it out, or change the "
-            "configuration and restart the daemon", USAGE,
-        )  # fmt: skip
-    daemon = named(place)
+    daemon = named(place.unchanged(RUNS))
     if daemon is None or not daemon.listens():
         raise Unanswered(
             f"no daemon runs on the state folder {place.folder}: start one with `quantd run`, or name another folder "
@@ -149,8 +148,11 @@ def reach(place: Place) -> Daemon:
 def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
     """The JSON at a path of this state folder's daemon.
 
-    Without a running daemon, or with an empty path, it is the value of `stopped()` as JSON, which reads the store."""
+    Without a running daemon, or with an empty path, it is the value of `stopped()` as JSON, which reads the store.
+    Raises Failure for an override that the daemon would not read."""
     daemon = running(place) if path else None
+    if daemon is not None:
+        place.unchanged(RUNS)
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 

@@ -132,7 +132,7 @@ def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: s
     raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     parts = unpaired(raw)
     table = joined([_bars(part, asked, len(parts) > 1) for part in parts])
-    return table._replace(statements=()) if set(BARS) <= set(frame.columns) else table
+    return table._replace(statements=()) if set(BARS) <= set(frame.columns) and not asked.symbol else table
 
 
 def joined(tables: Sequence[Table], overlap: str = "") -> Table:

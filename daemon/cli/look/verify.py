@@ -34,7 +34,7 @@ def verify(
         raise Failure(f"the receipt is signed with the key {signer}, not with {key[:64]}", CHECK_FAILED)
     checked = "the signature and its key; --state DIR checks the journal" if key else SIGNATURE
     if chosen.state is not None:
-        _check_journal(chosen.place(), receipt, signer)
+        _check_journal(chosen.place().unchanged(), receipt, signer)
         checked = JOURNAL
     fills = ", ".join(f"{fill.qty} {fill.symbol} for {fill.value}" for fill in receipt.fills) or "none so far"
     what = f"{receipt.agent}, {receipt.id} at {receipt.time}: {receipt.outcome}"

@@ -19,7 +19,7 @@ def put_back(
     from quantd.adapters.store.upkeep.restore import restore
     from quantd.daemon.cli.setup.backup import contents, contents_lines
 
-    where = chosen.place()
+    where = chosen.place().unchanged()
     # `restore` reads it too: here a file that is no backup is refused before the progress bar appears
     read_manifest(source)
     with progress("restore"):

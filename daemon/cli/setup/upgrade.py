@@ -25,7 +25,7 @@ def upgrade(
     from quantd.adapters.store.tables.schema import REVISION
     from quantd.adapters.store.upkeep.backup import before_upgrade
 
-    where = chosen.place()
+    where = chosen.place().unchanged()
     revision, steps = _missing_steps(where)
     saved: Path | None = None
     if not as_json:

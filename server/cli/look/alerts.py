@@ -59,7 +59,7 @@ def alerts(
     if test:
         unused("--test", {**stored, "--active": active})
         return _test(chosen, as_json)
-    where = chosen.place()
+    where = chosen.place().unchanged()
     reader = where.reader(run)
     if active:
         unused("--active", {**stored, "--run": ""})

@@ -29,7 +29,7 @@ def orders(
     shadow: OfShadow = "",
     as_json: Json = False,
 ) -> None:
-    where = chosen.place()
+    where = chosen.place().unchanged()
     if refused:
         _show_refused(where.reader(run, shadow), last, symbol, as_json=as_json)
         return

@@ -12,7 +12,7 @@ NOT_RUNNING: Final = "not running"
 
 
 def status(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
-    where = chosen.place()
+    where = chosen.place().unchanged()
     document = document_of(where, "/api/v1/status", lambda: _stored_status(where))
     answer(as_json, document, lambda: _print(document, where))
 

@@ -68,12 +68,29 @@ def create(
         else created(folder, name, cast(Scope, scope), ends, agent)
     )
     row = {key: value for key, value in _row(token, 0).items() if key != "used"}
+    if agent:
+        _note_unknown(agent, chosen)
     if as_json:
         print_json(row | {"secret": secret})
         return
     # on standard output the secret only, so that it can go into a file or a pipe
     note(f"token {token.name}, scope {row['scope']}, expires {row['expires']}; the secret is shown only now:")
     say(secret)
+
+
+def _note_unknown(agent: str, chosen: RunOptions) -> None:
+    """Say that the configuration, where it can be read, has no outside agent of this name."""
+    from quantd.daemon.config.agent_tables import EXTERNAL
+    from quantd.daemon.config.mistakes import ConfigError
+
+    try:
+        config = chosen.read()
+    except ConfigError:
+        return
+    names = [other.name for other in (*config.agents, *config.shadows) if other.policy == EXTERNAL]
+    if agent not in names:
+        has = f"the outside agents {', '.join(names)}" if names else "no outside agent"
+        note(f"{chosen.config} has {has}: until `quantd agent add {agent}` the token proposes nothing")
 
 
 def revoke(name: Name, chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:

@@ -1,8 +1,10 @@
 """`quantd.sweep`: a grid of a policy's parameters over a frame, or of a configuration's keys."""
 
+from datetime import timedelta
 from threading import Lock
 
 import numpy as np
+import polars as pl
 import pytest
 
 import quantd
@@ -89,3 +91,12 @@ def test_a_file_has_the_points_of_the_command(folder):
 def test_a_mistake_is_an_exception_with_a_remedy(bars, call, text):
     with pytest.raises((quantd.Error, OSError), match=text):
         call(bars)
+
+
+def test_a_sweep_names_the_rows_of_a_table_of_weights_that_its_bars_do_not_reach(bars):
+    first, last = bars["ts"].min(), bars["ts"].max()
+    weights = pl.DataFrame({"date": [first.date(), last.date() + timedelta(days=400)], "SPY": [0.5, 0.6]})
+    sweep = quantd.sweep(weights, {"broker.commission_bp": [0, 5]}, bars=bars)
+    assert "Not used: 1 of 2 rows of the weights are after the bars" in str(sweep)
+    with pytest.raises(quantd.Error, match="all 1 rows of the weights are after the bars"):
+        quantd.sweep(weights[1:], {"broker.commission_bp": [0, 5]}, bars=bars)

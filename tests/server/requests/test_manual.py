@@ -285,6 +285,8 @@ async def test_the_commands_print_what_became_of_it(world: Any, tmp_path: Path) 
     assert json.loads(done.stdout)["allowed"] == "3"
     levels = ("--stop", "1.00", "--target", "9000")
     done = await asyncio.to_thread(quantd, tmp_path, "order", "buy", "3", "QQQ", "--reason", "try", *levels)
+    other = await asyncio.to_thread(quantd, tmp_path, "positions", "--set", "risk.max_drawdown=0.1")
+    assert (other.returncode, "changes nothing for a daemon that runs" in other.stderr) == (2, True)
     assert "the position has stop 1.00 and target 9000.00" in done.stdout
     waits = ("--trigger", "0.01", "--until", "cancelled", "--reason", "try", "--json")
     stop = json.loads((await asyncio.to_thread(quantd, tmp_path, "order", "sell", "1", "SPY", *waits)).stdout)["order"]

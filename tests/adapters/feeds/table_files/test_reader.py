@@ -718,3 +718,10 @@ def test_a_table_of_returns_is_refused(tmp_path: Path) -> None:
     text = asks(csv(tmp_path, lines, "Date,SPY,TLT,GLD,IEF"))
     assert "column TLT has numbers below 0" in text
     assert "(1 + returns).cumprod()" in text
+
+
+def test_a_frame_whose_symbol_an_argument_changes_says_so() -> None:
+    frame = quantd.example_bars().filter(pl.col("symbol") == "SPY")
+    (statement,) = quantd.read_bars(frame, symbol="ABC").statements
+    assert statement.symbol == "ABC, as told; the file has SPY"
+    assert quantd.read_bars(frame).statements == ()

@@ -37,6 +37,14 @@ def test_a_token_is_created_listed_rotated_and_revoked(folder):
     assert answer(quantd(folder, "token", "list", "--json")) == {"tokens": []}
 
 
+def test_a_token_of_an_agent_that_the_configuration_lacks_is_made_and_the_command_says_so(folder):
+    done = quantd(folder, "token", "create", "ai", "--scope", "propose", "--agent", "nobody", "--json")
+    assert json.loads(done.stdout)["scope"] == "propose nobody"
+    assert "config.toml has no outside agent: until `quantd agent add nobody`" in done.stderr
+    (folder / "config.toml").write_text("agents = 3\n")
+    assert quantd(folder, "token", "create", "b", "--scope", "propose", "--agent", "nobody").returncode == 0
+
+
 def test_the_owners_token_is_rotated_in_the_configured_file(folder):
     sets = ("--set", "api.tokens=mine")
     secret = answer(quantd(folder, "token", "create", "owner", "--rotate", "--json", *sets))["secret"]
