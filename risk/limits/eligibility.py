@@ -195,7 +195,7 @@ LIMITS: Final = (
         470,
         "trading at the venue",
         "none",
-        (Refusal(36, "HALTED", "trading is halted at the venue, or the price is at its limit up or down"),),
+        (Refusal(36, "HALTED", "trading is halted, by hand or the venue, or the price is at its limit up or down"),),
     ),
     Limit(
         "price_jump",

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from itertools import count
 from math import log
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -175,11 +174,8 @@ def manual_order(service: Service, order: OrderByHand, who: str = VIA) -> Propos
     wish = wish_of(state, names.index(agent), symbol, asked)
     if book_index is not None:
         _check_review(state, book_index, column, wish.lots)
-    now, held = market_now(service), {proposal.id for proposal in state.awaiting if proposal.agent == agent}
-    # the engine names an order by its instant, of which two orders between two bars have the same
-    later = (f"hand-{now}-{number}" for number in count(2))
-    id = next(name for name in later if name not in held) if f"hand-{now}" in held else ""
-    return Proposed(now, agent, id, reason, who, orders=(wish,), by_hand=True)
+    # the engine gives the order an id
+    return Proposed(market_now(service), agent, "", reason, who, orders=(wish,), by_hand=True)
 
 
 def _check_review(state: State, book: int, column: int, lots: int) -> None:

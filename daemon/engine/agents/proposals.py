@@ -23,6 +23,7 @@ held: the fill after a close is the next open, as for every decision. Stop order
 
 from collections.abc import Sequence
 from hashlib import blake2b
+from itertools import chain, count
 from math import inf
 from typing import Final, Literal
 
@@ -553,7 +554,10 @@ def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
     if why := _wrong_orders(state, number, proposal.orders):
         return refuse_command(state, "conflict", "operator", f"not ordered: {why}")
     if not proposal.id:
-        proposal = replace(proposal, id=f"hand-{proposal.ts}")
+        # two orders between two bars have one instant
+        names = chain([f"hand-{proposal.ts}"], (f"hand-{proposal.ts}-{number}" for number in count(2)))
+        taken = {waiting.id for waiting in state.awaiting if waiting.agent == proposal.agent}
+        proposal = replace(proposal, id=next(name for name in names if name not in taken))
     if held := _held(state, proposal):
         return held
     change = lots_of(proposal.orders, state.universe.size)
