@@ -6,7 +6,7 @@ import numpy as np
 
 from quantd.daemon.assembly.parts import Assembly, Parts
 from quantd.daemon.config import Config
-from quantd.daemon.engine.state.settings import room_of
+from quantd.daemon.engine.state.settings import AgentRules, room_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import PASSIVE
 from quantd.trading.instruments import MICRO, NANO
@@ -49,29 +49,33 @@ def overridden_shares(config: Config) -> list[str]:
 
 def most_held(parts: Parts) -> list[str]:
     """Return a line for each agent: the largest part of its capital that targets may hold, and the limit that binds."""
-    house, universe = parts.rules.house, parts.universe
-    sectors = len({sector for sector in universe.sectors if sector})
     lines = []
     for agent in parts.rules.agents:
-        if agent.place:
-            continue
-        gross, longest = room_of(agent.limits, house)
-        least = min((agent.limits, house), key=lambda limits: room_of(limits, limits)[0]).max_gross_exposure or 0
-        cost = "less what an execution may cost"
-        bounds = [
-            (gross, f"max_gross_exposure = {least:g}, {cost}"),
-            (longest, f"cash_reserve and max_cash_debit, {cost}"),
-        ]
-        for limits, share in ((agent.limits, 1.0), (house, agent.capital_micro / max(parts.rules.cash_micro, 1))):
-            many = (universe.size, "max_position_weight"), (sectors, "max_sector_weight")
-            for count, name in (*many, (1, "max_leverage"), (1, "max_net_exposure")):
-                if (bound := getattr(limits, name)) is not None and share:
-                    whose = "" if limits is agent.limits else " of the account"
-                    times = f", times {count}" if count > 1 else ""
-                    bounds.append((bound * count / share, f"{name} = {bound:g}{whose}{times}"))
-        most, why = min(bounds)
-        lines.append(f"{agent.name}: its targets may hold {most:.1%} of its capital, by {why}")
+        if not agent.place:
+            most, why = most_of(parts, agent)
+            lines.append(f"{agent.name}: its targets may hold {most:.1%} of its capital, by {why}")
     return lines
+
+
+def most_of(parts: Parts, agent: AgentRules) -> tuple[float, str]:
+    """Return the largest part of its capital that an agent's targets may hold, and the limit that binds."""
+    house, universe = parts.rules.house, parts.universe
+    sectors = len({sector for sector in universe.sectors if sector})
+    gross, longest = room_of(agent.limits, house)
+    least = min((agent.limits, house), key=lambda limits: room_of(limits, limits)[0]).max_gross_exposure or 0
+    cost = "less what an execution may cost"
+    bounds = [
+        (gross, f"max_gross_exposure = {least:g}, {cost}"),
+        (longest, f"cash_reserve and max_cash_debit, {cost}"),
+    ]
+    for limits, share in ((agent.limits, 1.0), (house, agent.capital_micro / max(parts.rules.cash_micro, 1))):
+        many = (universe.size, "max_position_weight"), (sectors, "max_sector_weight")
+        for count, name in (*many, (1, "max_leverage"), (1, "max_net_exposure")):
+            if (bound := getattr(limits, name)) is not None and share:
+                whose = "" if limits is agent.limits else " of the account"
+                times = f", times {count}" if count > 1 else ""
+                bounds.append((bound * count / share, f"{name} = {bound:g}{whose}{times}"))
+    return min(bounds)
 
 
 def at_worst(parts: Parts) -> list[str]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.assembly.small_shares import most_of
 from quantd.daemon.engine.state.settings import AgentRules
 from quantd.daemon.runtime.step_log import Unanswered
 from quantd.research.runs.backtest import POINT, drive
@@ -176,6 +177,13 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
             f"Write min_trade = {suggestion} for it (--set agents.{agent.name}.min_trade={suggestion}; "
             f'Python: settings={{"agents.{agent.name}.min_trade": {suggestion}}})',
         )
+    bounded = ""
+    most, limit = most_of(assembly, agent)
+    if most <= 0.0:
+        return Untraded(f"the targets of {agent.name} may hold nothing, by {limit}", "Raise this limit")
+    if most < together:  # the targets are scaled to the limit
+        weights, largest = weights * (most / together), largest * (most / together)
+        bounded = f" after {limit}"
     # the price of one lot of each symbol at its highest close
     lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
     requested = np.flatnonzero(weights)
@@ -185,7 +193,7 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
     cash = f"{_rounded_up(needed_capital / capital_share * 1.1):.0f}"
     return Untraded(
         f"no weight of {agent.name} is worth one lot: its capital is {agent.capital_micro / MICRO:,.2f}, and its "
-        f"largest weight {largest:.2%}",
+        f"largest weight {largest:.2%}{bounded}",
         f'Write [broker] cash = "{cash}" or more, or a smaller [[universe.instruments]] lot',
     )
 

@@ -107,6 +107,17 @@ def test_a_capital_below_the_price_of_a_lot_is_named_with_one_that_trades(bars: 
     assert run(half, bars, broker__cash=more.group(1)).summary.fills > 0
 
 
+def test_a_limit_that_leaves_no_lot_is_named(bars: pl.DataFrame) -> None:
+    limit = "max_gross_exposure"
+    half: Answer = lambda view: np.array([0.5, 0.4])  # noqa: E731 - a policy as users write it
+    assert f"the targets of policy may hold nothing, by {limit} = 0" in lead(run(half, bars, **{f"risk__{limit}": 0.0}))
+    text = lead(run(half, bars, broker__cash="10000", **{f"risk__{limit}": 0.01}))
+    assert f"after {limit} = 0.01" in text
+    more = re.search(r'\[broker\] cash = "(\d+)"', text)
+    assert more is not None
+    assert run(half, bars, broker__cash=more.group(1), **{f"risk__{limit}": 0.01}).summary.fills > 0
+
+
 @pytest.mark.parametrize("answer", ["hold", "zeros"])
 def test_a_policy_that_holds_or_asks_for_nothing_is_named(bars: pl.DataFrame, answer: str) -> None:
     given = "hold" if answer == "hold" else [0.0, 0.0]
