@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from errno import ELOOP
 from importlib import import_module
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from shutil import get_terminal_size
@@ -144,6 +145,7 @@ def run(arguments: list[str]) -> None:
             reads_only()
         app = program(entries)
         _require_options(first, app, arguments)
+        _require_values(first, arguments)
     elif {"--help", "--all"}.issuperset(arguments):
         typer.echo(listing(commands() if "--all" in arguments else first_commands()), nl=False)
         raise SystemExit(0 if arguments else USAGE)
@@ -220,6 +222,22 @@ def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
     for word in words:
         if word not in options and "--config" in options:
             raise Failure(f"quantd {name} has no option {word}: {OPTIONS[word]}", USAGE)
+
+
+def _require_values(name: str, arguments: list[str]) -> None:
+    """Raise Failure for an empty word, such as a variable of the shell that is not set: with `--agent ""` the whole
+    account would be resumed. A halt is carried out, which then is the stricter one; a reason may be empty where none is
+    needed, and so may a family (`family_of`).
+    """
+    for before, word in pairwise(arguments):
+        if word == "--" or name in ("halt", "gateway"):
+            return
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
+        if equals and not value and option not in ("--reason", "--family"):
+            what = f"{option} ''" if option.startswith("-") else f"the word '' after {before}"
+            raise Failure(
+                f"{what} is empty, perhaps by a variable that is not set; write its value, or leave it out", USAGE
+            )
 
 
 def _checked(action: Action) -> Action:

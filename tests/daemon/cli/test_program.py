@@ -152,6 +152,20 @@ def test_an_option_of_other_programs_is_refused_with_what_does_its_work(tmp_path
     assert "No such option: --frm" in quantd(tmp_path, "backtest", "--frm", "x").stderr
 
 
+def test_an_empty_word_is_refused_and_never_taken_for_all(tmp_path):
+    assert quantd(tmp_path, "init").returncode == 0
+    for words, named in (
+        (("resume", "--agent", "", "--reason", "x"), "--agent ''"), (("orders", "--run="), "--run ''"),
+        (("status", "--state", ""), "--state ''"), (("why", ""), "the word '' after why"),
+        (("replay", "--json", "-c", ""), "-c ''"),
+    ):  # fmt: skip
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{named} is empty" in done.stderr
+    assert "is empty" not in quantd(tmp_path, "halt", "--agent", "").stderr
+    assert "is empty" not in quantd(tmp_path, "flatten", "--reason", "").stderr
+
+
 LOADS = """
 import gc, sys
 from quantd.daemon.cli import main
