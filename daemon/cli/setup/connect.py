@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import CONFIG_FILE, Command
+from quantd.daemon.cli.command import CONFIG_FILE, Command, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import require_valid
@@ -90,18 +90,20 @@ def connect(
     ] = None,
     url: Annotated[str, typer.Option("--url", help="Another address of the service; phone: that of the page.")] = "",
 ) -> None:
-    _check_options(service, {
+    of_services = {
         "--live": ("alpaca", live), "--other-url": ("alpaca", other_url), "--chat": ("telegram", chat),
         "--topic": ("ntfy", topic), "--token": ("ntfy", protected), "--name": ("phone", name),
-    })  # fmt: skip
+    }  # fmt: skip
+    _check_options(service, of_services)
     if service == "phone":
+        unused("phone", {"--folder": folder, "--unit": unit})
         _pair(name or "phone", url, into or CONFIG_FILE)
         return
-    place = place_of(folder, unit, into or CONFIG_FILE)
-    command = f"quantd connect {service}{' --live' if live else ''}{' --token' if protected else ''}"
+    typed = {**of_services, "--folder": ("", folder), "--unit": ("", unit), "--into": ("", into), "--url": ("", url)}
+    place, command = place_of(folder, unit, into or CONFIG_FILE), _command(service, typed)
     earlier = _broker_of_run(into or CONFIG_FILE)
     if service == "alpaca":
-        text, keys, lines = _alpaca(command, url, other_url, live=live)
+        text, keys, lines = _alpaca(typed, url, other_url, live=live)
         if earlier == "alpaca":  # its run has the cash of its account
             lines.pop(("broker", "cash"), None)
     elif service == "telegram":
@@ -113,6 +115,14 @@ def connect(
         say(f"stored {' and '.join(map(str, place.store(keys)))}, which only you can read")
     option = _write_lines(lines, into)
     say(_next(f"{place.environment() if keys else ''}quantd", service, option, earlier, live=live))
+
+
+def _command(service: str, typed: Mapping[str, tuple[str, object]]) -> str:
+    """Return the command line with the options that were typed, for a remedy; `typed` is as in `_check_options`."""
+    words = (
+        option if value is True else f"{option} {quote(str(value))}" for option, (_, value) in typed.items() if value
+    )
+    return " ".join(("quantd connect", service, *words))
 
 
 def _next(program: str, service: str, option: str, earlier: str, *, live: bool) -> str:
@@ -151,25 +161,30 @@ def _check_options(service: str, owners: Mapping[str, tuple[str, object]]) -> No
             raise Failure(f"{option} is an option of {owner}, not of {service}; leave it out", USAGE)
 
 
-def _alpaca(command: str, url: str, other_url: str, *, live: bool) -> Tested:
+def _alpaca(typed: Mapping[str, tuple[str, object]], url: str, other_url: str, *, live: bool) -> Tested:
     """Test the keys of the paper account or, with `live`, of the one with money."""
+    command, exchanged = _command("alpaca", typed), {"--url": ("", other_url), "--other-url": ("", url)}
+    mixed_up = _command("alpaca", {**typed, **exchanged, "--live": ("", not live)})
     from quantd.adapters.brokers.alpaca import VENUE
 
     keys = {name: asked(name, meaning, command) for name, meaning in VENUE.secrets.items()}
     default_url, other_kind_url = (VENUE.live_url, VENUE.paper_url) if live else (VENUE.paper_url, VENUE.live_url)
     # behind an address of the user's own the other kind of account is not known
     other = other_url or ("" if url else other_kind_url)
-    text, cash = _account(url or default_url, other, keys, command, live=live)
+    text, cash = _account(url or default_url, other, keys, command, mixed_up, live=live)
     lines: Lines = {("feed", "kind"): "alpaca", ("broker", "kind"): "alpaca"}
     # a first start compares it with the account
     lines |= {("broker", "cash"): money_text(cash)} if cash > 0 else {}
     return text, keys, lines | ({("broker", "url"): url} if url else {})
 
 
-def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, live: bool) -> tuple[str, int]:
+def _account(
+    url: str, other: str, keys: Mapping[str, str], command: str, mixed_up: str, *, live: bool
+) -> tuple[str, int]:
     """Ask Alpaca for the account, and return a sentence about it, and its cash in micro-currency.
 
-    `other` is the URL of the other kind of account, live or paper; empty if it is unknown. Raises Failure, also for
+    `other` is the URL of the other kind of account, live or paper; empty if it is unknown. `mixed_up` is the command
+    for keys of that kind. Raises Failure, also for
     keys of the other kind.
     """
     from quantd.adapters.brokers.alpaca.wire import Account, Garbled, micro
@@ -179,9 +194,8 @@ def _account(url: str, other: str, keys: Mapping[str, str], command: str, *, liv
     answer = ask(f"{url.rstrip('/')}/v2/account", headers, command)
     if answer.status in (401, 403):
         if other and ask(f"{other.rstrip('/')}/v2/account", headers, command).status == 200:
-            remedy = "quantd connect alpaca" + ("" if live else " --live")
             text = f"these are the keys of a {other_kind} account, and the {kind} account was asked. Nothing was stored"
-            raise Failure(f"{text}. Next: make keys of the {kind} account, or: {remedy}", CONFIG)
+            raise Failure(f"{text}. Next: make keys of the {kind} account, or: {mixed_up}", CONFIG)
         text = f"Alpaca refuses the keys (status {answer.status}). Nothing was stored"
         raise Failure(f"{text}. Next: make a new pair on the page of the {kind} account, then: {command}", CONFIG)
     _require_good(answer, urlsplit(url).netloc, command)

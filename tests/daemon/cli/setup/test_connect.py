@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import shlex
 import ssl
 import stat
 import subprocess
@@ -114,10 +115,13 @@ def test_the_wrong_kind_of_account_is_named_and_nothing_is_stored(
 ) -> None:
     piped(monkeypatch, "AKLIVE", SECRET)
     with serving(alpaca_app()) as paper, serving(alpaca_app("AKLIVE")) as live:
-        done = quantd(tmp_path, "connect", "alpaca", "--url", paper, "--other-url", live)
+        done = quantd(tmp_path, "connect", "alpaca", "--url", paper, "--other-url", live, "--folder", "k 1")
         assert done.returncode == 78
         assert "these are the keys of a live account, and the paper account was asked" in done.stderr
-        assert done.stderr.rstrip().endswith("quantd connect alpaca --live")
+        remedy = shlex.split(done.stderr.rpartition(", or: ")[2])
+        piped(monkeypatch, "AKLIVE", SECRET)
+        assert "the live account answers" in quantd(tmp_path, *remedy[1:]).stdout
+        assert (tmp_path / "k 1" / "alpaca_key").exists()
         piped(monkeypatch, KEY, SECRET)
         done = quantd(tmp_path, "connect", "alpaca", "--live", "--url", live, "--other-url", paper)
         assert "these are the keys of a paper account, and the live account was asked" in done.stderr
@@ -144,8 +148,8 @@ def test_refused_keys_a_strange_answer_and_a_missing_network_each_have_a_next_co
     assert "Alpaca refuses the keys (status 403)" in refused.stderr
     assert "another server or a proxy answers there" in strange.stderr
     assert "no network to 127.0.0.1:9: Connect call failed" in away.stderr or "refused" in away.stderr
-    for done in (refused, strange, away):
-        assert done.stderr.rstrip().endswith("then: quantd connect alpaca")
+    for done, address in ((refused, url), (strange, f"{url}/page"), (away, "http://127.0.0.1:9")):
+        assert done.stderr.rstrip().endswith(f"then: quantd connect alpaca --url {address}")
         assert "wrong" not in done.stderr
     assert not (tmp_path / "credentials").exists()
 
@@ -167,7 +171,7 @@ def test_a_proxys_certificate_is_named_and_its_remedy_works(tmp_path: Path) -> N
         assert done.returncode == 78
         assert "the certificate of 127.0.0.1:" in done.stderr
         assert "self-signed certificate" in done.stderr
-        assert done.stderr.rstrip().endswith("SSL_CERT_FILE=proxy.pem quantd connect alpaca")
+        assert done.stderr.rstrip().endswith(f"SSL_CERT_FILE=proxy.pem quantd connect alpaca --url {url}")
         (pem,) = (file for file in (tmp_path / "pem").iterdir() if "KEY" not in file.read_text())
         command = [sys.executable, "-m", "quantd.daemon.cli", "connect", "alpaca", "--url", url]
         given = environment() | KEYS | {"SSL_CERT_FILE": str(pem)}
@@ -183,6 +187,12 @@ def test_a_missing_or_damaged_key_is_asked_for_again(
     done = quantd(tmp_path, "connect", "alpaca")
     assert done.returncode == 2
     assert "quantd connect alpaca" in done.stderr
+
+
+def test_a_phone_has_no_folder_of_credentials(tmp_path: Path) -> None:
+    for words in (("--folder", "keys"), ("--unit", "paper")):
+        done = quantd(tmp_path, "connect", "phone", *words, "--url", "https://trader.example")
+        assert (done.returncode, f"{words[0]} has no effect beside phone" in done.stderr) == (2, True)
 
 
 @pytest.mark.long
