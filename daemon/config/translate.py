@@ -65,8 +65,9 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
     else:
         text, remedy = _TEXT_AND_REMEDY.get(kind, (f"is refused ({error['msg']})", ""))
         if isinstance(value, str) and kind in ("float_type", "int_type"):
-            percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value)
-            number = f"{float(percent[1]) / 100:g}" if percent else value
+            percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value) if kind == "float_type" else None
+            in_bp = "_bp" in str(next((part for part in reversed(path) if isinstance(part, str)), ""))
+            number = f"{float(percent[1]) * (100 if in_bp else 0.01):g}" if percent else value
             is_number = re.fullmatch(r"-?[\d.]+", number)
             remedy = f"write {number} without quotes" if is_number else "write a number without quotes"
     return source.mistake(path, f"= {shown(value)} {text}", remedy)

@@ -183,7 +183,7 @@ def _without_lots(assembly: Assembly, log: Obstacles) -> Untraded:
         return Untraded(f"the targets of {agent.name} may hold nothing, by {limit}", "Raise this limit")
     if most < together:  # the targets are scaled to the limit
         weights, largest = weights * (most / together), largest * (most / together)
-        bounded = f" after {limit}"
+        bounded = f" after {limit}" if most < 0.9 * together else ""
     # the price of one lot of each symbol at its highest close
     lot_prices = np.fmax.reduce(assembly.feed.columns.close, axis=0) * assembly.universe.lot_size
     requested = np.flatnonzero(weights)
