@@ -22,6 +22,7 @@ from quantd.trading.effects import (
     Filled,
     Promotion,
     Reallocated,
+    Refused,
     Switched,
     Transferred,
     Valued,
@@ -72,7 +73,7 @@ FoldedEvent = (
 )
 """Events that change an account by themselves, or that its notes name."""
 
-FoldedEffect = Booked | Crossed | Filled | Promotion | Reallocated | Switched | Transferred | Valued
+FoldedEffect = Booked | Crossed | Filled | Promotion | Reallocated | Refused | Switched | Transferred | Valued
 
 
 class _Tag(Struct):
@@ -94,6 +95,16 @@ _event: Final = msgspec.msgpack.Decoder(FoldedEvent)
 _effect: Final = msgspec.msgpack.Decoder(FoldedEffect)
 _EVENTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(FoldedEvent))
 _EFFECTS: Final = frozenset(kind.__struct_config__.tag for kind in get_args(FoldedEffect))
+
+
+def decode_folded(data: bytes) -> tuple[FoldedEvent | None, list[FoldedEffect]]:
+    """Return the event and the effects of an encoded journal entry that change an account or that its notes name.
+
+    The others are not decoded: plans can be large. The event is None for any other one.
+    """
+    parts = _parts.decode(data)
+    event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
+    return event, [_effect.decode(raw) for raw in parts.effects if _tag.decode(raw).type in _EFFECTS]
 
 
 class Note(Struct, frozen=True):
@@ -208,10 +219,8 @@ class AccountHistory:
                     self._add_sample(seq, effect)
 
     def add_encoded(self, seq: int, data: bytes) -> None:
-        """Take one encoded journal entry. Only the events and effects that matter are decoded: plans can be large."""
-        parts = _parts.decode(data)
-        event = _event.decode(parts.event) if _tag.decode(parts.event).type in _EVENTS else None
-        self.add(seq, event, [_effect.decode(raw) for raw in parts.effects if _tag.decode(raw).type in _EFFECTS])
+        """Take one encoded journal entry."""
+        self.add(seq, *decode_folded(data))
 
     def adopt(self, lots: Sequence[int]) -> None:
         """Take the lots of the account from the ledger.

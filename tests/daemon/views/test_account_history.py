@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from quantd.daemon.views.account_history import CROSSED, AccountHistory
 from quantd.daemon.views.account_profit import AccountProfit, Present
-from quantd.trading.codec import decode
-from quantd.trading.effects import Crossed
+from quantd.trading.codec import decode, encode
+from quantd.trading.effects import Crossed, Filled, Refused
 from quantd.trading.execution import with_remainder
 from quantd.trading.instruments import Instrument, Universe
+from quantd.trading.market import JumpExplained
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 from tests.support.examples import examples
@@ -149,3 +150,13 @@ async def test_figures_stay_while_the_fold_goes_on(world: World) -> None:
     history.notes.clear()
     history.sure_from = 10**6
     assert (profit.symbols(0, now.ts), profit.account(0, now.ts), profit.notes(0, now.ts)) == before
+
+
+def test_an_explanation_of_a_jump_that_was_refused_splits_no_lots() -> None:
+    history = AccountHistory(Universe((Instrument("A", calendar="X"),), calendar="X"), lambda _: ("a",))
+    history.add(1, None, [Filled(0, 1, 1, [0], [10], [10**9], [0], [[(0, 10)]])])
+    explained = JumpExplained(2, 0, "x", "me", 2, 1)
+    history.add_encoded(2, encode(explained, [Refused("conflict", "x")]))
+    assert history.movements.lots.tolist() == [10]
+    history.add_encoded(3, encode(explained, []))
+    assert history.movements.lots.tolist() == [20]
