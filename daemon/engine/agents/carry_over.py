@@ -196,31 +196,36 @@ def unfit(account: bytes, rules: Rules) -> str:
     return ""
 
 
+def carried_books(carry: Carry, universe: Universe, agents: Sequence[str]) -> FrozenLedger:
+    """Return the ledger of a carried account with the columns of `universe` and the books of `agents`, empty for an
+    agent that the account has not.
+
+    `carry.accounts` are the books of the whole account, of the old agents, and the unallocated one, in this order.
+    """
+    new_columns = [universe.index.get(symbol, -1) for symbol in carry.symbols]
+    house, *old_books, unallocated = (_with_columns(book, new_columns, universe.size) for book in carry.accounts)
+    books = dict.fromkeys(agents, FrozenBook([0] * universe.size, [0] * universe.size, 0, (0, 0), 0, 0, 0, 0))
+    for name, book in zip(carry.agents, old_books, strict=True):
+        if name in books:
+            books[name] = book
+        else:
+            unallocated = _sum_of_books(unallocated, book)
+    return FrozenLedger([*agents, UNALLOCATED], house, [*books.values(), unallocated])
+
+
 def on_carried(state: State, carried: Carried) -> Sequence[Effect]:
     """Take over the account of another run; returns alerts about its changes and losses.
 
-    The cash of removed agents goes to the unallocated book, which funds new agents. `accounts` are the books of the
-    whole account, of the old agents, and the unallocated one, in this order.
+    The cash of removed agents goes to the unallocated book, which funds new agents.
     """
     carry = msgspec.msgpack.decode(carried.account, type=Carry)
     new_columns = [state.universe.index.get(symbol, -1) for symbol in carry.symbols]
     agent_indices = {agent.name: k for k, agent in enumerate(state.rules.agents)}
-    books: list[FrozenBook | None] = [None] * len(agent_indices)  # None for an agent that is new in this run
-    unallocated = _with_columns(carry.accounts[-1], new_columns, state.universe.size)
-    for name, account in zip(carry.agents, carry.accounts[1:], strict=False):
-        moved_book = _with_columns(account, new_columns, state.universe.size)
-        if name in agent_indices:
-            books[agent_indices[name]] = moved_book
-        else:
-            unallocated = _sum_of_books(unallocated, moved_book)
-    empty_book = FrozenBook([0] * state.universe.size, [0] * state.universe.size, 0, (0, 0), 0, 0, 0, 0)
-    house = _with_columns(carry.accounts[0], new_columns, state.universe.size)
-    frozen = FrozenLedger([*agent_indices, UNALLOCATED], house, [*(book or empty_book for book in books), unallocated])
-    state.ledger.thaw(msgspec.to_builtins(frozen))
+    state.ledger.thaw(msgspec.to_builtins(carried_books(carry, state.universe, tuple(agent_indices))))
     state.carried = carried.since, carried.until
     lacking = {}
     for k, rules in enumerate(state.rules.agents):
-        if books[k] is None:
+        if rules.name not in carry.agents:
             funded = max(0, min(rules.capital_micro, state.ledger.books[-1].cash_micro))
             state.ledger.allocate(k, funded)
             if funded < rules.capital_micro and not rules.place:

@@ -14,7 +14,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_output, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
-from quantd.research.cli.look.exported_rows import COLUMNS, export
+from quantd.research.cli.look.exported_rows import COLUMNS, GAINS_NOTE, export
 from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
 from quantd.server.cli.client import document_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -31,7 +31,7 @@ READS: Final = {
     "--looks": ("--json",),
     "--compare": ("--out", "--json"),
     "--statement": ("--from", "--to", "--out", "--run", "--json"),
-    "--export": ("--from", "--to", "--out", "--run"),
+    "--export": ("--from", "--to", "--out", "--run", "--json"),
 }
 """The options that replace the risk report by another answer, each with the options that have an effect beside it."""
 
@@ -60,7 +60,13 @@ def write_report(
         bool, typer.Option("--statement", help="Cash by day; exit code 1 when a day differs from the venue's record.")
     ] = False,
     export_of: Annotated[
-        str | None, typer.Option("--export", parser=one_of(tuple(COLUMNS)), metavar="|".join(COLUMNS), help="As CSV.")
+        str | None,
+        typer.Option(
+            "--export",
+            parser=one_of(tuple(COLUMNS)),
+            metavar="|".join(COLUMNS),
+            help=f"As CSV or --json; closing sums up each book. gains: {GAINS_NOTE}.",
+        ),
     ] = None,
     looks: Annotated[
         bool, typer.Option("--looks", help="List the ledger of looks at markets; exit code 1 if one was changed.")
@@ -105,7 +111,7 @@ def write_report(
     until = date_ns(end) + DAY_NS - 1 if end is not None else 0
     reader = home.reader(run)
     if export_of is not None:
-        export(reader, export_of, since + 1, until or 2**63 - 1, out)
+        export(reader, export_of, since + 1, until or 2**63 - 1, out, home.folder, as_json=as_json)
         return DONE
     from quantd.daemon.cli.stopped_run import started
     from quantd.daemon.recovery.replay import recorded_parts

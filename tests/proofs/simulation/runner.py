@@ -16,7 +16,9 @@ from quantd.daemon import engine
 from quantd.daemon.engine.state import snapshot as states
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime import journal as recovery
+from quantd.daemon.views.account_history import decode_folded
 from quantd.daemon.views.movements import Movements
+from quantd.daemon.views.run_ledger import RunLedger
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.codec import decode, encode, slice_of
 from quantd.trading.effects import Again, Ask, Cancel, Effect, Ended, Publish, Query
@@ -422,6 +424,12 @@ class Run:
                 raise Violation(f"the journal has {read} for book {number}, the ledger {booked}")
         if movements.marks_nano.tolist() != self.state.marks_nano.tolist():
             raise Violation(f"the journal has the marks {movements.marks_nano}, the engine {self.state.marks_nano}")
+        again = RunLedger(rules.universe, [agent.name for agent in rules.agents])
+        for data in self.journal:
+            again.add(*decode_folded(data))
+        posted, ours = (of.cells()[:, :-2].tolist() for of in (again.ledger, ledger))  # without the residue of rounding
+        if posted != ours:
+            raise Violation(f"the journal posts the books {posted}, the ledger has {ours}")
 
     def _agree(self, when: str) -> None:
         """Orders and account here are those of the venue, to the unit."""

@@ -205,7 +205,7 @@ def test_the_commands_count_withdraw_and_state_it(tmp_path):
         assert done.returncode == 2
         assert text in done.stderr
     assert quantd(tmp_path, "report", "--looks", "--words", "x").returncode == 2
-    for asked, idle in (("--looks", "--from=2019-01-02"), ("--export=fills", "--json"), ("--statement", "--looks")):
+    for asked, idle in (("--looks", "--from=2019-01-02"), ("--export=fills", "--looks"), ("--statement", "--looks")):
         done = quantd(tmp_path, "report", asked, idle)
         assert (done.returncode, " has no effect beside --" in done.stderr) == (2, True)
     unknown = quantd(tmp_path, "report", "--withdraw", "none", "--reason", "leak", "--words", "x")
