@@ -153,9 +153,10 @@ class FoldHost(MarketHost):
         fast path), something other than bars, fills and samples may change the state, or open orders or waiting closes
         are not as the fold needs them.
         """
-        state = self.state
+        state, terms = self.state, None if self._venue is None else self._venue.fill_terms()
         if (
-            not self.limits.renew(None if self._venue is None else self._venue.fill_terms(), remote=self.shell.remote)
+            not np.all(state.marks_nano > 0)  # a symbol has had no bar yet: columns of a block would serve no item
+            or not self.limits.renew(terms, remote=self.shell.remote)
             or not self.plain()
             or (state.working and not self._orders_known())
         ):
