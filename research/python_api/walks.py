@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import polars as pl
@@ -18,6 +18,7 @@ from quantd.research.python_api.grid_studies import GridStudy, How, grid_of, is_
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, with_adjusted
 from quantd.research.python_api.sweeps import SweepResult
 from quantd.research.runs.comparison import samples_a_year
+from quantd.research.studies.combinatorial import Combinatorial, Folds, Groups, noted, validated
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep import Progress
 from quantd.research.studies.sweep_points import Base, Run, base_of
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from quantd.training.plans.plan import Plan
 
 
+ONE_PERIOD: Final = "trains on one period of time, and combinatorial groups lie on both sides of a held-out group"
+"""Why a training plan has no combinatorial cross-validation."""
+
+
 class WalkForward:
     """The result of a walk-forward. `str()` is the text of `quantd walk`."""
 
@@ -49,7 +54,9 @@ class WalkForward:
         self.backtest = backtest
         """The run out of sample: equity, fills, metrics and verdict."""
         self.folder = folder
-        """Where walk.parquet and returns.parquet are."""
+        """Where walk.parquet and returns.parquet are, and splits.parquet and paths.parquet of `combinatorial`."""
+        self.combinatorial: Combinatorial | None = None
+        """Splits, paths and Sharpe ratios of the combinatorial cross-validation; None where it was not requested."""
 
     @property
     def table(self) -> pl.DataFrame:
@@ -80,12 +87,14 @@ class WalkForward:
         return self.backtest.report(path)
 
     def __str__(self) -> str:
-        return "\n".join([str(self.backtest), *self.walk.sentences()])
+        combinatorial = [] if self.combinatorial is None else self.combinatorial.sentences()
+        return "\n".join([str(self.backtest), *self.walk.sentences(), *combinatorial])
 
     def __repr__(self) -> str:
         return str(self)
 
 
+# Long because each of its nineteen arguments has a line.
 def walk_forward(
     what: object,
     bars: object = None,
@@ -95,6 +104,7 @@ def walk_forward(
     *,
     over: Mapping[str, Iterable[object]] | None = None,
     first: str = "",
+    combinatorial: tuple[int, int] | None = None,
     settings: Settings | None = None,
     params: Mapping[str, object] | None = None,
     adjusted: bool = False,
@@ -117,6 +127,9 @@ def walk_forward(
     by default 3 years or one refit. Each refit chooses the point with the highest Sharpe ratio after costs. Each refit
     counts as a trial, and so does the run out of sample.
 
+    `combinatorial=(6, 2)` also cross-validates on 6 groups of sessions with 2 held out (`WalkForward.combinatorial`).
+    Each split and each path counts as a trial.
+
     An interrupted walk continues when it is called again. `workers` is the number of points of the grid that run at
     once, in processes or with `on="ray"` in a Ray cluster at `address`. Raises Misused for arguments that do not apply
     to `what`, ConfigError, or another Error.
@@ -134,6 +147,8 @@ def walk_forward(
     if (plan := _plan_in(what)) is not None:
         if not (bars is None and over is None and settings is None and params is None):
             raise Misused("a training plan has its own bars, costs and settings; omit bars, over, settings and params")
+        if combinatorial is not None:
+            raise Misused(f"a training plan {ONE_PERIOD}; omit combinatorial")
         return walk_plan(plan, steps, None, how, stop=stop)  # None: the default state folder
     if not over:
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
@@ -141,20 +156,29 @@ def walk_forward(
     require_keys(grid)
     call = "quantd.walk_forward(policy, bars=frame, over=...)"
     study = GridStudy.of(what, bars, grid, params, with_adjusted(settings, adjusted=adjusted), call)
-    return _walked(study, steps, how, stop=stop)
+    return _walked(study, steps, how, None if combinatorial is None else Groups(*combinatorial), stop=stop)
 
 
-def walk_file(path: Path, grid: Grid, steps: Steps, sets: tuple[str, ...], state: Path | None, how: How) -> WalkForward:
+def walk_file(
+    path: Path,
+    grid: Grid,
+    steps: Steps,
+    sets: tuple[str, ...],
+    state: Path | None,
+    how: How,
+    groups: Groups | None = None,
+) -> WalkForward:
     """Walk a configuration forward, as the command does: at a failed decision the agent holds.
 
-    Raises ConfigError for a wrong configuration or a missing file, or another Error.
+    `groups` are those of a combinatorial cross-validation. Raises ConfigError for a wrong configuration or a missing
+    file, or another Error.
     """
     require_keys(grid)
     text = path.read_text(encoding="utf-8")
     config = read(text, known_names(), file=str(path), folder=path.parent, environ=os.environ, sets=sets)
     if mistakes := config.missing_files():
         raise ConfigError(mistakes)
-    return _walked(GridStudy(config, text, sets, grid, config.state_folder(state)), steps, how, stop=False)
+    return _walked(GridStudy(config, text, sets, grid, config.state_folder(state)), steps, how, groups, stop=False)
 
 
 def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop: bool = False) -> WalkForward:
@@ -189,22 +213,34 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     return _traded(assembly, training.SHOWN, chosen, folder, walk_folder, how, stop=stop)
 
 
-def _walked(study: GridStudy, steps: Steps, how: How, *, stop: bool) -> WalkForward:
+def _walked(study: GridStudy, steps: Steps, how: How, groups: Groups | None = None, *, stop: bool) -> WalkForward:
     """Choose the values of each refit from a grid, trade them, and write the result.
 
-    With `stop`, a failed decision raises an Error.
+    With `groups`, a combinatorial cross-validation follows the choices. With `stop`, a failed decision raises an Error.
     """
     grid, state, planned = study.grid, study.state, _planned(steps, study.assembly)
+    folds = None if groups is None else Folds.of(groups, steps.embargo, study.assembly, study.base.history)
     identity = identity_of(study.base, grid, steps, study.market)
     walk_folder = folder_of(state, identity)
 
-    def chosen_by(base: Base, where: Executor, run: Run) -> tuple[Choice, ...]:
-        return choices(base, grid, planned, identity, walk_folder, where, how.progress, run, stop=stop)
+    def chosen_by(base: Base, where: Executor, run: Run) -> tuple[tuple[Choice, ...], Combinatorial | None]:
+        if folds is None:
+            return choices(base, grid, planned, identity, walk_folder, where, how.progress, run, stop=stop), None
+        # each of the two parts is a half of the progress
+        advances = [lambda share, part=part: how.progress((part + share) / 2) for part in range(2)]
+        chosen = choices(base, grid, planned, identity, walk_folder, where, advances[0], run, stop=stop)
+        return chosen, validated(
+            base, grid, folds, study.assembly, identity, walk_folder, where, advances[1], run, study.caller, stop=stop
+        )
 
-    chosen = study.run(walk_folder, how, chosen_by, stop=stop)
+    chosen, combinatorial = study.run(walk_folder, how, chosen_by, stop=stop)
     assembly = traded(study.base, grid.keys, chosen, study.caller, study.frame)
     note_choices(state, study.assembly, grid.keys, chosen, how.family)
-    return _traded(assembly, grid.keys, chosen, state, walk_folder, how, stop=stop)
+    if combinatorial is not None:
+        combinatorial = noted(combinatorial, state, walk_folder, study.assembly, identity, how.family)
+    walk_result = _traded(assembly, grid.keys, chosen, state, walk_folder, how, stop=stop)
+    walk_result.combinatorial = combinatorial
+    return walk_result
 
 
 def _planned(steps: Steps, assembly: Assembly) -> tuple[Refit, ...]:

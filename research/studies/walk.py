@@ -10,8 +10,9 @@ setting of the whole account and no costs.
 A return belongs to the refit whose choice was in force at the sample before the return.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
@@ -102,11 +103,24 @@ def folder_of(state: Path, identity: str) -> Path:
     return state / "walks" / identity[:12]
 
 
-def base_at(base: Base, refit: Refit) -> Base:
-    """Return the shared input of the points of one refit: its bars end before the refit."""
-    ends = [f"feed.end={refit.last.isoformat()}"]
-    begins = [] if refit.first is None else [f"feed.start={refit.first.isoformat()}"]
+def base_between(base: Base, first: date | None, last: date) -> Base:
+    """Return the shared input of points that trade from `first` on (None: from the first bar) over bars to `last`."""
+    ends = [f"feed.end={last.isoformat()}"]
+    begins = [] if first is None else [f"feed.start={first.isoformat()}"]
     return msgspec.structs.replace(base, sets=(*base.sets, *begins, *ends))
+
+
+def open_works(
+    tries: Iterable[tuple[Base, Sequence[tuple[int, tuple[str, ...]]]]], keys: tuple[str, ...], file: PointsFile
+) -> Iterator[Work]:
+    """Yield the points that `file` does not have yet, at most MOST_PER_WORK in a work.
+
+    `tries` are shared inputs with points, each of them (its number in the file, its values of `keys`).
+    """
+    for base, points in tries:
+        open_points = [point for point in points if point[0] not in file.points]
+        for first in range(0, len(open_points), MOST_PER_WORK):
+            yield Work(base, keys, tuple(open_points[first : first + MOST_PER_WORK]))
 
 
 def lean(run: Run) -> Run:
@@ -154,16 +168,15 @@ def choices(
     if stop:
         stop_at(file.points.values())
     size = len(grid)  # point k of refit r has the number r * size + k in the file of points
-
-    def arguments() -> Iterator[Work]:
-        for refit in planned:
-            numbered = [(refit.number * size + k, values) for k, values in enumerate(grid)]
-            open_points = [point for point in numbered if point[0] not in file.points]
-            for first in range(0, len(open_points), MOST_PER_WORK):
-                yield Work(base_at(base, refit), grid.keys, tuple(open_points[first : first + MOST_PER_WORK]))
-
+    tries = (
+        (
+            base_between(base, refit.first, refit.last),
+            [(refit.number * size + k, point) for k, point in enumerate(grid)],
+        )
+        for refit in planned
+    )
     # `lean` leaves out the returns of each point, which a walk-forward does not store
-    where.run(lean(run), arguments(), Collector(file, size * len(planned), progress, stop=stop))
+    where.run(lean(run), open_works(tries, grid.keys, file), Collector(file, size * len(planned), progress, stop=stop))
     return tuple(_choice(grid, refit, [file.points[refit.number * size + k] for k in range(size)]) for refit in planned)
 
 
@@ -197,7 +210,7 @@ def traded(
         if agent.name not in chosen_agents:
             continue
         loaded = {
-            values: _fitted_policy(choice_config, agent.name, assembly, isolation)
+            values: fitted_policy(choice_config, agent.name, assembly, isolation)
             for values, choice_config in configs.items()
         }
         policy = walked(loaded, order, since)
@@ -214,7 +227,8 @@ def _config_of_choice(base: Base, keys: Sequence[str], first: Choice, values: Se
     return config_of(base, [f"feed.start={first.refit.day.isoformat()}", *sets]).for_backtest()
 
 
-def _fitted_policy(config: Config, name: str, assembly: Assembly, isolation: Apart | None) -> Any:
+def fitted_policy(config: Config, name: str, assembly: Assembly, isolation: Apart | None) -> Any:
+    """Return the policy of the agent `name`, which knows the universe of `assembly`. Raises PolicyError."""
     agent: Agent = next(candidate for candidate in config.seats if candidate.name == name)
     if isolation is not None and agent.reads:
         isolation = isolation.reading([config.at(path) for path in agent.reads])

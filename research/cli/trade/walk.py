@@ -34,6 +34,9 @@ def walk(
     first: Annotated[
         str, typer.Option(metavar="PERIOD", help="First window of an expanding walk.", show_default="3y or one refit")
     ] = "",
+    combinatorial: Annotated[
+        str, typer.Option(metavar="N,K", help="Also cross-validate: N groups, K held out in each split, such as 6,2.")
+    ] = "",
     start: From = None,
     end: To = None,
     state: State = None,
@@ -48,8 +51,9 @@ def walk(
 ) -> int:
     from quantd.daemon.config.overrides import between
     from quantd.research.python_api.grid_studies import How
-    from quantd.research.python_api.walks import is_plan, walk_file, walk_plan
+    from quantd.research.python_api.walks import ONE_PERIOD, is_plan, walk_file, walk_plan
     from quantd.research.reports.report_files import check_suffix
+    from quantd.research.studies.combinatorial import Groups
     from quantd.research.studies.grid import Grid, axes_of
     from quantd.research.studies.walk_calendar import Steps
 
@@ -57,16 +61,19 @@ def walk(
         check_suffix(report)
         check_output(report)
     steps = Steps(refit, window, embargo, first)
+    groups = Groups.of(combinatorial) if combinatorial else None
     with progress("walk") as advance:
         how = How(not no_compare, workers, on, address, advance, family)
         if is_plan(find(plan)):
+            if groups is not None:
+                raise Failure(f"{plan} is a training plan, which {ONE_PERIOD}; leave out --combinatorial", USAGE)
             walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
         else:
             if not over:
                 text = f"{plan} is a configuration, and nothing is fitted: name a grid with --over KEY=VALUES"
                 raise Failure(f"{text}, or name a training plan in place of it", USAGE)
             grid = Grid(axes_of(over, sets or ()))
-            walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how)
+            walk_forward = walk_file(plan, grid, steps, between(sets, start, end), state, how, groups)
     if report is not None:
         walk_forward.report(report)
     report_lines = [] if report is None else [f"  report {report}"]
@@ -94,6 +101,7 @@ def document(walk_forward: "WalkForward") -> dict[str, Any]:
         "sharpe_out": walk.sharpe,
         "efficiency": walk.efficiency,
         "stability": walk.stability,
+        "combinatorial": None if walk_forward.combinatorial is None else walk_forward.combinatorial.document,
         **msgspec.to_builtins(walk_forward.backtest.verdict),
         "folder": str(walk_forward.folder),
     }
@@ -118,6 +126,8 @@ def _say(walk_forward: "WalkForward") -> None:
     say("  in sample: Sharpe ratio on the bars of the fit; out, return: of the period that follows")
     say("\n".join(lines[first_count:]))
     say(f"  {walk_forward.folder}: walk.parquet has every refit, returns.parquet the returns out of sample")
+    if walk_forward.combinatorial is not None:
+        say("  splits.parquet has the choice of every split, paths.parquet the returns of every path")
 
 
 COMMAND: Final = Command("Trade", 36, walk)
