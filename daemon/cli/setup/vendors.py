@@ -81,6 +81,7 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
             source = Cached(source, request.universe, request.interval, cache)
             caches.append(source)
         sources.append(source)
+    _require_read(kinds, request)
     names = tuple(source.name for source in sources)
     whole_ranges = any(vendors_by_name[name].whole for name in kinds)
     try:
@@ -88,6 +89,21 @@ def source_of(kinds: Sequence[str], request: Request, cache: Path | None, patien
     except ValueError as error:
         raise Failure(str(error), USAGE) from None
     return Vendors(combined, names, tuple(caches), whole_ranges)
+
+
+def _require_read(kinds: Sequence[str], request: Request) -> None:
+    """Raise Failure for an option that none of the vendors `kinds` reads, such as an exchange without ccxt."""
+    absent = Request(request.universe, request.interval)
+    readers: dict[str, list[str]] = {}
+    flags = {}
+    for vendor in vendors().values():
+        for option in vendor.options:
+            readers.setdefault(option.key, []).append(vendor.kind)
+            flags[option.key] = (option.flag or f"--{option.key}").split()[0]
+    for key, reading in readers.items():
+        if getattr(request, key) != getattr(absent, key) and not {*reading} & {*kinds}:
+            text = f"{flags[key]} has no effect with the source {', '.join(kinds)}"
+            raise Failure(f"{text}; leave it out, or name --source {' or '.join(reading)}", USAGE)
 
 
 def _nearest_source(name: str, kinds: Sequence[str]) -> str:

@@ -371,6 +371,8 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
         (("SPY", "BTC/USD", "--source", "alpaca", "--from", "2019-01-02"), 2, "one after the other"),
         (("SPY", "--source", "http", "--from", "2019-01-02"), 2, "--mapping"),
         (("SPY", "--source", "ccxt", "--from", "2019-01-02"), 2, "--exchange"),
+        (("SPY", "--exchange", "kraken", "--from", "2019-01-02"), 2, "leave it out, or name --source ccxt"),
+        (("SPY", "--feed", "sip", "--from", "2019-01-02"), 2, "--feed has no effect with the source yfinance"),
         (("SPY", "-i", "1wk", "--from", "2019-01-02"), 2, "--adjusted"),
         (("SPY", "-i", "7q", "--from", "2019-01-02"), 2, "5m"),
         (("SPY", "--from", "2019-01-02", "--to", "2018-01-02"), 2, "before --from"),
