@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from quantd.adapters.feeds.bars.stamps import interval_ns
 from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.sink import Selection
+from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS, kind_of
 from quantd.daemon.assembly.brokers import venues
 from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.assembly.job_records import jobs
@@ -116,6 +117,39 @@ def known_names() -> Known:
     )
 
 
+def _unread_options(config: Config) -> Iterator[Mistake]:
+    """Yield the mistakes about options of a vendor or venue that the configured kind does not read, such as `venue`
+    without ccxt. Where an override sets the kind, the options of the file are of the kind that it replaced.
+    """
+    feed, broker, source = config.feed, config.broker, config.source
+    chosen = (("feed", feed, vendors(), (feed.kind, *feed.fallback)), ("broker", broker, venues(), (broker.kind,)))
+    for section, table, records, kinds in chosen:
+        readers: dict[str, list[str]] = {}
+        for kind, record in records.items():
+            for option in record.options:
+                readers.setdefault(option.key, []).append(kind)
+        readers.pop("actions", None)  # of a replay too
+        for key, reading in readers.items():
+            replaced = (section, "kind") in source.overrides and (section, key) not in source.overrides
+            unset = getattr(table, key) == type(table).model_fields[key].default
+            if not unset and not replaced and not {*reading} & {*kinds}:
+                needs = " or ".join(f'kind = "{kind}"' for kind in reading)
+                yield source.mistake((section, key), f"applies only to {needs}", "write that kind, or remove it")
+
+
+def _unknown_kinds(config: Config) -> Iterator[Mistake]:
+    """Yield the mistakes about kinds of alerts that no alert has: their sink would receive nothing."""
+    names = [kind.name for kind in ALERT_KINDS]
+    for sink, table in config.alerts.sinks.items():
+        for kind in table.get("kinds", ()):
+            record = kind_of(kind)
+            if record is None or (kind == record.name and kind.endswith("_")):
+                family = next((name for name in names if name.endswith("_") and f"{kind}_".startswith(name)), "")
+                remedy = f'write one such as "{family}NAME"' if family else suggestion(kind, names)
+                path = ("alerts", "sinks", sink, "kinds")
+                yield config.source.mistake(path, f'has "{kind}", which no alert has', remedy)
+
+
 def mistakes_of(config: Config) -> Iterator[Mistake]:
     """Yield the mistakes of [feed] and [broker] about vendors and venues."""
     mistake = config.source.mistake
@@ -125,6 +159,8 @@ def mistakes_of(config: Config) -> Iterator[Mistake]:
             # `missing` of a required option is the remedy for its absence; it is empty for an optional one
             if option.missing and not getattr(table, option.key):
                 yield mistake((section, option.key), "is missing", option.missing)
+    yield from _unread_options(config)
+    yield from _unknown_kinds(config)
     exchange = config.broker.venue
     if venue.exchanges is not None and exchange and exchange not in venue.exchanges:
         text = f'= "{exchange}" is an exchange at which quantd sends no orders: it has no record of its answers'

@@ -4,9 +4,20 @@ import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import PurePosixPath
+from typing import Final
 
 from quantd.daemon.config.agent_tables import ASKED, EXTERNAL, MANUAL, PLACES, RESERVED, place_name
-from quantd.daemon.config.known import Known, Table, is_number, mistakes_of, names_of, table_of, tables, values_at
+from quantd.daemon.config.known import (
+    ENGINE_JOBS,
+    Known,
+    Table,
+    is_number,
+    mistakes_of,
+    names_of,
+    table_of,
+    tables,
+    values_at,
+)
 from quantd.daemon.config.mistakes import Mistake, Source, shown, suggestion
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.translate import secrets_in
@@ -104,6 +115,20 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
                 yield source.mistake((*path, *name_path), text, "name an agent that trades")
         if job == "retrain":
             yield from _retraining(path, schedule, document, source)
+
+
+OF_ACCOUNT: Final = frozenset(ENGINE_JOBS) - {"rebalance", "deposit"} | {
+    "daily_report", "risk_report", "backup", "compact", "parity", "data_refresh", "health_check", "statement",
+}  # fmt: skip
+"""Jobs of quantd that read no `agents`: each is for the whole account."""
+
+
+def agents_of_jobs(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes about `agents` of a job for the whole account: `flatten` would close the books of all."""
+    for path, schedule in tables(document, "schedules.*"):
+        if schedule.get("agents") and schedule.get("do") in OF_ACCOUNT:
+            text = f"has no effect on do = {shown(schedule['do'])}, which is for the whole account"
+            yield source.mistake((*path, "agents"), text, "remove it")
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

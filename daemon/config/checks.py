@@ -12,7 +12,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import fields as struct_fields
 
-from quantd.daemon.config.agent_checks import check_agents, check_capital, check_schedules, check_shadows, check_shares
+from quantd.daemon.config.agent_checks import (
+    agents_of_jobs,
+    check_agents,
+    check_capital,
+    check_schedules,
+    check_shadows,
+    check_shares,
+)
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.config.alarm_bounds import alarm_of
 from quantd.daemon.config.known import (
@@ -89,7 +96,7 @@ def check(document: Table, registry: Known, source: Source, *, started: bool) ->
     rules = (
         _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
         _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
-        _stops_at_venue, _study, _store, _gateway, _alarms, *(() if started else (_applied,)),
+        _stops_at_venue, _study, _store, _gateway, _alarms, *(() if started else (_applied, agents_of_jobs)),
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 

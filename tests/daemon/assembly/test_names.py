@@ -33,6 +33,29 @@ def test_a_vendor_or_venue_that_cannot_be_is_named_with_its_line(feed: str, brok
     assert mistake.line == line
 
 
+@pytest.mark.parametrize(
+    ("feed", "broker", "more", "said"),
+    [
+        ('plan = "sip"', "", "", '[feed] plan applies only to kind = "alpaca"'),
+        ("", 'venue = "kraken"', "", '[broker] venue applies only to kind = "ccxt"'),
+        ('kind = "alpaca"\nmapping = "v.toml"', "", "", '[feed] mapping applies only to kind = "http"'),
+        ("", "", '[alerts.sinks.ntfy]\ntopic = "a"\nkinds = ["limit", "order"]\n', 'write one such as "limit_NAME"'),
+        ("", "", '[alerts.sinks.ntfy]\ntopic = "a"\nkinds = ["swich"]\n', "Did you mean switch?"),
+    ],
+)
+def test_a_key_that_nothing_reads_is_named(tmp_path: Path, feed: str, broker: str, more: str, said: str) -> None:
+    (tmp_path / "v.toml").touch()
+    (mistake,) = mistakes_of(configured(feed, broker, more, tmp_path))
+    assert said in str(mistake)
+
+
+def test_an_override_of_the_kind_leaves_the_options_of_the_file() -> None:
+    text = SMALL.replace("[risk]", 'kind = "ccxt"\nvenue = "kraken"\n[risk]')
+    text = text.replace("[broker]", 'kind = "yfinance"\n[broker]')
+    config = read(text, known_names(), sets=("broker.kind=paper",))
+    assert list(mistakes_of(config)) == []
+
+
 def test_a_calendar_that_is_not_common_is_found_in_the_library() -> None:
     rare = next(name for name in names() if name not in COMMON)
     assert rare in repr(configured(more=f'[[universe.instruments]]\nsymbol = "SPY"\ncalendar = "{rare}"\n'))

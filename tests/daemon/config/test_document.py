@@ -207,6 +207,11 @@ CASES = [
     ),
     (
         "[risk]",
+        '[[schedules]]\nname = "a"\ndo = "flatten"\nat = "close"\nagents = ["one"]\n[risk]',
+        'agents has no effect on do = "flatten", which is for the whole account; remove it',
+    ),
+    (
+        "[risk]",
         '[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\ntimezone = "America/NewYork"\n[risk]',
         "Did you mean America/New_York?",
     ),
