@@ -212,12 +212,16 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
             names = ", ".join(kind.__struct_encode_fields__) or "none"
             raise _fault(name, f"there is no parameter {name[:40]!r}; this route has: {names}")
     try:
-        return msgspec.convert(parameters, kind, strict=False)
+        query = msgspec.convert(parameters, kind, strict=False)
     except msgspec.ValidationError as why:
         words, _, path = str(why).replace("`", "").partition(" - at $.")
         raise _fault(
             path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words[:1].lower()}{words[1:]}"
         ) from None
+    since, until = getattr(query, "since", 0), getattr(query, "until", None)
+    if until is not None and since > until:  # an empty answer would say that nothing happened
+        raise _fault("since", f"since = {since} is after until = {until}; exchange them")
+    return query
 
 
 def _fault(field: str, detail: str) -> Refused:

@@ -98,6 +98,8 @@ def write_report(
         return list_looks(chosen.place().folder, as_json=as_json)
     if compare is not None:
         return _compare(compare, out, chosen.place, as_json=as_json)
+    if start is not None and end is not None and end < start:
+        raise Failure(f"--to {end} is before --from {start}; exchange them", USAGE)
     from quantd.daemon.views.report.curves import DAY_NS, date_ns
 
     home = chosen.place()

@@ -41,6 +41,7 @@ def test_reading_commands_need_no_daemon(ran):
         (("report", "--export", "everything"), 2, "'orders', 'equity'"),
         (("schedule", "list", "--next", "3", "--after", "soon"), 2, "--after"),
         (("init", "--policy", "my policy"), 2, "lower-case"),
+        (("report", "--from", "2019-03-01", "--to", "2019-01-01"), 2, "is before --from 2019-03-01; exchange them"),
         # an option that the mode does not use is named
         (("alerts", "--ack", "a", "--kind", "x"), 2, "--kind has no effect beside --ack"),
         (("alerts", "--test", "--last", "3"), 2, "--last has no effect beside --test"),

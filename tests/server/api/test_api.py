@@ -444,6 +444,7 @@ async def test_its_own_names_are_accepted(shared, host):
         ("/dashboard/../../app.py", 404),
         ("/api/v1/orders?limit=-1", 422),
         ("/api/v1/equity?points=99999999", 422),
+        *((f"/api/v1/{what}?since=2&until=1", 422) for what in ("orders", "fills", "alerts", "profit", "profit/days")),
         ("/api/v1/why/q-none", 404),
         ("/api/v1/why/d1:SPY", 404),
         ("/api/v1/why/SPYX", 404),
