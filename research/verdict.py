@@ -24,7 +24,7 @@ from quantd.daemon.assembly.first_session import after_history, longest_history,
 from quantd.daemon.assembly.parts import Assembly
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
 from quantd.research.doubts.price_doubts import known_bars
-from quantd.research.doubts.result_doubts import MIN_SAMPLES
+from quantd.research.doubts.result_doubts import MIN_SAMPLES, passed_drawdown
 from quantd.research.runs.asked import Asked
 from quantd.research.runs.comparison import (
     Drive,
@@ -335,16 +335,16 @@ def judge(
 
 def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tuple[str, ...]:
     """Return the notes that are printed below the doubts; `trial_notes` are the notes on the trials."""
+    evidence = run.evidence(assembly)
     return (
         *period_notes(assembly.feed, assembly.sessions[assembly.universe.calendar], assembly.config),
         *_begin_notes(assembly, run),
         *_outside_hours_note(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
         *_outside_benchmark_note(assembly, run),
-        *filter(None, [synthetic_note(assembly.universe.symbols), *trial_notes]),
-        *known_bars(run.evidence(assembly)),
-        *filter(None, [last_prices_note(assembly.universe)]),
-    )
+        *filter(None, [synthetic_note(assembly.universe.symbols), *trial_notes]), *known_bars(evidence),
+        *filter(None, [last_prices_note(assembly.universe), passed_drawdown(evidence)]),
+    )  # fmt: skip
 
 
 def difference_of(sharpe: float, other: float, intervals: Intervals | None) -> Difference | None:

@@ -96,16 +96,17 @@ def dotted(path: Path) -> str:
     return text
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str], least: float = 0.6) -> str:
     """Return the name of `words` that is closest to `word`, in any case; empty if none is close."""
     name_by_lower = {name.lower(): name for name in words}
-    close = get_close_matches(word.lower(), list(name_by_lower), n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), list(name_by_lower), n=1, cutoff=least)
     return name_by_lower[close[0]] if close else ""
 
 
 def suggestion(word: object, words: Sequence[str]) -> str:
     """Return the remedy for a name that is not one of `words`: the nearest of them, else all of them."""
-    close = nearest(word, words) if isinstance(word, str) else ""
+    # of the few values of a key a wrong one is often of another meaning: `never` is no `event`
+    close = nearest(word, words, 0.75) if isinstance(word, str) else ""
     if close:
         return f"Did you mean {close}?"
     return f"write one of {', '.join(words)}" if words else ""

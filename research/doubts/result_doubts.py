@@ -1,6 +1,6 @@
 """Doubts about a result: in-sample data, foresight, an incredible ratio, cut orders, bad benchmark, survivors, cash."""
 
-from math import isfinite, sqrt
+from math import inf, isfinite, sqrt
 from pathlib import Path
 from typing import Final
 
@@ -256,3 +256,22 @@ def _idle_reduction(evidence: Evidence) -> float:
     if evidence.assembly.cash_rate is not None or _idle_share(evidence) <= MAX_IDLE_CASH or not volatility > 0.0:
         return 0.0
     return _idle_share(evidence) * RISK_FREE_ANNUAL / volatility
+
+
+def passed_drawdown(evidence: Evidence) -> str:
+    """Return a note where the largest drawdown is beyond the limit of the account, or of its only agent, which stops
+    orders and sells nothing; empty else."""
+    rules, largest = evidence.assembly.rules, evidence.performance.max_drawdown
+    limits = [rules.house, *(agent.limits for agent in rules.agents if len(rules.agents) == 1)]
+    bound = min((limit.max_drawdown for limit in limits if limit.max_drawdown is not None), default=inf)
+    if largest <= 1.1 * bound:  # a limit that is seen at a close is passed by a part of a day's loss
+        return ""
+    sells = (
+        "It sold at the next prices, [risk] flatten_on" if "drawdown" in rules.flatten_on
+        else 'It sells nothing; [risk] flatten_on = ["drawdown"] does'
+    )  # fmt: skip
+    again = f", and after {rules.rearm_samples} samples counts from that equity (rearm)" if rules.rearm_samples else ""
+    return (
+        f"max_drawdown = {bound:g} did not bound the largest drawdown, {largest:.1%}: the limit stops orders that add"
+        f"{again}. {sells}."
+    )

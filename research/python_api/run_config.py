@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,16 +70,26 @@ def with_adjusted(settings: Settings | None, *, adjusted: bool) -> Settings | No
 
 
 def sets_of(settings: Settings | None) -> tuple[str, ...]:
-    """Return settings as arguments of the option `--set`: KEY=VALUE."""
+    """Return settings as arguments of the option `--set`: KEY=VALUE. Raises Misused for a value that is none."""
+    if unset := next((key for key, value in (settings or {}).items() if value is None), ""):
+        raise Misused(f"settings has None for {unset}; leave the key out, and its default holds")
     return tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items())
 
 
 def setting_text(value: object) -> str:
-    """Return the text of a value in KEY=VALUE: text and paths as they are.
+    """Return the text of a value in KEY=VALUE: text, paths and decimal numbers as they are, an instant at midnight as
+    its date.
 
-    Raises TypeError for a value that TOML cannot express.
+    Raises Misused for a value that TOML cannot express.
     """
-    return str(value) if isinstance(value, str | os.PathLike) else toml_value(value)
+    if isinstance(value, str | os.PathLike | Decimal):
+        return str(value)
+    if isinstance(value, datetime) and value.time() == time():  # a date of pandas
+        value = value.date()
+    try:
+        return toml_value(value)
+    except TypeError:
+        raise Misused(f"{value!r} is no value of a key; write a number, text, date, list or mapping") from None
 
 
 def around(bars: BarFrame, policy: str, params: Mapping[str, object], settings: Settings | None) -> Config:

@@ -327,3 +327,13 @@ def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() ->
     paid = quantd.backtest(lambda view: [0.05, 0.0], bars=market(), settings={"account.cash_rate": 0.02})
     assert paid.verdict.doubts == ()
     assert quantd.backtest(lambda view: [0.6, 0.0], bars=market()).verdict.doubts == ()
+
+
+@pytest.mark.parametrize("flattens", [False, True])
+def test_a_drawdown_beyond_its_limit_is_named_with_what_the_limit_does(flattens: bool) -> None:
+    settings: dict[str, object] = {"risk.max_drawdown": 0.1} | ({"risk.flatten_on": ["drawdown"]} if flattens else {})
+    falling = market(drift=-0.002)
+    (note,) = quantd.backtest(even, bars=falling, compare=False, settings=settings).verdict.notes
+    assert note.startswith("max_drawdown = 0.1 did not bound the largest drawdown")
+    assert ("It sold at the next prices" if flattens else 'flatten_on = ["drawdown"] does') in note
+    assert quantd.backtest(even, bars=market(), compare=False, settings=settings).verdict.notes == ()

@@ -2,6 +2,8 @@
 
 import datetime as dt
 import tomllib
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,7 +11,7 @@ import pytest
 
 import quantd
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL, bar_frame
-from quantd.research.python_api.run_config import around
+from quantd.research.python_api.run_config import around, sets_of
 from quantd.trading.display_text import toml_value
 from tests.support.command_line import write
 
@@ -59,6 +61,23 @@ def test_the_environment_applies_as_in_a_command(folder, monkeypatch):
 )
 def test_a_value_becomes_toml_and_back(value):
     assert tomllib.loads(f"x = {toml_value(value)}")["x"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("10000.50"), "10000.50"), (dt.datetime(2020, 1, 2), "2020-01-02"), (Path("a/b"), "a/b"),
+        (np.float64(3), "3.0"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_type_is_read_as_its_value(value, text):
+    assert sets_of({"feed.start": value}) == (f"feed.start={text}",)
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "None for feed.start"), (object, "is no value of a key")])
+def test_a_setting_without_a_value_is_misused(value, text):
+    with pytest.raises(quantd.Error, match=text):
+        sets_of({"feed.start": value})
 
 
 def stamped(stamps, symbol="A"):
