@@ -41,3 +41,8 @@ def percent_shape(returns: Floats, periods: float) -> str:
         times = f"{np.exp(growth):,.0f}" if growth < log(1e6) else "over a million"
         return f"the mean return, {float(returns.mean()):.3g}, is {times} times the capital in a year"
     return ""
+
+
+def is_wealth(values: Floats) -> bool:
+    """Return whether `values` float64[T] are a series of wealth or prices: positive, with small changes."""
+    return bool(np.all(values > 0.0)) and bool(np.median(np.abs(np.diff(np.log(values)))) < 0.1)

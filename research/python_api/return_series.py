@@ -13,7 +13,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
 from quantd.adapters.feeds.table_files.roles import is_time
-from quantd.research.metrics.percent import PERCENT, percent_shape
+from quantd.research.metrics.percent import PERCENT, is_wealth, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.arguments import Misused
@@ -98,7 +98,12 @@ class ReturnSeries:
         """Raise Misused for returns that look like percent."""
         shape = percent_shape(self.values, periods)
         if shape:
-            raise Misused(f"{self.name}: {shape}. It {PERCENT}; give a column equity for wealth")
+            remedy = f"{PERCENT}; give a column equity for wealth"
+            if is_wealth(self.values):
+                remedy = (
+                    "looks like wealth or prices: give its changes, series.pct_change().dropna(), or a column equity"
+                )
+            raise Misused(f"{self.name}: {shape}. It {remedy}")
 
 
 def require_rates(periods: float | None, risk_free_annual: object) -> None:
