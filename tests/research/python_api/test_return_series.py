@@ -84,7 +84,7 @@ UNEVEN = FORMS["polars"].with_columns(
         (lambda: quantd.metrics(FORMS["polars"].with_columns(ts=pl.lit(1))), "it holds Int32, not times"),
         (lambda: quantd.metrics(R * 100.0), r"value 3 is -2\.96237; each .* It looks like percent: divide by"),
         (lambda: quantd.metrics(np.abs(R) * 100.0), "looks like percent"),
-        (lambda: quantd.metrics(100.0 * np.cumprod(1.0 + R)), "looks like wealth: give its changes, series"),
+        (lambda: quantd.metrics(100.0 * np.cumprod(1.0 + R)), "looks like wealth or prices: give its changes"),
         (lambda: quantd.metrics(FORMS["polars"].with_columns(pl.col("return").abs() * 100.0)), "looks like percent"),
         (lambda: quantd.metrics(R, np.abs(R) * 100.0), "benchmark: .*looks like percent"),
         (lambda: quantd.metrics(R, risk_free_annual=2), "risk_free_annual=2 is 200% a year; it looks like percent"),
