@@ -98,6 +98,8 @@ CASES = [
     "8: [risk] max_drawdown = \"0.25\" is not a number; write 0.25 without"),
     ("max_drawdown = 0.25", 'max_drawdown = "25%"', "is not a number; write 0.25 without quotes"),
     ("capital = 0.5", 'capital = 0.5\nrebalance = { when = "never" }', "write one of always, calendar"),
+    ("capital = 0.5", 'capital = 0.5\n[[schedules]]\nname = "a"\ndo = "deposit"\namount = "5.00"\nevery = "month"',
+     "with ms, s, m, h, d or w; for months a schedule has cron"),
     ("max_drawdown = 0.25", 'follow_ups = "5%"', "is not a whole number; write a number without quotes"),
     ('cash = "1000.00"', 'cash = "1000.00"\ncommission_bp = "0.1%"', "is not a number; write 10 without quotes"),
     ("max_drawdown = 0.25", "max_gross_exposure = 1e9", "8: [risk] max_gross_exposure = 1000000000.0 is too large"),
