@@ -20,7 +20,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from stat import S_IFREG, S_ISDIR, S_ISREG
 from textwrap import wrap
-from typing import Annotated, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import typer
 
@@ -146,6 +146,7 @@ def run(arguments: list[str]) -> None:
         app = program(entries)
         _require_options(first, app, arguments)
         _require_values(first, arguments)
+        _require_once(first, app, arguments)
     elif {"--help", "--all"}.issuperset(arguments):
         typer.echo(listing(commands() if "--all" in arguments else first_commands()), nl=False)
         raise SystemExit(0 if arguments else USAGE)
@@ -238,6 +239,27 @@ def _require_values(name: str, arguments: list[str]) -> None:
             raise Failure(
                 f"{what} is empty, perhaps by a variable that is not set; write its value, or leave it out", USAGE
             )
+
+
+def _require_once(name: str, app: typer.Typer, arguments: list[str]) -> None:
+    """Raise Failure for an option of one value that has two, of which the last would count in silence. A halt is
+    carried out."""
+    words = list(arguments)
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands"):
+        command = command.commands.get(words.pop(0))
+    options = {option: parameter for parameter in getattr(command, "params", ()) for option in parameter.opts}
+    earlier: dict[str, list[str]] = {}
+    while words and (word := words.pop(0)) != "--" and name not in ("halt", "gateway"):
+        option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        parameter = options.get(option)
+        if parameter is None or parameter.nargs < 1 or getattr(parameter, "is_flag", False):
+            continue
+        values = [value] if equals else words[: parameter.nargs]
+        del words[: 0 if equals else parameter.nargs]
+        if not parameter.multiple and earlier.setdefault(parameter.name, values) != values:
+            two = f"{' '.join(earlier[parameter.name])} and {' '.join(values)}"
+            raise Failure(f"{option} has two values, {two}; write one of them", USAGE)
 
 
 def _checked(action: Action) -> Action:

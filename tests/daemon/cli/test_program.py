@@ -166,6 +166,22 @@ def test_an_empty_word_is_refused_and_never_taken_for_all(tmp_path):
     assert "is empty" not in quantd(tmp_path, "flatten", "--reason", "").stderr
 
 
+def test_an_option_of_one_value_has_one(tmp_path):
+    assert quantd(tmp_path, "init").returncode == 0
+    for words, two in (
+        (("resume", "--agent", "a", "--reason", "x", "--agent", "b"), "--agent has two values, a and b"),
+        (("orders", "-n", "3", "--last=5"), "--last has two values, 3 and 5"),
+        (("report", "--compare", "a", "b", "--compare", "a", "c"), "--compare has two values, a b and a c"),
+        (("token", "create", "x", "--scope", "read", "--scope", "admin"), "--scope has two values, read and admin"),
+    ):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{two}; write one of them" in done.stderr
+    for words in (("halt", "--reason", "a", "--reason", "b"), ("orders", "--run", "x", "--run", "x"),
+                  ("orders", "--run", "--symbol", "--symbol", "SPY")):  # fmt: skip
+        assert "two values" not in quantd(tmp_path, *words).stderr
+
+
 LOADS = """
 import gc, sys
 from quantd.daemon.cli import main
