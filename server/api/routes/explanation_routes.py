@@ -182,7 +182,10 @@ class Explaining:
         events += share_events(state, asked.shares, state.now, "what if")
         weights = {}
         if asked.weights or asked.agent:
-            check_agent(service, asked.agent or " ")
+            if not asked.agent:
+                text = "weights are of an agent, and none is named; add agent"
+                raise Refused(422, "command", text, errors=[FieldFault("agent", text)])
+            check_agent(service, asked.agent)
             index = [agent.name for agent in state.rules.agents].index(asked.agent)
             weights[index] = given_weights(state, index, asked.weights).tobytes()
         return WhatIf(await self.plan(), await self.plan(events, weights=weights), looser)
@@ -191,12 +194,16 @@ class Explaining:
         """(the event that brings KEY=VALUE of each limit, names of those that may be looser). Raises Refused."""
         if not limits:
             return [], []
+        keys = [limit.partition("=")[0].strip() for limit in limits]
+        if twice := [key for k, key in enumerate(keys) if key in keys[:k]]:
+            text = f"{twice[0]} is there twice; write one value of it"
+            raise Refused(422, "command", text, errors=[FieldFault("limits", text)])
         service, config = self._service, self._parts.config
         state, present = service.shell.state, in_force(service.shell.unsettled.rules)
         after = present
         try:
             file, sets = config.source.folder / Path(config.source.file).name, saved_sets(self._folder, digest(config))
-            places = [limit_place(state.rules, limit.partition("=")[0].strip()) for limit in limits]
+            places = [limit_place(state.rules, key) for key in keys]
             rules = limits_of_config(self._parts, read_config(file, (*sets, *limits)))
             for place in places:
                 after = with_limit(place, rules, after)

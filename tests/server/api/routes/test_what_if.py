@@ -79,7 +79,8 @@ async def test_what_is_no_limit_or_no_agent_is_refused_and_a_token_that_reads_is
         ({"shares": {"even": 2.0}}, "shares"),
         ({"agent": "nobody", "weights": {"SPY": 0.1}}, None),
         ({"agent": "even", "weights": {"NONE": 0.1}}, "weights"),
-        ({"weights": {"SPY": 0.1}}, None),
+        ({"weights": {"SPY": 0.1}}, "agent"),
+        ({"limits": ["risk.max_drawdown=0.1", "risk.max_drawdown=0.2"]}, "limits"),
         ({"limits": ["risk.max_drawdown"]}, "limits"),
     ):
         status, body = await post(world, "plan/what-if", asked)
