@@ -14,6 +14,9 @@ OF_ACCOUNT: Final = ("equity", "drawdown", "day")
 OF_SYMBOL: Final = ("weight", "price")
 """Figures of one symbol: the value held over equity, and the last price."""
 
+FRACTIONS: Final = ("drawdown", "day")
+"""Figures that are fractions below 1."""
+
 _ALARM: Final = re.compile(
     rf"(?:({'|'.join(OF_ACCOUNT)})|({'|'.join(OF_SYMBOL)}) +(\S{{1,32}})) *([<>]) *(-?\d{{1,15}}(?:\.\d{{1,9}})?)"
 )
@@ -52,6 +55,9 @@ def alarm_texts(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         if (alarm := alarm_of(text)) is None:
             wrong(f'has "{text[:80]}", which is no alarm', _REMEDY)
+        if alarm.figure in FRACTIONS and abs(alarm.bound) >= 1.0:
+            fraction = f"{alarm.figure} {'>' if alarm.above else '<'} {alarm.bound / 100:g}"
+            wrong(f'has "{text}", and {alarm.figure} is a fraction, which is never there', f'write "{fraction}"')
         if (first := texts.setdefault(alarm.name, text)) is not text:
             wrong(f'has "{first}" and "{text}", which are one alarm', "remove one of them")
     return value

@@ -37,7 +37,8 @@ def command(
     host, port, secure, root = place(url, config)
     key = secret("mqtt_command_key") or ""
     if len(key) < KEY_CHARS:
-        raise Failure("no key signs the command; set QUANTD_MQTT_COMMAND_KEY to the daemon's mqtt_command_key", CONFIG)
+        fault = f"the key has {len(key)} characters, and needs {KEY_CHARS}" if key else "no key signs the command"
+        raise Failure(f"{fault}; set QUANTD_MQTT_COMMAND_KEY to the daemon's mqtt_command_key", CONFIG)
     if name in ("resume", "acknowledge") and not reason.strip():
         raise Failure(f'{name} has no reason for the journal; add --reason "…"', USAGE)
     payload = signed(
@@ -66,10 +67,15 @@ def place(url: str, config: Path) -> tuple[str, int, bool, str]:
     """Return (host, port, whether TLS is used, topic of the instance). Raises Failure for text that is no MQTT URL."""
     try:
         path = urlsplit(url).path
-        return (*address(url.removesuffix(path) if path.strip("/") else url), path.strip("/") or bus_root(config))
+        root = path.strip("/")
+        # a text without a host is all path: the message has it as it was typed
+        parts = (*address((root and url.removesuffix(path)) or url), root or bus_root(config))
     except (BusAddressWrong, ValueError) as why:
         fault = str(why).replace("[bus] url", "--mqtt")
         raise Failure(f"{fault} A path names the instance: mqtt://host:1883/quantd/paper", USAGE) from None
+    if "+" in root:
+        raise Failure(f"--mqtt has the topic {root!r}, and + is no part of one; write one such as quantd/paper", USAGE)
+    return parts
 
 
 async def _send(

@@ -364,11 +364,14 @@ def test_the_address_of_a_command_names_broker_and_instance(
     assert remote.place(url, config) == expected
 
 
-@pytest.mark.parametrize("url", ["host", "http://host/x", "mqtt://", "mqtt://me:pw@host/x", "mqtt://host:x/y"])
+@pytest.mark.parametrize(
+    "url", ["host", "mqtt://host/quantd/+", "http://host/x", "mqtt://", "mqtt://me:pw@host/x", "mqtt://host:x/y"]
+)
 def test_what_is_no_address_of_a_command_is_refused_with_its_shape(tmp_path: Path, url: str) -> None:
     with pytest.raises(Failure, match="--mqtt") as why:
         remote.place(url, tmp_path / "none.toml")
     assert why.value.exit_code == 2
+    assert "''" not in str(why.value)
 
 
 async def test_an_incident_is_acknowledged_over_mqtt_once_and_its_id_is_signed(tmp_path: Path) -> None:
