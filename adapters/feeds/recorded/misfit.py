@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from quantd.adapters.calendars import ALWAYS_OPEN
+from quantd.adapters.calendars import ALWAYS_OPEN, sessions
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import BarTimes
 from quantd.adapters.feeds.source import some
@@ -84,7 +84,7 @@ def _weekdays_only(rows: Rows, placed: BarTimes, universe: Universe, actual: Map
 
     No fault: a coin beside shares whose bars all lie on sessions of the shares, as tables that are joined by date have.
     """
-    of_shares = [sessions.days for name, sessions in actual.items() if name != ALWAYS_OPEN]
+    of_shares = [calendar.days for name, calendar in actual.items() if name != ALWAYS_OPEN]
     readable = placed.inside & (rows.ts != NO_STAMP)
     for column, instrument in enumerate(universe.instruments):
         if instrument.calendar != ALWAYS_OPEN:
@@ -94,10 +94,12 @@ def _weekdays_only(rows: Rows, placed: BarTimes, universe: Universe, actual: Map
             continue
         between = np.arange(days[0], days[-1], DAY_NS)
         absent = int(np.sum(_at_weekend(between)))
-        if absent < 4 or _at_weekend(days).any() or any(np.isin(days, sessions).all() for sessions in of_shares):
+        if absent < 4 or _at_weekend(days).any() or any(np.isin(days, share_days).all() for share_days in of_shares):
             continue
         text = f"no bar is on any of the {absent:,} days of weekends between its first and last bar"
-        remedies = setting("universe", calendar="24/5"), f"the file lacks them, and you accept it: {_KNOWN}"
+        listed_days = sessions("XNYS", session_date(int(days[0])), session_date(int(days[-1]))).days
+        fitting = "XNYS" if np.isin(days, listed_days).all() else "24/5"
+        remedies = setting("universe", calendar=fitting), f"the file lacks them, and you accept it: {_KNOWN}"
         yield "calendar", instrument.symbol, text, remedies
 
 

@@ -365,6 +365,15 @@ def test_a_coin_without_weekends_stops_and_each_answer_reads_its_bars(
         require_sound(feed, {"24/7": calendar("24/7")})
     require_sound(feed, {"24/7": calendar("24/7")}, holes_known=True)
     require_all(load(clock(ts, "UTC"), symbol, **(settings | typed(misfit.remedies[0]))), len(ts))
+    assert "24/5" in misfit.remedies[0], "New Year is among the dates"
+
+
+def test_bars_of_the_days_of_an_exchange_that_are_read_as_24_7_get_its_calendar() -> None:
+    ts = np.array(sessions("XNYS", date(2024, 1, 2), date(2024, 3, 28)).days)
+    settings: dict[str, Any] = {"interval": "1d", "stamps": "session"}
+    (misfit,) = load(clock(ts, "UTC"), "ACME", exchange="24/7", **settings).misfits
+    assert typed(misfit.remedies[0]) == {"exchange": "XNYS"}
+    require_all(load(clock(ts, "UTC"), "ACME", **settings, **typed(misfit.remedies[0])), len(ts))
 
 
 @pytest.mark.parametrize("hour", range(24))
