@@ -47,7 +47,7 @@ def why(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    where = chosen.place()
+    where = chosen.place().unchanged()
     if not what:
         unused("the list of decisions", {"--at": at, "--recorded": recorded})
         _list_decisions(where.reader(run, shadow), last, as_json=as_json)

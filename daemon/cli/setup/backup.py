@@ -21,7 +21,7 @@ def write_backup(
 ) -> None:
     from quantd.adapters.store.upkeep.backup import backup
 
-    where = chosen.place()
+    where = chosen.place().unchanged()
     with progress("backup") as report_progress:
         manifest = backup(where.store, where.folder, target, report_progress, _models(chosen))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]

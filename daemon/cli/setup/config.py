@@ -45,7 +45,7 @@ def check(
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
     """
     if reload:
-        return _reload(chosen.place().folder, as_json)
+        return _reload(chosen.place().unchanged().folder, as_json)
     from quantd.daemon.config import ConfigError, Mistake, digest
 
     config = chosen.config

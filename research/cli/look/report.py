@@ -91,11 +91,11 @@ def write_report(
     if out is not None and compare is None:  # a comparison has more formats
         check_output(out, ".html" if not asked else ".csv")
     if withdraw:
-        return withdraw_look(chosen.place().folder, withdraw, reason, words, as_json=as_json)
+        return withdraw_look(chosen.place().unchanged().folder, withdraw, reason, words, as_json=as_json)
     if reason or words:
         raise Failure("--reason and --words describe a withdrawal: name its look with --withdraw ID", USAGE)
     if looks:
-        return list_looks(chosen.place().folder, as_json=as_json)
+        return list_looks(chosen.place().unchanged().folder, as_json=as_json)
     if compare is not None:
         return _compare(compare, out, chosen.place, as_json=as_json)
     if start is not None and end is not None and end < start:

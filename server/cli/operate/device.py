@@ -30,6 +30,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the device.")
 
 WAYS: Final = "docs/operate/phone.md has the ways: a private network, or a reverse proxy with TLS"
 
+BY: Final = "this command, which reads [approvals] of the file and the state folder alone"
+
 LOOK_S: Final = 1.0
 """Seconds between two looks for the key of a phone."""
 
@@ -53,6 +55,7 @@ def add(
 
     Once an agent has `approval = "device"`, it waits for `confirm` by a device in force, or for `[live] loosen_after`.
     """
+    chosen.place().unchanged(BY)
     devices = _configured(chosen.config)
     if name in devices:
         raise Failure(f"{chosen.config} has a device {name} already; revoke it, or choose another name", USAGE)
@@ -62,7 +65,7 @@ def add(
 
 def revoke(name: Name, chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """Remove a device from the configuration, and sign it out. A running daemon refuses its signatures from then on."""
-    devices, folder = _configured(chosen.config), chosen.place().folder
+    devices, folder = _configured(chosen.config), chosen.place().unchanged(BY).folder
     if name not in devices:
         raise Failure(f"{chosen.config} has no device {name!r}; `quantd device list` shows the names", USAGE)
     for token in {token.name for token in stored(folder) if token.key and token.key == devices[name]}:
@@ -76,7 +79,7 @@ def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """List the devices of the configuration, whether each is in force, and the key of the daemon's receipts."""
     from quantd.models.artifacts.receipt import public_key
 
-    where = chosen.place()
+    where = chosen.place().unchanged(BY)
     daemon = running(where)
     reviews = None if daemon is None else daemon.get("/api/v1/reviews")
     rows = [

@@ -61,7 +61,7 @@ def create(
     """Create a token, or with --rotate a new secret for one. The secret is printed once and stored nowhere."""
     if rotate == (scope is not None) or (agent and rotate) or (overlap and not rotate):
         raise Failure("name --scope for a new token; --rotate keeps scope and agent, and may have --overlap", USAGE)
-    folder, ends = chosen.place().folder, time.time_ns() + expires if expires else 0
+    folder, ends = chosen.place().unchanged().folder, time.time_ns() + expires if expires else 0
     token, secret = (
         rotated(folder, name, overlap, token_file(chosen.config, chosen.sets), ends)
         if rotate
@@ -95,13 +95,13 @@ def _note_unknown(agent: str, chosen: RunOptions) -> None:
 
 def revoke(name: Name, chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """Revoke a token. Its requests are refused and its event streams closed within a second."""
-    count = revoked(chosen.place().folder, name)
+    count = revoked(chosen.place().unchanged().folder, name)
     answer(as_json, {"name": name, "revoked": count}, f"{name}: {count} {'secrets' if count > 1 else 'secret'} revoked")
 
 
 def every(chosen: RunOptions = DEFAULTS, as_json: Json = False) -> None:
     """List the tokens, without their secrets."""
-    folder: Path = chosen.place().folder
+    folder: Path = chosen.place().unchanged().folder
     owner, now_ns = owner_of(folder / token_file(chosen.config, chosen.sets)), time.time_ns()
     rows = [_row(token, now_ns) for token in (*([owner] if owner is not None else []), *stored(folder))]
     none = "there are no tokens; `quantd run` makes the owner's token, `quantd token create` makes others"

@@ -57,9 +57,25 @@ def test_reading_commands_need_no_daemon(ran):
         (("order", "buy", "1", "SPY", "--reason", "x", "--set", "quantd.state=other"), 75, "no daemon runs"),
         (("halt", "--set", "risk.max_drawdown=0.1"), 75, "no daemon runs"),
         *(
-            ((*words, "--set", "risk.max_drawdown=0.1"), 2, "risk.max_drawdown changes nothing for this command")
-            for words in (("status",), ("orders",), ("alerts",), ("upgrade",))
+            ((*words, "--set", "risk.max_drawdown=0.1"), 2, "risk.max_drawdown changes nothing for ")
+            for words in (
+                ("status",),
+                ("orders",),
+                ("alerts",),
+                ("upgrade",),
+                ("why",),
+                ("backup", "b.tar"),
+                ("token", "list"),
+                ("token", "create", "x", "--scope", "read"),
+                ("token", "revoke", "x"),
+                ("device", "list"),
+                ("device", "add", "me", "00" * 32),
+                ("device", "revoke", "me"),
+                ("report", "--looks"),
+                ("config", "check", "--reload"),
+            )
         ),
+        (("agent", "add", "x", "--set", "risk.max_drawdown=0.1"), 2, "changes nothing for the file that this command"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(tmp_path, arguments, code, says):
