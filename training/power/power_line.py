@@ -144,7 +144,7 @@ def worded(power: Power) -> str:
     visible = f"{market}: a daily signal of IC {power.least:g} could have been seen here"
     if power.weaker is None:
         return f"{visible}, the weakest that was tried."
-    return f"{visible}; one of {power.weaker:g} no rule that was tried could show."
+    return f"{visible}; no rule that was tried could show one of IC {power.weaker:g}."
 
 
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:

@@ -46,7 +46,7 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
     line = market_line(PANEL, PARTS, CHEAP)
     where = f"{PARTS.test.first} to {PARTS.test.last}, 4 symbols, 5 bp a side"
     assert line.startswith(f"{where}: a daily signal of IC {power.least:g} could have been seen here")
-    assert f"one of {power.weaker:g} no rule that was tried could show" in line
+    assert f"; no rule that was tried could show one of IC {power.weaker:g}." in line
     assert "not measured" in line
 
 
