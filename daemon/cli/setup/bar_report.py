@@ -426,13 +426,17 @@ def _usual_calendar(symbol: str) -> str:
     return "24/5" if len(pair) == 6 and {pair[:3], pair[3:]} <= CURRENCIES else calendar_of(symbol)
 
 
+def counted_symbols(count: int) -> str:
+    return f"{count} symbol{'s' * (count != 1)}"
+
+
 def print_report(report: dict[str, Any]) -> None:
     """Print the report of `quantd data check`: facts, then faults, jumps, suspicious bars and holes with remedies."""
     actions = report["actions_file"]
-    for line in (*report["read_as"], *report.get("evidence", ())):
+    for line in (*report["read_as"], *(f"tried and corrected: {text}" for text in report.get("evidence", ()))):
         say(line)
     say(
-        f"{report['file']}: {report['bars']} bars of {report['symbols']} symbols, {report['interval']}, "
+        f"{report['file']}: {report['bars']} bars of {counted_symbols(report['symbols'])}, {report['interval']}, "
         f"stamps {report['stamps']}, {report['from']} to {report['to']}" + (f", actions {actions}" if actions else "")
     )
     if report["outside_hours"]:

@@ -22,6 +22,7 @@ from quantd.daemon.cli.output import answer, print_json, say, write_whole
 from quantd.daemon.cli.setup.bar_report import (
     QUESTIONS,
     Reading,
+    counted_symbols,
     fitting,
     print_report,
     report_of,
@@ -188,8 +189,8 @@ def _score(file: Path, model: Path, out: Path, calendar: str, threads: int, *, a
     }  # fmt: skip
     answer(
         as_json, report,
-        f"{out}: {len(values):,} values of {report['symbols']} symbols, {report['from']} to {report['to']}, from "
-        f"{len(headlines.ts):,} headlines", f"model {classifier.digest}",
+        f"{out}: {len(values):,} values of {counted_symbols(values['symbol'].n_unique())}, {report['from']} to "
+        f"{report['to']}, from {len(headlines.ts):,} headlines", f"model {classifier.digest}",
     )  # fmt: skip
     return DONE
 
@@ -433,7 +434,8 @@ def _watch(folder: Path, out: Path, reading: Reading) -> int:
             for line in done.read_as:
                 say(line)
             report = done.report
-            say(f"{out}: {report['bars']} bars of {report['symbols']} symbols, {report['from']} to {report['to']}")
+            bars = f"{report['bars']} bars of {counted_symbols(report['symbols'])}"
+            say(f"{out}: {bars}, {report['from']} to {report['to']}")
         sys.stdout.flush()  # output to a file is buffered: show each import at once
         time.sleep(LOOK_S)
 

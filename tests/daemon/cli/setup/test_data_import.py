@@ -101,7 +101,7 @@ def test_the_statement_the_evidence_and_the_lines_are_printed(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert "time: column timestamp, times of a clock that it does not name; prices: close" in lines[0]
-    assert "its stamps are 5m apart, and they are read as bars of 1d" in done.stdout
+    assert "tried and corrected: AAPL: its stamps are 5m apart, and they are read as bars of 1d" in lines
     assert "clock: America/New_York, as the sessions show" in lines
     assert "no fault" in lines
     document = tomllib.loads(done.stdout.split("writes them there:\n")[1])
@@ -381,10 +381,10 @@ def test_files_that_arrive_in_a_watched_folder_are_taken_one_after_another(tmp_p
     words = ("--symbol", "ACME")
     with watching(tmp_path, *words) as process:
         arrive("day-1.csv", *rows[:8])
-        printed(tmp_path, "b.parquet: 8 bars of 1 symbols")
+        printed(tmp_path, "b.parquet: 8 bars of 1 symbol")
         corrected = rows[7].replace(",100007", ",777777")
         arrive("day-2.csv", corrected, rows[8])
-        printed(tmp_path, "b.parquet: 9 bars of 1 symbols")
+        printed(tmp_path, "b.parquet: 9 bars of 1 symbol")
         volumes = stored(tmp_path / "b.parquet").sort("ts")["volume"].to_list()
         assert volumes[7] == 777_777, "a corrected row replaces the earlier one"
 
@@ -396,7 +396,7 @@ def test_files_that_arrive_in_a_watched_folder_are_taken_one_after_another(tmp_p
                 time.sleep(0.4)
             assert "day-3" not in (tmp_path / "log").read_text(), "a file that grows is left alone"
             growing.write(rows[10][20:] + "\n")
-        printed(tmp_path, "b.parquet: 11 bars of 1 symbols")
+        printed(tmp_path, "b.parquet: 11 bars of 1 symbol")
 
         arrive("day-4.csv", rows[11].rsplit(",", 3)[0])
         printed(tmp_path, "not taken: day-4.csv")
@@ -404,7 +404,7 @@ def test_files_that_arrive_in_a_watched_folder_are_taken_one_after_another(tmp_p
         assert (tmp_path / "log").read_text().count("not taken: day-4.csv") == 1, "it is named once"
         assert len(stored(tmp_path / "b.parquet")) == 11
         arrive("day-4.csv", rows[11])
-        log = printed(tmp_path, "b.parquet: 12 bars of 1 symbols")
+        log = printed(tmp_path, "b.parquet: 12 bars of 1 symbol")
         assert "Traceback" not in log
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130

@@ -202,7 +202,7 @@ def test_a_symbol_is_of_all_files_of_a_folder_whose_names_have_none(tmp_path: Pa
         (tmp_path / "bars" / f"2024-0{k + 1}.csv").write_text(text)
     assert run(tmp_path, "bars").returncode == 78
     done = run(tmp_path, "bars", "--symbol", "KO")
-    assert "KO.parquet: 100 bars of 1 symbols" in done.stdout
+    assert "KO.parquet: 100 bars of 1 symbol" in done.stdout
 
 
 def test_each_setting_that_a_last_price_of_zero_offers_in_python_runs(tmp_path: Path) -> None:
