@@ -145,7 +145,8 @@ def cut_sizes(evidence: Evidence) -> str:
     profiles = {config.risk.profile, *(agent.profile for agent in config.agents)}
     if missing <= (MATERIAL_CUT if profiles == {"research"} else MATERIAL_CUT_BY_LIMITS) * asked.asked:
         return ""
-    idle_clause = ", and the cash that is left earns none" if _idle_reduction(evidence) >= MATERIAL_REDUCTION else ""
+    has_idle_cash = _idle_reduction(evidence) >= MATERIAL_REDUCTION
+    idle_clause = ", and the cash that is left earns no interest" if has_idle_cash else ""
     return f"{missing / asked.asked:.0%} of what the policies asked for was not held{idle_clause}"
 
 
@@ -239,8 +240,8 @@ def idle_cash(evidence: Evidence) -> str | Found:
         return ""
     idle_share = _idle_share(evidence)
     return Found(
-        f"the Sharpe ratio is charged {RISK_FREE_ANNUAL:.0%} a year, while cash earns none and is {idle_share:.0%} of "
-        f"equity on average: {reduction:.2f} of the ratio ([account] cash_rate)",
+        f"the Sharpe ratio is charged {RISK_FREE_ANNUAL:.0%} a year, while cash earns no interest and is "
+        f"{idle_share:.0%} of equity on average: {reduction:.2f} of the ratio ([account] cash_rate)",
         reduction,
     )
 

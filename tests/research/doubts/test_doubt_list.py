@@ -322,7 +322,8 @@ def test_stocks_that_all_lived_are_survivors_and_funds_or_dated_members_are_not(
 def test_the_rate_that_is_charged_while_cash_earns_none_ends_the_first_line() -> None:
     result = quantd.backtest(lambda view: [0.05, 0.0], bars=market())
     text = only(result)
-    assert text.startswith("cash_rate: the Sharpe ratio is charged 2% a year, while cash earns none and is 95% of ")
+    charged = "the Sharpe ratio is charged 2% a year, while cash earns no interest"
+    assert text.startswith(f"cash_rate: {charged} and is 95% of ")
     assert first_line(result).startswith("In doubt: the Sharpe ratio is charged")  # 2.41 of the ratio
     paid = quantd.backtest(lambda view: [0.05, 0.0], bars=market(), settings={"account.cash_rate": 0.02})
     assert paid.verdict.doubts == ()
