@@ -25,6 +25,7 @@ SUMMARIES: Final = {
     "factor": "This notebook asks whether a factor predicts returns, and whether it pays after costs.",
     "sweep_and_luck": "This notebook shows how good the best of sixteen trials is, beside sixteen draws by lot.",
     "walk_forward": "This notebook asks whether choosing parameters would have worked as time went on.",
+    "training": "This notebook trains a policy in minutes, and asks whether it beats equal weight and chance.",
     "agent_behind_the_gate": "This notebook shows what the limits do with an agent that asks for too much.",
 }
 """Name of a notebook -> the first sentence of its page."""

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 from tests.support.checkout import ROOT
 
-SLOW = ("sweep_and_luck", "walk_forward")
+SLOW = ("sweep_and_luck", "training", "walk_forward")
 """Run by hand with `pytest -m slow`: their functions have tests without a notebook, and their calls are checked."""
 
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))

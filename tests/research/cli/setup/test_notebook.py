@@ -11,7 +11,7 @@ import pytest
 from quantd.extras import absent, package_command
 from tests.support.command_line import ROOT, environment, quantd
 
-FIVE = {path.name for path in (ROOT / "examples/notebooks").glob("*.ipynb")}
+ALL = {path.name for path in (ROOT / "examples/notebooks").glob("*.ipynb")}
 WITHOUT = pytest.mark.skipif(not absent(["jupyterlab", "notebook"]), reason="Jupyter is installed")
 
 
@@ -19,8 +19,8 @@ WITHOUT = pytest.mark.skipif(not absent(["jupyterlab", "notebook"]), reason="Jup
 def test_without_jupyter_the_copies_are_there_and_the_command_that_installs_it_is_printed(tmp_path: Path) -> None:
     done = quantd(tmp_path, "init", "--notebook", "all")
     assert done.returncode == 78
-    assert {path.name for path in (tmp_path / "notebooks").iterdir()} == FIVE
-    assert len(FIVE) == 5
+    assert {path.name for path in (tmp_path / "notebooks").iterdir()} == ALL
+    assert len(ALL) == 6
     assert f"Install it: {package_command('jupyterlab')}\n" in done.stderr
     assert done.stderr.rstrip().endswith("Next: quantd init --notebook all opens notebooks")
 
