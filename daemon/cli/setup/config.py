@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, records
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, ExplainedError
@@ -45,6 +45,7 @@ def check(
     It reads the bars, loads the policies and looks for the secrets, and starts nothing.
     """
     if reload:
+        unused("--reload", {"--show": show})
         return _reload(chosen.place().unchanged().folder, as_json)
     from quantd.daemon.config import ConfigError, Mistake, digest
 
@@ -76,18 +77,18 @@ def check(
         return CONFIG
     counts = ", ".join(counts_of(settings))
     trading = f"  digest of the keys that affect trading: {digest(settings)}"
-    unused = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
+    unread = [f"{agent}: trades without {', '.join(names)}; [feed] series has use = false"
            for agent, names in left_out(settings.seats, policies)]  # fmt: skip
     unreadable_folders = [f"{policy}: {text}" for policy, text in unreadable(policies)]
     small = [*small_shares(settings), *small_lots(parts)]
     notes = _notes(settings, parts.interval_ns)
     held, worst = most_held(parts), at_worst(parts)
     document = {
-        "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unused, "unreadable": unreadable_folders,
+        "ok": True, "mistakes": [], "digest": digest(settings), "left_out": unread, "unreadable": unreadable_folders,
         "small_shares": small, "most_held": held, "at_worst": worst, "notes": notes,
     }  # fmt: skip
     answer(
-        as_json, document, f"{config}: {counts}", trading, *held, *worst, *unused, *unreadable_folders, *small, *notes
+        as_json, document, f"{config}: {counts}", trading, *held, *worst, *unread, *unreadable_folders, *small, *notes
     )
     return DONE
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 from msgspec import Struct
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, progress, records
 from quantd.daemon.cli.places import place
@@ -53,6 +53,10 @@ class Timed(Struct, frozen=True):
     within: bool
 
 
+SECONDS: Final = 3.0
+"""Usual duration for each path of the API."""
+
+
 def bench(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="[FOLDER...]", help="Artifacts, with --part inference; the shipped.")
@@ -67,9 +71,16 @@ def bench(
     own: Annotated[
         bool, typer.Option("--running", help=r"Read the running daemon, within its \[api] rate, not a new one.")
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path of the API.")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="Duration for each path of the API.")] = SECONDS,
     as_json: Json = False,
 ) -> int:
+    options: dict[str, dict[str, object]] = {
+        "inference": {"FOLDER": folders, "--batch": batch != 1, "--threads": threads != 1},
+        "api": {"--running": own, "--seconds": seconds != SECONDS},
+        "portfolio": {},
+    }
+    for other in options.keys() - {part}:
+        unused(f"--part {part}", options[other])
     peak_before, market_mib = peak_mib(), None
     if part == "api":
         times = request_times(place(chosen.config, chosen.state) if own else None, seconds)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, iso, print_json, records, say, table
 from quantd.daemon.cli.places import Place
@@ -53,6 +53,7 @@ def schedule_list(
 
     where = chosen.place()
     if jobs:
+        unused("--jobs", {"--next": instants, "--after": after})
         _print_jobs(_runs(where)[:jobs], as_json)
         return
     settings = chosen.read()

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, records, say
 from quantd.server.cli.operate.device import reached, signed_review
@@ -31,7 +31,8 @@ def review(
 ) -> None:
     if approve and decline:
         raise Failure("both --approve and --decline were used; write one of them", USAGE)
-    if (approve or decline) and not agent:
+    decided = approve or decline
+    if decided and not agent:
         raise Failure("--approve and --decline need the agent of the proposal: quantd review AGENT --approve", USAGE)
     if approve and not plan:
         text = (
@@ -40,6 +41,8 @@ def review(
         raise Failure(text, USAGE)
     if key is not None and not approve:
         raise Failure("--key signs an approval; write --approve --plan PLAN too", USAGE)
+    unused("a look at proposals", {"--reason": not decided and reason, "--id": not agent and id})
+    unused("a proposal that is not approved", {"--plan": not approve and plan})
     daemon = reached(url, token_file, chosen)
     reviews = daemon.get("/api/v1/reviews")
     waiting = [row for row in reviews["waiting"] if agent in ("", row["agent"])]
@@ -52,22 +55,22 @@ def review(
             f"no proposal {f'{id} ' if id else ''}of {agent} waits for a person; `quantd review` lists them",
             CHECK_FAILED,
         )
-    if not id and len(waiting) > 1 and (approve or decline):
+    if not id and len(waiting) > 1 and decided:
         ids = ", ".join(row["id"] for row in waiting)
         raise Failure(f"{len(waiting)} proposals of {agent} wait, {ids}: name one with --id", USAGE)
     path = f"/api/v1/agents/{quote(agent, safe='')}/review"
     # without a decision the proposal is only shown
-    if approve or decline:
+    if decided:
         body = {"id": proposal["id"], "approve": approve, "reason": reason, "plan": plan}
         if key is not None:
             body["signed"] = signed_review(key, agent, proposal, plan, reviews["now"])
         response = daemon.post(path, body)
     else:
         response = daemon.post(f"{path}/preview", {"id": proposal["id"]})
-    if not (approve or decline or as_json):
+    if not (decided or as_json):
         say(f"{agent} proposes {proposal['id']} since {proposal['time']}: {proposal['reason']}")
     print_answer(response, as_json)
-    if not (approve or decline or as_json):
+    if not (decided or as_json):
         device = " --key FILE" if proposal["approval"] == "device" else ""
         say(
             f"quantd review {agent} --id {proposal['id']} --approve --plan {response['plan']}{device} --reason R "

@@ -38,6 +38,8 @@ def doctor(
     as_json: Json = False,
 ) -> int:
     checks = []
+    if report:
+        unused("--report", {"--json": as_json})
     if (order or fill) and not venue:
         raise Failure("--order and --fill send orders to a venue's test network; name it with --venue", USAGE)
     if record and not venue:
