@@ -104,6 +104,12 @@ def recover(parts: Parts, store: Store, run: str, folder: Path) -> tuple[Shell, 
     return shell, journal
 
 
+def same_market(parts: Parts, store: Store, run: str) -> bool:
+    """Whether a run has the feed of the configuration; in another mode `same_run` refuses it."""
+    started = first_start(store, run)
+    return started is None or started.feed == parts.market or started.mode != parts.config.quantd.mode
+
+
 def same_run(parts: Parts, store: Store, run: str) -> None:
     """Raises CannotStart unless the journalled run has this feed, universe, currency and set of agents."""
     started = first_start(store, run)
@@ -130,9 +136,11 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     elif started.mode != parts.config.quantd.mode:
         difference = f'mode = "{started.mode}"'
     if difference:
+        # an account is not carried over to another mode: the venue does not hold what was held on paper
+        carry = "" if started.mode != parts.config.quantd.mode else "carry the account over with --carry, "
         raise CannotStart(
             f"run {run} in this state folder was recorded with {difference}. "
-            "Restore that, carry the account over with --carry, or start a new run with --fresh."
+            f"Restore that, {carry}or start a new run with --fresh."
         )
 
 
@@ -163,9 +171,9 @@ def with_record(parts: Parts, store: Store) -> Parts:
 def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = False) -> str:
     """The name of the run to continue, or of a new run (always with `fresh`).
 
-    With `carry`, a run with another universe or other agents is carried over: it ends, and its account continues in a
-    new run. A carry-over that was interrupted goes on. Raises CannotStart when the existing run does not fit the
-    configuration.
+    With `carry`, a run with another universe, other agents or another feed is carried over: it ends, and its account
+    continues in a new run. A carry-over that was interrupted goes on. Raises CannotStart when the existing run does not
+    fit the configuration.
     """
     if (interrupted_target := carried_into(store)) and not fresh:
         return interrupted_target
@@ -179,7 +187,7 @@ def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = F
         run = None
     if run is None:
         return new_run()
-    if carry and not same_account(parts, store, run):
+    if carry and not (same_account(parts, store, run) and same_market(parts, store, run)):
         return carry_over(parts, store, run, new_run())
     same_run(parts, store, run)
     return run

@@ -70,6 +70,15 @@ def test_another_universe_goes_on_with_the_same_positions_and_cash_and_its_run_r
     assert quantd(tmp_path, "doctor", "--store").returncode == 0
 
 
+@pytest.mark.long
+def test_the_same_symbols_and_agents_on_other_bars_are_carried_over_too(tmp_path: Path) -> None:
+    idle = LATER.replace('policy = "equal_weight"', 'policy = "hold"').replace('policy = "momentum"', 'policy = "hold"')
+    first, second = begun(tmp_path, idle.replace("params = { lookback = 60 }", ""), "--carry")
+    assert (second["run"] != first["run"], second["positions"]) == (True, first["positions"])
+    other = quantd(tmp_path, "run", "--json", "--quiet", "--set", "feed.end=2019-06-14")
+    assert (other.returncode, "carry the account over with --carry" in other.stderr) == (78, True)
+
+
 def write_first(folder: Path) -> Path:
     path = folder / "first.toml"
     path.write_text(FIRST)
