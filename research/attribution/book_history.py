@@ -228,8 +228,10 @@ class BookHistory:
     def row_of(self, weights: Mapping[str, float]) -> Floats:
         """Return float64[N], the weights in the order of `symbols`, 0 for a symbol without a weight.
 
-        Raises ValueError for an unknown symbol.
+        Raises ValueError for an unknown symbol, and for weights in percent.
         """
+        if (total := sum(map(abs, weights.values()))) > 10.0:  # more is a mistake of units
+            raise ValueError(f"the weights add up to {total:g} times the account; they are fractions: 0.6, not 60")
         index = {symbol: k for k, symbol in enumerate(self.symbols)}
         if unknown := [symbol for symbol in weights if symbol not in index]:
             raise ValueError(f"{', '.join(unknown)}: not in the universe of this run ({', '.join(self.symbols)})")

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from math import isfinite
@@ -65,9 +66,21 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
             if signature.parameters[name].kind is not inspect.Parameter.VAR_POSITIONAL and not fits(value, kinds[name]):
                 shown = repr(value)[:SHOWN]
                 raise Misused(f"{function.__name__}: {name} = {shown} is not {_words(kinds[name])}; correct it")
-        return function(*given, **named)
+        try:
+            return function(*given, **named)
+        except ExplainedError as error:
+            if len(error.args) == 1:
+                error.args = (_in_python(str(error.args[0])),)
+            raise
 
     return call
+
+
+def _in_python(text: str) -> str:
+    """Return a message whose remedies are options of a command with arguments in their place."""
+    text = text.replace("--over KEY=VALUES", 'over={"KEY": [VALUE, VALUE]}').replace("(--from)", "(feed.start)")
+    text = re.sub(r"\(--first (\w+), --window (\w+)\)", r'(first="\1", window="\2")', text)
+    return re.sub(r"as a setting, --set (\S+)=VALUE", r'as a setting, settings={"\1": VALUE}', text)
 
 
 def _unknown(function: str, name: str, known: Sequence[str]) -> str:

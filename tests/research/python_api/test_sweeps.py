@@ -100,3 +100,12 @@ def test_a_sweep_names_the_rows_of_a_table_of_weights_that_its_bars_do_not_reach
     assert "Not used: 1 of 2 rows of the weights are after the bars" in str(sweep)
     with pytest.raises(quantd.Error, match="all 1 rows of the weights are after the bars"):
         quantd.sweep(weights[1:], {"broker.commission_bp": [0, 5]}, bars=bars)
+
+
+def test_a_remedy_of_a_command_is_one_of_python_here(bars):
+    with pytest.raises(quantd.Error, match=r'write over=\{"KEY": \[VALUE, VALUE\]\}'):
+        quantd.sweep(rising, {}, bars=bars)
+    with pytest.raises(quantd.Error, match=r'settings=\{"broker.commission_bp": VALUE\}'):
+        quantd.walk_forward(rising, bars, over={"broker.commission_bp": [1, 2]})
+    with pytest.raises(ValueError, match="they are fractions"):
+        quantd.backtest({"SPY": 0.6}, bars, compare=False).brinson({"SPY": 60})
