@@ -298,6 +298,12 @@ def load_user_policy(path: Path, attribute: str, params: Mapping[str, object], s
     return policy_around(path, attribute, target, params, module)
 
 
+def _declared(name: str, target: object, owner: object, module: object = None) -> Any:
+    """Return what a function, its object or its file declares under `name`, a file in capitals; None if none does."""
+    values = (getattr(target, name, None), getattr(owner, name, None), getattr(owner, name.upper(), None))
+    return next((value for value in values if value is not None), getattr(module, name.upper(), None))
+
+
 def policy_around(
     path: Path, attribute: str, target: Any, params: Mapping[str, object], module: object = None, digest: str = ""
 ) -> UserPolicy:
@@ -320,12 +326,12 @@ def policy_around(
     if any(kind(target) for kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction)):
         raise ParamsError(f"{path}: {attribute} is async or yields; it is called once a decision: write def and return")
     act_rows = getattr(owner, ROWS, None) if attribute.rpartition(".")[2] == "act" else None
-    declared_lookback = keywords.get("lookback", getattr(owner, "lookback", getattr(owner, "LOOKBACK", None)))
+    declared_lookback = keywords.get("lookback", _declared("lookback", target, owner))
     lookback = DEFAULT_LOOKBACK if declared_lookback is None else declared_lookback
     if type(lookback) is not int or not 1 <= lookback <= MOST_LOOKBACK:
         remedy = f"write a whole number of samples, 1 to {MOST_LOOKBACK}"
         raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
-    uses_bars = bool(getattr(owner, "uses_bars", getattr(module, "USES_BARS", False)))
+    uses_bars = bool(_declared("uses_bars", target, owner, module))
     with_memory = _takes_memory(path, attribute, target)
     if "lookback" not in inspect.signature(target).parameters:
         keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter

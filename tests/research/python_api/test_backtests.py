@@ -375,3 +375,13 @@ def test_a_coin_without_a_bar_on_a_weekend_trades_day_and_night():
     })  # fmt: skip
     result = quantd.backtest("buy_and_hold", bars=frame, compare=False)
     assert (len(result.equity), result.rejected) == (576, 0)
+
+
+def test_a_function_declares_its_lookback_as_an_object_does(bars):
+    def act(view):
+        return np.full(len(view.prices), 0.1)
+
+    without = quantd.backtest(act, bars, compare=False).equity["ts"][0]
+    act.lookback = 50
+    declared = quantd.backtest(act, bars, compare=False).equity["ts"][0]
+    assert declared == quantd.backtest(act, bars, compare=False, params={"lookback": 50}).equity["ts"][0] > without
