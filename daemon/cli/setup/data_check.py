@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Json, RunOptions
+from quantd.daemon.cli.command import DEFAULTS, Json, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, print_json, records, say
 from quantd.daemon.cli.setup.bar_report import (
@@ -22,7 +22,7 @@ from quantd.daemon.cli.setup.bar_report import (
 )
 from quantd.daemon.cli.setup.data_fetch import Cache, Calendar, print_cached
 from quantd.daemon.cli.setup.table_options import NO_TABLE_OPTIONS, TableOptions, source_of
-from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
+from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, DONE, USAGE
 
 
 def check(
@@ -58,10 +58,19 @@ def check(
     prices do not show, suspicious bars without an answer, holes, and bars that are not what they are read as. A folder
     gives a table of files and findings, and one line where several files have the same bars.
     """
+    of_file: dict[str, object] = {
+        "FILE": file, "--actions": actions, "--exceptions": exceptions, "--stamps": stamps, "--interval": interval,
+        "--calendar": calendar,
+    }  # fmt: skip
     if accept is not None:
+        unused("--accept", {**of_file, "--cache": cache})
         return _accept(chosen, accept, as_json=as_json)
     if file is None:
+        unused("the list of downloads", of_file)
         return print_cached(cache, as_json=as_json)
+    unused("FILE", {"--cache": cache})
+    if not file.exists():
+        raise Failure(f"{file}: there is no such file; name a file or a folder of bars", CONFIG)
     asked = options.asked()
     reading = Reading(actions, exceptions, stamps, interval, calendar, options.zone, asked)
     if file.is_dir():
