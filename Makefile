@@ -48,7 +48,7 @@ help:
 	@echo 'make check    format, lint, types, import rules'
 	@echo 'make docs     build the site of documents, and execute every snippet (docs-site: without the snippets)'
 	@echo 'make figures  make the figures of the documents again (docs/develop/documents.md)'
-	@echo 'make gallery  execute the notebooks of the examples, and keep what they print'
+	@echo 'make gallery  execute the notebooks of the examples, and keep what they print and draw'
 	@echo 'make strategies  backtest the folders of examples/strategies, and write their results'
 	@echo 'make pictures  make docs/dashboard.png again, from the page of a run, in Chromium'
 	@echo 'make results  make docs/results.md again; DATA=DIR also makes the rows of files that are not here'

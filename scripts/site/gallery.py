@@ -1,6 +1,6 @@
 """The notebooks of the examples as pages; `python -m scripts.site gallery` executes them and writes their outputs.
 
-A notebook is kept with the text that its cells printed, without plots.
+A notebook is kept with the text that its cells printed, and with the drawings (SVG) of its results.
 """
 
 import asyncio
@@ -29,6 +29,9 @@ SUMMARIES: Final = {
     "agent_behind_the_gate": "This notebook shows what the limits do with an agent that asks for too much.",
 }
 """Name of a notebook -> the first sentence of its page."""
+
+COLORS: Final = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
+"""The variables of style that a drawing of a result reads."""
 
 _NOISE: Final = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
 """Colours, and addresses in memory, which differ from run to run."""
@@ -59,14 +62,20 @@ def write() -> list[str]:
         book = json.loads(path.read_text(encoding="utf-8"))
         for cell, executed in zip(book["cells"], execute(path), strict=True):
             if cell["cell_type"] == "code":
-                texts = ("".join(_texts(output)) for output in executed["outputs"])
-                cell["outputs"] = [_stream(shortened(text)) for text in texts if text]
+                cell["outputs"] = [kept for output in executed["outputs"] for kept in _kept(output)]
         write_whole(path, f"{json.dumps(book, indent=1, ensure_ascii=False)}\n".encode(), durable=False)
     return [str(path.relative_to(ROOT)) for path in NOTEBOOKS]
 
 
-def _stream(text: str) -> dict[str, Any]:
-    return {"name": "stdout", "output_type": "stream", "text": f"{text}\n".splitlines(keepends=True)}
+def _kept(output: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The text of an output, shortened, and its drawings."""
+    if text := "".join(_texts(output)):
+        yield {"name": "stdout", "output_type": "stream", "text": f"{shortened(text)}\n".splitlines(keepends=True)}
+    data = output.get("data", {})
+    drawings = re.findall(r"<svg.*?</svg>", data.get("image/svg+xml", data.get("text/html", "")), flags=re.DOTALL)
+    if drawings:
+        html = f'<div style="max-width:60rem;{COLORS}">{"".join(drawings)}</div>'
+        yield {"data": {"text/html": [html]}, "metadata": {}, "output_type": "display_data"}
 
 
 def page(path: Path) -> str:
@@ -78,8 +87,14 @@ def page(path: Path) -> str:
     for cell in body:
         source = "".join(cell["source"]).strip()
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
-        parts += [f"```text\n{''.join(output['text']).rstrip()}\n```" for output in cell.get("outputs", ())]
+        parts += map(_shown, cell.get("outputs", ()))
     return "\n\n".join(parts) + "\n"
+
+
+def _shown(output: dict[str, Any]) -> str:
+    if "data" in output:
+        return "".join(output["data"]["text/html"])
+    return f"```text\n{''.join(output['text']).rstrip()}\n```"
 
 
 def _texts(output: dict[str, Any]) -> Iterator[str]:
