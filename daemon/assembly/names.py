@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from quantd.adapters.brokers.venue import Venue
 from quantd.adapters.feeds.bars.stamps import interval_ns
+from quantd.adapters.feeds.vendor import Vendor
 from quantd.adapters.listener import is_loopback
 from quantd.adapters.sinks.sink import Selection
 from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS, kind_of
@@ -117,6 +119,10 @@ def known_names() -> Known:
     )
 
 
+OF_KINDS: Final = frozenset({"url", "venue", "mapping", "plan"})
+"""The keys of [feed] and [broker] that only some vendors or venues read."""
+
+
 def _unread_options(config: Config) -> Iterator[Mistake]:
     """Yield the mistakes about options of a vendor or venue that the configured kind does not read, such as `venue`
     without ccxt. Where an override sets the kind, the options of the file are of the kind that it replaced.
@@ -124,17 +130,18 @@ def _unread_options(config: Config) -> Iterator[Mistake]:
     feed, broker, source = config.feed, config.broker, config.source
     chosen = (("feed", feed, vendors(), (feed.kind, *feed.fallback)), ("broker", broker, venues(), (broker.kind,)))
     for section, table, records, kinds in chosen:
-        readers: dict[str, list[str]] = {}
-        for kind, record in records.items():
-            for option in record.options:
-                readers.setdefault(option.key, []).append(kind)
-        readers.pop("actions", None)  # of a replay too
-        for key, reading in readers.items():
+        for key in sorted(OF_KINDS & type(table).model_fields.keys()):
             replaced = (section, "kind") in source.overrides and (section, key) not in source.overrides
             unset = getattr(table, key) == type(table).model_fields[key].default
-            if not unset and not replaced and not {*reading} & {*kinds}:
-                needs = " or ".join(f'kind = "{kind}"' for kind in reading)
-                yield source.mistake((section, key), f"applies only to {needs}", "write that kind, or remove it")
+            if unset or replaced or any(_reads(records[kind], key) for kind in kinds if kind in records):
+                continue
+            # the other records are imported for the message only
+            needs = " or ".join(f'kind = "{kind}"' for kind, record in records.items() if _reads(record, key))
+            yield source.mistake((section, key), f"applies only to {needs}", "write that kind, or remove it")
+
+
+def _reads(record: Vendor | Venue, key: str) -> bool:
+    return any(option.key == key for option in record.options)
 
 
 def _unknown_kinds(config: Config) -> Iterator[Mistake]:
