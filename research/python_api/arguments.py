@@ -79,6 +79,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 def _in_python(text: str) -> str:
     """Return a message whose remedies are options of a command with arguments in their place."""
     text = text.replace("--over KEY=VALUES", 'over={"KEY": [VALUE, VALUE]}').replace("(--from)", "(feed.start)")
+    text = text.replace("--points N", "points=N")
     text = re.sub(r"\(--first (\w+), --window (\w+)\)", r'(first="\1", window="\2")', text)
     return re.sub(r"as a setting, --set (\S+)=VALUE", r'as a setting, settings={"\1": VALUE}', text)
 

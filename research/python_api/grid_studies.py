@@ -44,15 +44,18 @@ def is_file(what: object) -> bool:
     return isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
 
 
-def grid_of(what: object, over: Mapping[str, Iterable[object]]) -> Grid:
-    """Return the grid of the values `over`. A name without a dot is a parameter of the policy `what`.
+def grid_of(what: object, over: Mapping[str, Iterable[object]], points: int | None = None, seed: int = 0) -> Grid:
+    """Return the grid of the values `over`, or `points` of it drawn with `seed`.
+
+    A name without a dot is a parameter of the policy `what`.
 
     Raises Misused for a name without a dot where `what` is a file, because it may have several agents.
     """
     keys = {key: key if "." in key else f"agents.{AGENT}.params.{key}" for key in over}
     if is_file(what) and (names := [key for key in over if "." not in key]):
         raise Misused(f"{names[0]!r} is no dotted key of the configuration; write agents.NAME.params.{names[0]}")
-    return Grid({keys[key]: [setting_text(value) for value in values] for key, values in over.items()})
+    axes = {keys[key]: [setting_text(value) for value in values] for key, values in over.items()}
+    return Grid(axes, points, seed)
 
 
 class GridStudy:
@@ -78,7 +81,7 @@ class GridStudy:
         """
         self.grid, self.state, self.frame, self.caller = grid, state, frame, caller
         base = base_of(config, text, sets, state / "cache")
-        self.base = replace(base, history=grid_history(base, grid.axes, caller))
+        self.base = replace(base, history=grid_history(base, grid, caller))
         self.assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=self.base.history)
         self.notes = () if caller is None else tuple(caller.unused_rows(self.assembly))
         # a caller's object has no file whose text the digest could contain: its source stands for it

@@ -29,6 +29,8 @@ class Swept:
     settings: Settings | None
     params: Mapping[str, object] | None
     adjusted: bool
+    points: int | None
+    seed: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +75,8 @@ def sweep(
     *,
     params: Mapping[str, object] | None = None,
     adjusted: bool = False,
+    points: int | None = None,
+    seed: int = 0,
     workers: int = 1,
     on: Place = "local",
     address: str = "",
@@ -83,11 +87,11 @@ def sweep(
     """Backtest a policy or a configuration at every point of a grid.
 
     `what` is a policy, with `bars`, or the path of a TOML file. `over` maps keys to their values: parameters of the
-    policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `params` are the policy's other
-    parameters, `settings` replace keys. `adjusted` states that prices are adjusted for splits. `workers` points run at
-    once, in processes or with `on="ray"` in a Ray cluster at `address`; a function of the caller is sent there by
-    cloudpickle. An interrupted sweep continues when it is called again. Each point counts as a trial, for its own
-    market and for the `family` that is named.
+    policy ({"lookback": range(21, 253, 21)}), or dotted keys of the configuration. `points` of them are drawn at random
+    with `seed`, without repetition; None runs all. `params` are the policy's other parameters, `settings` replace keys.
+    `adjusted` states that prices are adjusted for splits. `workers` points run at once, in processes or with `on="ray"`
+    in a Ray cluster at `address`; a function of the caller is sent there by cloudpickle. An interrupted sweep continues
+    when it is called again. Each point counts as a trial, for its own market and for the `family` that is named.
 
     The first decision that a policy fails to take raises an Error; with `on_error="hold"` the agent holds as in the
     daemon, and the point is marked as failed. Raises Misused for a policy without
@@ -96,12 +100,13 @@ def sweep(
     stop, over = on_error == "raise", {key: tuple(values) for key, values in over.items()}
     all_settings = with_adjusted(settings, adjusted=adjusted)
     call = "quantd.sweep(policy, over, bars=frame)"
-    grid = GridStudy.of(what, bars, grid_of(what, over), params, all_settings, call)
+    grid = GridStudy.of(what, bars, grid_of(what, over, points, seed), params, all_settings, call)
     how = How(True, workers, on, address, progress, family)
     study = swept(grid, how, stop=stop)[0]
     return SweepResult(
-        study.keys, study.points, study.known, Swept(what, over, bars, settings, params, adjusted), grid.notes
-    )
+        study.keys, study.points, study.known, Swept(what, over, bars, settings, params, adjusted, points, seed),
+        grid.notes, grid=study.grid,
+    )  # fmt: skip
 
 
 def swept(study: GridStudy, how: How, folder: Path | None = None, *, stop: bool = False) -> tuple[Sweep, Path]:

@@ -136,12 +136,13 @@ def walk_forward(
     """
     stop = on_error == "raise"
     steps = Steps(refit, window, embargo, first)
-    how = How(compare, workers, on, address, progress, family)
+    how, points, seed = How(compare, workers, on, address, progress, family), None, 0
     if isinstance(what, SweepResult):
         if not (over is None and params is None and settings is None):
             raise Misused("over, params or settings are given beside a sweep, which has them already; omit them")
         arguments = what.swept
         over, params, settings, adjusted = arguments.over, arguments.params, arguments.settings, arguments.adjusted
+        points, seed = arguments.points, arguments.seed
         # further bars may be given beside a sweep: the same grid is then walked over them
         what, bars = arguments.what, arguments.bars if bars is None else bars
     if (plan := _plan_in(what)) is not None:
@@ -152,7 +153,7 @@ def walk_forward(
         return walk_plan(plan, steps, None, how, stop=stop)  # None: the default state folder
     if not over:
         raise Misused('nothing is fitted: name the parameters to choose from, over={"lookback": [20, 60, 120]}')
-    grid = grid_of(what, over)
+    grid = grid_of(what, over, points, seed)
     require_keys(grid)
     call = "quantd.walk_forward(policy, bars=frame, over=...)"
     study = GridStudy.of(what, bars, grid, params, with_adjusted(settings, adjusted=adjusted), call)

@@ -1,15 +1,19 @@
-"""Grids of a sweep: keys of the configuration, each with its values, and their products."""
+"""Grids of a sweep: keys of the configuration, each with its values, and their products or a random part of these."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import product
 from math import prod
+from random import Random
 from typing import Final
 
 from quantd.trading.exit_codes import USAGE, ExplainedError
 
 MOST_VALUES: Final = 100_000
 """Maximum number of values of one key, and of points of one sweep."""
+
+MOST_GRID: Final = 10**15
+"""Maximum number of points of a grid from which points are drawn."""
 
 
 class GridError(ExplainedError, ValueError):
@@ -64,28 +68,61 @@ def axes_of(texts: Iterable[str], sets: Iterable[str] = ()) -> dict[str, tuple[s
 
 
 class Grid:
-    """The points of a sweep: every combination of the values of its keys. The last key varies fastest.
+    """The points of a sweep: every combination of the values of its keys, or some of them drawn at random. The last
+    key varies fastest.
 
-    Raises GridError for no key, a key without values, and too many points.
+    `size` is the number of all combinations. Raises GridError for no key, a key without values, and too many points.
     """
 
-    def __init__(self, axes: Mapping[str, Sequence[str]]) -> None:
-        """`axes` maps a key to its values; a repeated value counts once. Raises GridError for no value or too many."""
+    def __init__(self, axes: Mapping[str, Sequence[str]], points: int | None = None, seed: int = 0) -> None:
+        """`axes` maps a key to its values; a repeated value counts once. `points` combinations are drawn without
+        repetition with `seed`; None takes all. Raises GridError for no value, too many, and no point to draw."""
         self.axes = {key: tuple(dict.fromkeys(values)) for key, values in axes.items()}
         if not self.axes:
             raise GridError("a sweep needs a key; write --over KEY=VALUES")
         if empty := [key for key, values in self.axes.items() if not values]:
             raise GridError(f"{empty[0]} has no values; write --over KEY=VALUES")
-        if len(self) > MOST_VALUES:
+        if (points is not None and points < 1) or seed < 0:
+            raise GridError(f"{points} points, seed {seed}: draw 1 point or more, with a seed of 0 or more")
+        if points is None and seed:
+            raise GridError(f"seed {seed} draws no points; give their number too, --points N, or leave the seed out")
+        self.size, self._points, self._seed = prod(map(len, self.axes.values())), points, int(seed)
+        if self.size > MOST_GRID:
+            raise GridError(f"the grid has {self.size:,} points, above the maximum of {MOST_GRID:,}; use fewer values")
+        count = self.size if points is None else min(int(points), self.size)
+        if count > MOST_VALUES:
             raise GridError(
-                f"the sweep has {len(self):,} points, above the maximum of {MOST_VALUES:,}; use fewer values"
+                f"the sweep has {count:,} points, above the maximum of {MOST_VALUES:,}; use fewer values, or --points N"
             )
+        self._drawn = None if count == self.size else sorted(Random(self._seed).sample(range(self.size), count))
 
     def __len__(self) -> int:
-        return prod(len(values) for values in self.axes.values())
+        return self.size if self._drawn is None else len(self._drawn)
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return product(*self.axes.values())
+        return product(*self.axes.values()) if self._drawn is None else map(self._point, self._drawn)
+
+    def _point(self, index: int) -> tuple[str, ...]:
+        """Return the combination with an index in the whole grid."""
+        values: list[str] = []
+        for axis in reversed(self.axes.values()):
+            index, k = divmod(index, len(axis))
+            values.insert(0, axis[k])
+        return tuple(values)
+
+    @property
+    def identity(self) -> list[tuple[str | int, object]]:
+        """What decides the points: the values by key and, of a random part, (its number of points, the seed)."""
+        return [*self.axes.items(), *([] if self._drawn is None else [(len(self), self._seed)])]
+
+    @property
+    def drawing(self) -> str:
+        """A sentence that says how many points of the grid were drawn; empty where no number was given."""
+        if self._points is None:
+            return ""
+        if self._drawn is None:
+            return f"These are all {self.size:,} points of the grid, because {self._points:,} were to be drawn."
+        return f"These are {len(self):,} of {self.size:,} points of the grid, drawn with seed {self._seed}."
 
     @property
     def keys(self) -> tuple[str, ...]:

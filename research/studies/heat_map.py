@@ -34,8 +34,7 @@ def heat_map(sweep: Sweep, across: str, down: str, metric: str = "sharpe") -> tu
     if metric not in METRICS:
         raise ValueError(f"{metric} is no metric of a sweep; choose one of {', '.join(METRICS)}")
     across_index, down_index = sweep.keys.index(across), sweep.keys.index(down)
-    across_values = list(dict.fromkeys(point.values[across_index] for point in sweep.points))
-    down_values = list(dict.fromkeys(point.values[down_index] for point in sweep.points))
+    across_values, down_values = sweep.values(across_index), sweep.values(down_index)
     total, count = np.zeros((len(down_values), len(across_values))), np.zeros((len(down_values), len(across_values)))
     for point in sweep.points:
         if (value := point.metrics.get(metric)) is not None:

@@ -13,7 +13,7 @@ point is appended.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from math import ceil
@@ -110,12 +110,14 @@ class PointsFile:
 class Sweep:
     """The result of a sweep: its keys, and its points in the order of the grid.
 
-    `known` are the trials of the best point's market, the trials of this sweep included.
+    `known` are the trials of the best point's market, the trials of this sweep included. `grid` has the values of the
+    keys, and says whether the points were drawn.
     """
 
     keys: tuple[str, ...]
     points: tuple[Point, ...]
     known: Known
+    grid: Grid | None = field(default=None, kw_only=True, compare=False)
 
     @cached_property
     def best(self) -> Point | None:
@@ -123,6 +125,12 @@ class Sweep:
         if self.costs:
             return None
         return max(self.ran, key=lambda p: p.look.sharpe, default=None)  # type: ignore[union-attr]
+
+    def values(self, key: int) -> list[str]:
+        """Return the values that the points have for the key with index `key`, in the order of the grid."""
+        present = dict.fromkeys(point.values[key] for point in self.points)
+        # the first of a value's drawn points may come after that of a later value
+        return list(present) if self.grid is None else [v for v in self.grid.axes[self.keys[key]] if v in present]
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -239,7 +247,8 @@ class Sweep:
 
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences, with the worst reason to doubt it."""
-        return joined(self._verdict_without_doubts(), self.doubts)
+        drawing = self.grid.drawing if self.grid is not None else ""
+        return joined(f"{self._verdict_without_doubts()} {drawing}".rstrip(), self.doubts)
 
     def _verdict_without_doubts(self) -> str:
         """Return the best point with its Sharpe ratio, plain and deflated, and the probability of overfitting, as text.
@@ -285,7 +294,7 @@ def identity_of(base: Base, grid: Grid, market: str) -> str:
     """Return the hex BLAKE2b of everything that decides the results of a sweep."""
     # without paths: the same sweep in another folder has the same results
     shared = msgspec.structs.replace(base, cache="", bars="", folder="")
-    parts = msgspec.json.encode((shared, market, list(grid.axes.items()), code_version()))
+    parts = msgspec.json.encode((shared, market, grid.identity, code_version()))
     return blake2b(parts, digest_size=16).hexdigest()
 
 
@@ -366,7 +375,7 @@ def sweep(
     known_trials = try_note_looks(state, looks)
     if looks:
         known_trials = known_trials.like(max(looks, key=lambda look: look.sharpe))
-    grid_sweep = Sweep(grid.keys, points, known_trials)
+    grid_sweep = Sweep(grid.keys, points, known_trials, grid=grid)
     grid_sweep.table.write_parquet(folder / TABLE)
     # written only where no point was left out of the returns
     if grid_sweep.returns.width == 1 + len(grid_sweep.ran):

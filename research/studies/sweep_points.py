@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -27,6 +26,7 @@ from quantd.research.runs.failures import AgentFailures, DecisionFailed
 from quantd.research.runs.looks import look_of
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Look
+from quantd.research.studies.grid import Grid
 from quantd.research.verdict import Measured
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
@@ -107,17 +107,17 @@ def config_of(base: Base, overrides: Sequence[str] = ()) -> Config:
     )  # fmt: skip
 
 
-def grid_history(base: Base, axes: Mapping[str, Sequence[str]], isolation: Apart | None = None) -> int:
+def grid_history(base: Base, grid: Grid, isolation: Apart | None = None) -> int:
     """Return the largest number of samples before trading that the policies of any point of a grid need.
 
     A point with a wrong value counts as 0. Only keys of agents change the number, so that all other keys have their
     first value in this computation.
     """
-    varied = [values if key.startswith("agents.") else values[:1] for key, values in axes.items()]
+    firsts = {key: values[0] for key, values in grid.axes.items() if not key.startswith("agents.")}
     longest = 0
-    for values in product(*varied):
+    for values in dict.fromkeys(tuple(map(firsts.get, grid.keys, point)) for point in grid):
         try:
-            config = config_of(base, [f"{key}={value}" for key, value in zip(axes, values, strict=True)])
+            config = config_of(base, [f"{key}={value}" for key, value in zip(grid.keys, values, strict=True)])
             universe = config.instruments()
             longest = max(
                 longest, longest_history(policies_of(config, universe, config.feed.interval_ns, isolation), universe)

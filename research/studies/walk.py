@@ -95,7 +95,7 @@ def require_keys(grid: Grid) -> None:
 def identity_of(base: Base, grid: Grid, steps: Steps, market: str) -> str:
     """Return the hex BLAKE2b of everything that decides the result of a walk-forward."""
     shared = msgspec.structs.replace(base, cache="", bars="", folder="")
-    parts = msgspec.json.encode((shared, market, list(grid.axes.items()), steps, code_version()))
+    parts = msgspec.json.encode((shared, market, grid.identity, steps, code_version()))
     return blake2b(parts, digest_size=16).hexdigest()
 
 

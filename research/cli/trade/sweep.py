@@ -28,6 +28,10 @@ def sweep(
     end: To = None,
     state: State = None,
     sets: Sets = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Draw N points of the grid.", show_default="all")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of --points.")] = 0,
     workers: shared_options.Workers = 1,
     on: shared_options.On = "local",
     address: RayAddress = "",
@@ -47,12 +51,13 @@ def sweep(
 
     if report is not None:
         check_output(report, ".html")
-    grid = Grid(axes_of(over, sets or ()))
+    grid = Grid(axes_of(over, sets or ()), points, seed)
     overrides = between(sets, start, end)
     configuration = read(config, overrides)
     folder = configuration.state_folder(state)
     study = GridStudy(configuration, config.read_text(encoding="utf-8"), overrides, grid, folder)
-    with progress(f"sweep of {len(grid):,} points") as advance:
+    of_grid = "" if len(grid) == grid.size else f" of {grid.size:,}"
+    with progress(f"sweep of {len(grid):,}{of_grid} points") as advance:
         result, sweep_folder = swept(study, How(True, workers, on, address, advance, family), out)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())

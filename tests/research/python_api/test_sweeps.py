@@ -74,6 +74,8 @@ def test_a_file_has_the_points_of_the_command(folder):
         (lambda bars: quantd.sweep(rising, {"lookback": [1]}), "needs bars"),
         (lambda bars: quantd.sweep(rising, {}, bars=bars), "needs a key"),
         (lambda bars: quantd.sweep(locked, {"lookback": [5, 6]}, bars=bars, workers=2), "locked cannot be sent to a"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars, points=0), "draw 1 point or more"),
+        (lambda bars: quantd.sweep(rising, {"lookback": [5, 6]}, bars, seed=3), "give their number too, points=N, or"),
         (lambda bars: quantd.sweep("nowhere.toml", {"a.b": [1]}), "nowhere.toml"),
         (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, params={"lookback": 9}), "in settings or params"),
         (lambda bars: quantd.sweep(rising, {"lookback": [5]}, bars, on="moon"), 'on = .moon. is not "local" or "ray"'),

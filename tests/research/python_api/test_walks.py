@@ -94,6 +94,10 @@ def test_the_result_of_a_sweep_is_walked_over_its_own_grid_and_bars(done, bars):
     swept = quantd.sweep("momentum", {"lookback": iter([10, 30, 60])}, bars)
     again = quantd.walk_forward(swept, compare=False, **STEPS)
     assert again.table.equals(walk.table)
+    drawn = quantd.sweep("momentum", {"lookback": range(10, 70, 10)}, bars, points=2, seed=1)
+    assert drawn.table["agents.policy.params.lookback"].to_list() == [20, 50]
+    chosen = quantd.walk_forward(drawn, compare=False, **STEPS).table["agents.policy.params.lookback"]
+    assert set(chosen) <= {"20", "50"}
     with pytest.raises(quantd.Error, match="given beside a sweep"):
         quantd.walk_forward(swept, over=OVER)
 

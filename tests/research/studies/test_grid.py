@@ -1,5 +1,7 @@
 """Grids of a sweep are exact, ordered and bounded."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,36 @@ def test_points_are_the_product_and_repeated_values_count_once():
     assert grid.keys == ("a.b", "c")
     assert list(grid) == [(a, c) for a in "123" for c in "xy"]
     assert len(grid) == 6
+
+
+@given(st.integers(1, 40), st.integers(0, 2**40))
+def test_drawn_points_are_different_points_of_the_grid_in_its_order(points, seed):
+    axes = {"a": tuple("12345"), "b": ("x", "y"), "c": tuple("678")}
+    everything, drawn = list(Grid(axes)), Grid(axes, points, seed)
+    assert list(drawn) == list(Grid(axes, points, seed)) == [point for point in everything if point in set(drawn)]
+    assert len(drawn) == len(list(drawn)) == min(points, 30)
+    if points < 30:
+        assert drawn.drawing == f"These are {points} of 30 points of the grid, drawn with seed {seed}."
+        other_seed, more = Grid(axes, points, seed + 1), Grid(axes, points + 1, seed)
+        assert drawn.identity not in (Grid(axes).identity, other_seed.identity, more.identity)
+    else:
+        assert drawn.drawing == f"These are all 30 points of the grid, because {points} were to be drawn."
+        assert drawn.identity == Grid(axes).identity
+
+
+def test_every_point_of_a_grid_can_be_drawn_and_a_grid_too_large_to_run_too():
+    axes = {"a": tuple("123"), "b": ("x", "y")}
+    counts = Counter(point for seed in range(600) for point in Grid(axes, 2, seed))
+    assert set(counts) == set(Grid(axes))
+    assert all(150 < count < 250 for count in counts.values())  # 200 expected, with a deviation of 12
+    huge = Grid({key: tuple(map(str, range(10_000))) for key in "abc"}, 200)
+    assert (len(set(huge)), huge.size) == (200, 10**12)
+
+
+@pytest.mark.parametrize(("points", "seed"), [(0, 0), (-1, 0), (3, -1), (None, 1)])
+def test_a_draw_of_nothing_is_refused(points, seed):
+    with pytest.raises(GridError, match=r"draw 1 point or more|give their number too, --points N"):
+        Grid({"a": ("1", "2")}, points, seed)
 
 
 @pytest.mark.parametrize("axes", [{}, {"a": ()}, {"a": tuple(map(str, range(400))), "b": tuple(map(str, range(400)))}])

@@ -21,7 +21,7 @@ from quantd.research.runs.looks import read_looks
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Known, Look
 from quantd.research.studies.grid import Grid
-from quantd.research.studies.heat_map import heat_map_table, sweep_page
+from quantd.research.studies.heat_map import heat_map, heat_map_table, sweep_page
 from quantd.research.studies.sweep import Sweep, identity_of, sweep
 from quantd.research.studies.sweep_points import METRICS, Point, base_of, run_points
 from quantd.training.runs.workers import executor
@@ -98,6 +98,37 @@ def test_a_second_call_runs_nothing(done, tmp_path):
 
     assert swept(folder, run=never).points == grid_sweep.points
     assert swept(folder).known.trials == 6
+
+
+@pytest.mark.long
+def test_drawn_points_are_those_of_the_whole_grid_and_another_draw_in_the_same_folder_begins_anew(done, tmp_path):
+    _, whole = done
+    write(tmp_path)
+    words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]
+
+    def drawn(*options):
+        command = quantd(tmp_path, "sweep", "config.toml", *words, "--out", "drawn", "--json", *options)
+        return answer(command)
+
+    first = drawn("--points", "4")
+    assert "These are 4 of 6 points of the grid, drawn with seed 0." in first["verdict"]
+    assert first["trials"] == 4
+    rows = whole.table.to_dicts()
+    assert [row for row in rows if row in first["points"]] == first["points"] != rows
+    other = drawn("--points", "4", "--seed", "1")
+    assert [row for row in rows if row in other["points"]] == other["points"] != first["points"]
+    assert other["trials"] == len({tuple(row.values()) for row in (*first["points"], *other["points"])})
+    everything = drawn("--points", "9")
+    assert (everything["points"], everything["trials"]) == (rows, 6)
+    assert "These are all 6 points of the grid, because 9 were to be drawn." in everything["verdict"]
+    refused = quantd(tmp_path, "sweep", "config.toml", *words, "--seed", "1")
+    assert (refused.returncode, "--points N" in refused.stderr) == (2, True)
+
+
+def test_the_values_of_a_heat_map_of_drawn_points_are_in_the_order_of_the_grid():
+    grid = Grid({"a.b": ("1", "2"), "c.d": ("10", "5", "1")}, 3, 2)
+    points = tuple(point_of(k, values, 1.0) for k, values in enumerate([("1", "1"), ("2", "10"), ("2", "5")]))
+    assert heat_map(Sweep(("a.b", "c.d"), points, Known(), grid=grid), "c.d", "a.b")[0] == ["10", "5", "1"]
 
 
 def test_other_values_bars_or_costs_are_another_sweep(tmp_path):
