@@ -88,7 +88,8 @@ class ResearchOrder(Struct, frozen=True):
         if self.kind == "backtest":
             yield from ("backtest", "--config", str(file), "--journal", "--no-compare")
         else:
-            yield from ("sweep", str(file), *(f"--over={axis}" for axis in self.over))
+            # one worker: the limits on memory and processors are those of one process
+            yield from ("sweep", str(file), "--workers", "1", *(f"--over={axis}" for axis in self.over))
         last = {override.partition("=")[0]: override for override in (*sets, *self.overrides)}
         yield from ("--state", str(folder), "--json", *(f"--set={override}" for override in last.values()))
 

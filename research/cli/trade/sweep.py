@@ -32,7 +32,7 @@ def sweep(
         int | None, typer.Option(min=1, metavar="N", help="Draw N points of the grid.", show_default="all")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of --points.")] = 0,
-    workers: shared_options.Workers = 1,
+    workers: shared_options.Workers = None,
     on: shared_options.On = "local",
     address: RayAddress = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder.", show_default="state/sweeps/ID")] = None,
@@ -57,8 +57,10 @@ def sweep(
     folder = configuration.state_folder(state)
     study = GridStudy(configuration, config.read_text(encoding="utf-8"), overrides, grid, folder)
     of_grid = "" if len(grid) == grid.size else f" of {grid.size:,}"
-    with progress(f"sweep of {len(grid):,}{of_grid} points") as advance:
-        result, sweep_folder = swept(study, How(True, workers, on, address, advance, family), out)
+    count = shared_options.workers_of(workers, on, len(grid) // shared_options.POINTS_EACH)
+    at_once = shared_options.workers_text(count)
+    with progress(f"sweep of {len(grid):,}{of_grid} points, {at_once}") as advance:
+        result, sweep_folder = swept(study, How(True, count, on, address, advance, family), out)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
     answer(as_json, document(result, sweep_folder), lambda: _say(result, sweep_folder, report))

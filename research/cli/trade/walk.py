@@ -42,7 +42,7 @@ def walk(
     state: State = None,
     sets: Sets = None,
     no_compare: Annotated[bool, typer.Option("--no-compare", help="Skip equal weight.")] = False,
-    workers: shared_options.Workers = 1,
+    workers: shared_options.Workers = None,
     on: shared_options.On = "local",
     address: RayAddress = "",
     report: shared_options.Report = None,
@@ -62,9 +62,12 @@ def walk(
         check_output(report)
     steps = Steps(refit, window, embargo, first)
     groups = Groups.of(combinatorial) if combinatorial else None
-    with progress("walk") as advance:
-        how = How(not no_compare, workers, on, address, advance, family)
-        if is_plan(find(plan)):
+    trains = is_plan(find(plan))
+    # a worker that trains needs more memory than one that backtests: without an option there is one
+    count = workers or 1 if trains else shared_options.workers_of(workers, on)
+    with progress(f"walk, {shared_options.workers_text(count)}") as advance:
+        how = How(not no_compare, count, on, address, advance, family)
+        if trains:
             if groups is not None:
                 raise Failure(f"{plan} is a training plan, which {ONE_PERIOD}; leave out --combinatorial", USAGE)
             walk_forward = walk_plan(_plan_of(plan, sets, over, start, end), steps, state, how)
