@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from quantd.adapters.store.handle import Store
+from quantd.adapters.store.journal.records import INTO
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config
 from quantd.daemon.engine.agents.carry_over import carry_of, loaded_of, unfit
@@ -23,9 +24,6 @@ from quantd.daemon.runtime.loop import RunSnapshot
 from quantd.daemon.runtime.service import Service
 from quantd.trading.events import Carried, Stopping
 from quantd.trading.exit_codes import CONFIG, ExplainedError
-
-INTO: Final = "carried into "
-"""Start of the recorded reason for the end of a run whose account was carried over; the name of the new run follows."""
 
 MOVES: Final = "the universe or the agents change"
 """Stop reason of a daemon that continues with another universe or other agents."""
@@ -125,7 +123,7 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     """
     if store.last_seq(run):
         return None
-    old_run = _carried_run(store, run)
+    old_run = store.carried_run(run)
     if old_run is None:
         return None
     refuse(parts, store, old_run)
@@ -134,13 +132,9 @@ def carried_from(parts: Parts, store: Store, run: str) -> Carried | None:
     return Carried(0, old_run, account, since, parts.start_ns, continuing(parts.config.seats, loaded_of(account)))
 
 
-def _carried_run(store: Store, run: str) -> str | None:
-    return next((record.run for record in store.runs() if record.ended == INTO + run), None)
-
-
 def carried_limits(store: Store, run: str) -> Named | None:
     """The limits in force in the run whose account a new run takes over; None where it takes over none."""
-    old_run = None if store.last_seq(run) else _carried_run(store, run)
+    old_run = None if store.last_seq(run) else store.carried_run(run)
     return None if old_run is None else stored_limits(store, old_run)
 
 
@@ -149,7 +143,7 @@ def connected_to(store: Store, run: str) -> dict[str, str]:
     daemon of the old run, but not its assets, because a symbol may mean another asset in the new run."""
     if kept := store.identity(run):
         return kept
-    old_run = _carried_run(store, run)
+    old_run = store.carried_run(run)
     old = {} if old_run is None else store.identity(old_run)
     return {name: value for name, value in old.items() if name in ("account", "host", "daemon")}
 

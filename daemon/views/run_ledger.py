@@ -3,8 +3,8 @@
 What can go wrong: a gain or a closing that is not the ledger's. So the movements of the journal are posted to a
 `Ledger`, the class of the engine, and each valuation in the journal is compared with it.
 
-The ledger has no cost by lot: closed lots have the average cost of their position. The oldest lots are closed first
-(first in, first out), which decides only about their dates.
+The oldest lots are closed first (first in, first out), which gives their dates and what was paid for these very lots.
+The ledger has no cost by lot: its profit is that at the average cost of the position.
 """
 
 from collections import Counter, defaultdict
@@ -51,7 +51,8 @@ class ClosedLots(NamedTuple):
 
     `lots` are signed, negative for a short position. `opened` is 0 where the journal does not have the opening. `cost`
     is what was paid for the lots and `proceeds` what was received for them, both before the fees `buy_fee` and
-    `sell_fee`. `price_nano` is the price of the closing trade, 0 for none.
+    `sell_fee`; what the opening paid or received of these is the average of the position. `lot_micro` and `lot_fee` are
+    the amount and the fee of the lots' own opening. `price_nano` is the price of the closing trade, 0 for none.
     """
 
     book: int
@@ -65,6 +66,18 @@ class ClosedLots(NamedTuple):
     proceeds: int
     buy_fee: int
     sell_fee: int
+    lot_micro: int
+    lot_fee: int
+
+
+class Opening(NamedTuple):
+    """Lots, unsigned, that were opened at the instant `ts` and are held, with their cost (micro, negative for a short
+    position) and the fee of their opening."""
+
+    ts: int
+    lots: int
+    cost: int
+    fee: int
 
 
 class Standing(NamedTuple):
@@ -87,24 +100,26 @@ class RunLedger:
 
     `closed` are the closed lots of all books. `first` and `last` are the books at the last samples up to the instants
     `since` and `until` (ns UTC); without `valued` no sample is valued, which needs no market, and only cash is compared
-    with the journal. `slices` is as in `Movements`.
+    with the journal. `slices` is as in `Movements`. `before` is the ledger of the run whose account this run carries,
+    with all its entries: it gives the openings of the carried lots, and its `last` books become those of the carry-over
+    if this is not after `until`.
     """
 
     def __init__(
         self, universe: Universe, agents: Sequence[str], slices: Callable[[int], MarketSlice] | None = None, *,
-        valued: bool = True, since: int = 0, until: int = 0,
+        valued: bool = True, since: int = 0, until: int = 0, before: "RunLedger | None" = None,
     ) -> None:  # fmt: skip
         self.closed: list[ClosedLots] = []
         self.first: Standing | None = None
         self.last: Standing | None = None
         self._universe, self._agents, self._slices = universe, agents, slices
-        self._valued, self._since, self._until = valued, since, until
+        self._valued, self._since, self._until, self._before = valued, since, until, before
         self._movements, self.ledger = Movements(universe, slices), Ledger(universe, agents)
         self._accounts: Final[dict[int, Book]] = dict(
             zip((*range(len(agents)), -1, HOUSE), (*self.ledger.books, self.ledger.house), strict=True)
         )
-        # by (book, symbol): the openings [instant, unsigned lots] of the held lots, oldest first, and their fees
-        self._openings: defaultdict[tuple[int, int], list[list[int]]] = defaultdict(list)
+        # by (book, symbol): the openings of the held lots, oldest first, and the fees of the position
+        self._openings: defaultdict[tuple[int, int], list[Opening]] = defaultdict(list)
         self._fees: Counter[tuple[int, int]] = Counter()
         self._sums: Counter[tuple[str, int]] = Counter()
         self._begun, self._carried_until, self._fraction = False, -1, 0
@@ -130,7 +145,7 @@ class RunLedger:
                 self._compare(effect)
 
     def _carry(self, event: Carried) -> None:
-        """Begin with the account of an earlier run, whose openings are not in this journal."""
+        """Begin with the account of an earlier run, whose openings are in the journal of that run."""
         carry, universe = msgspec.msgpack.decode(event.account, type=Carry), self._universe
         self.ledger.thaw(msgspec.to_builtins(carried_books(carry, universe, self._agents)))
         marks = dict(zip(carry.symbols, (nano for _, nano, _ in carry.marks), strict=True))
@@ -143,7 +158,19 @@ class RunLedger:
                 self._movements.lots_of[number] = np.array(book.lots, dtype=np.int64)
             for symbol, lots in enumerate(book.lots):
                 if lots:
-                    self._openings[number, symbol] = [[0, abs(lots)]]
+                    self._openings[number, symbol] = [Opening(0, abs(lots), int(book.cost[symbol]), 0)]
+        before, self._before = self._before, None
+        if before is None:
+            return
+        if before._valued and event.since <= self._until and (before._begun or before._carried_until >= 0):
+            before.last = before._standing(event.since)
+        numbers = {name: number for number, name in enumerate(self._agents)}
+        numbers_of = {HOUSE: HOUSE, -1: -1}
+        numbers_of |= {k: numbers.get(name, len(numbers)) for k, name in enumerate(before._agents)}
+        for (number, symbol), openings in before._openings.items():
+            key = numbers_of[number], universe.index.get(carry.symbols[symbol], -1)
+            if key in self._openings:
+                self._openings[key], self._fees[key] = openings, before._fees[number, symbol]
 
     def _split(self, split: Action) -> None:
         symbol, ratio = split.symbol, (split.numerator, split.denominator)
@@ -158,9 +185,14 @@ class RunLedger:
                 self._close(Movement("cash_in_lieu", split.ts, number, symbol, 0), old_lots, cost, 0, 0)
                 continue
             openings = self._openings[number, symbol]
-            parts = split_lots([lots for _, lots in openings], *ratio)
-            parts[parts.index(max(parts))] += abs(new_lots) - sum(parts)
-            openings[:] = [[opened, part] for (opened, _), part in zip(openings, parts, strict=True) if part]
+            parts = split_lots([opening.lots for opening in openings], *ratio)
+            largest = parts.index(max(parts))
+            parts[largest] += abs(new_lots) - sum(parts)
+            # the cost of an opening that keeps no lot
+            gone = [opening for opening, part in zip(openings, parts, strict=True) if not part]
+            ts, _, paid, fee = openings[largest]
+            openings[largest] = Opening(ts, 0, paid + sum(o.cost for o in gone), fee + sum(o.fee for o in gone))
+            openings[:] = [o._replace(lots=part) for o, part in zip(openings, parts, strict=True) if part]
 
     def _post(self, effect: object, movements: list[Movement], at_ledger: bool) -> None:
         """Post movements to their books, and the sum of each to the whole account: 0 for one between books.
@@ -200,7 +232,7 @@ class RunLedger:
             book.receive(amount)
             self._sums[COLUMN_OF[kind], number] += amount
             if kind == "dividend":
-                self.closed.append(ClosedLots(number, symbol, kind, ts, 0, 0, price, 0, amount, 0, 0))
+                self.closed.append(ClosedLots(number, symbol, kind, ts, 0, 0, price, 0, amount, 0, 0, 0, 0))
 
     def _trade(self, movement: Movement) -> None:
         """Post a trade: what it closes has its part of the amount and of the fee, and the rest opens lots."""
@@ -210,13 +242,15 @@ class RunLedger:
         book.trade(symbol, lots, amount)
         realised = int(book.realised_micro) - realised
         closed = min(abs(held), abs(lots)) if held * lots < 0 else 0
-        closing_fee = fee * closed // abs(lots)
+        closing_fee, received = fee * closed // abs(lots), 0
         if closed:
             removed = cost if closed == abs(held) else amount - realised
-            self._close(movement, closed if held > 0 else -closed, removed, removed + realised, closing_fee)
+            received = removed + realised
+            self._close(movement, closed if held > 0 else -closed, removed, received, closing_fee)
         if closed < abs(lots):
-            self._openings[number, symbol].append([ts, abs(lots) - closed])
-            self._fees[number, symbol] += fee - closing_fee
+            opening = Opening(ts, abs(lots) - closed, received - amount, fee - closing_fee)
+            self._openings[number, symbol].append(opening)
+            self._fees[number, symbol] += opening.fee
 
     def _close(self, movement: Movement, lots: int, cost: int, amount: int, fee: int) -> None:
         """Note signed lots of a position as closed, one item for each opening; amounts are shared by lots, and the last
@@ -226,28 +260,29 @@ class RunLedger:
         """
         kind, ts, number, symbol, _, _, price, *_ = movement
         openings, count = self._openings[number, symbol], abs(lots)
-        total = sum(held for _, held in openings)
+        total = sum(opening.lots for opening in openings)
         opening_fee = self._fees[number, symbol] * count // total if count else 0
         self._fees[number, symbol] -= opening_fee
-        taken: list[tuple[int, int]] = []
+        taken: list[Opening] = []
         while count:
-            part = min(count, openings[0][1])
-            taken.append((openings[0][0], part))
-            openings[0][1] -= part
+            opened, held, paid, lot_fee = openings[0]
+            part = min(count, held)
+            taken.append(Opening(opened, part, paid * part // held, lot_fee * part // held))
+            openings[0] = Opening(opened, held - part, paid - taken[-1].cost, lot_fee - taken[-1].fee)
             count -= part
-            if not openings[0][1]:
+            if part == held:
                 del openings[0]
-        taken = taken or [(openings[0][0] if openings else 0, 0)]  # cash for a fraction of a lot closes no lot
+        # cash for a fraction of a lot closes no lot
+        taken = taken or [Opening(openings[0].ts if openings else 0, 0, 0, 0)]
         amounts = (cost, amount, opening_fee, fee) if lots >= 0 else (-amount, -cost, fee, opening_fee)
         shares = zip(
-            *(with_remainder(value, [value * part // abs(lots) for _, part in taken[:-1]]) for value in amounts),
+            *(with_remainder(value, [value * part.lots // abs(lots) for part in taken[:-1]]) for value in amounts),
             strict=True,
         )
         sign = -1 if lots < 0 else 1
-        self.closed += [
-            ClosedLots(number, symbol, kind, ts, opened, sign * part, price, *share)
-            for (opened, part), share in zip(taken, shares, strict=True)
-        ]
+        for lot, (paid, received, buy_fee, sell_fee) in zip(taken, shares, strict=True):
+            of_lot = paid, received, buy_fee, sell_fee, sign * lot.cost, lot.fee
+            self.closed.append(ClosedLots(number, symbol, kind, ts, lot.ts, sign * lot.lots, price, *of_lot))
 
     def _compare(self, valued: Valued) -> None:
         """Compare a valuation with the ledger, and keep the books at the samples that begin and end the period.

@@ -26,6 +26,9 @@ from quantd.trading.orders import ENDED, OrderState
 MAX_SEQ: Final = 2**63 - 1
 """Larger than the number of any entry."""
 
+INTO: Final = "carried into "
+"""Start of the recorded reason for the end of a run whose account was carried over; the name of the new run follows."""
+
 Epoch = tuple[int, tuple[str, ...]]
 """(first entry with these agents, names of the agents by index)."""
 
@@ -92,6 +95,17 @@ class Records:
         if record is None:
             raise StoreFailing(f"there is no run {name}; there are: {', '.join(records) or 'none'}")
         return record
+
+    def carried_run(self, run: str) -> str | None:
+        """Return the name of the run whose account was carried over into `run`; None for a run that carries none."""
+        return next((record.run for record in self.runs() if record.ended == INTO + run), None)
+
+    def chain(self, run: str) -> list[str]:
+        """Return the names of a run and of all runs whose account it continues, the oldest first."""
+        chain = [run]
+        while (before := self.carried_run(chain[0])) is not None:
+            chain.insert(0, before)
+        return chain
 
     def current_run(self) -> str | None:
         """Return the newest run, ended or not; None in a new store."""

@@ -1,20 +1,27 @@
-"""`quantd report --export`: the tables of a run as CSV or JSON, with exact decimals and instants in ISO 8601 UTC."""
+"""`quantd report --export`: the tables of a run, and of the runs whose account it carries on, as CSV or JSON.
+
+Amounts are exact decimals, and instants are ISO 8601 UTC.
+"""
 
 import csv
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import iso, say, write_whole
-from quantd.trading.display_text import csv_cell
+from quantd.trading.display_text import csv_cell, session_date
 
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
+
+Cost = Literal["average", "fifo"]
+"""The cost of closed lots: the average cost of their position, or that of the lots themselves, first in, first out."""
 
 FILLS: Final = ("ts", "order", "symbol", "side", "qty", "price", "fee", "agent")
 
@@ -24,8 +31,8 @@ GAINS: Final = (
 )  # fmt: skip
 
 GAINS_NOTE: Final = (
-    "lots closed at the average cost of their position, dated first in, first out, without wash sales, the rules of a "
-    "country or another currency"
+    "closed lots, dated first in, first out, at the cost of --cost, without wash sales, the rules of a country or "
+    "another currency"
 )
 
 AMOUNTS: Final = ("deposits", "moved", "realised", "unrealised", "dividends", "interest", "borrow", "fees")
@@ -53,17 +60,26 @@ FOREIGN: Final = frozenset({"order", "symbol", "agent", "book"})
 
 
 def export(
-    reader: "Reader", what: str, since: int, until: int, out: Path | None, folder: Path, *, as_json: bool
+    readers: "Sequence[Reader]", what: str, since: int, until: int, out: Path | None, folder: Path, cost: Cost, *,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Write rows of a run with instants from `since` to `until`, ns UTC, to a file or to standard output.
 
-    The rows are CSV, or with `as_json` one JSON document. `folder` is the state folder.
+    `readers` are of the runs whose account it carries on, the oldest first, and of the run. The rows are CSV, or with
+    `as_json` one JSON document. `folder` is the state folder. A sentence on standard error names a `since` before the
+    day of the first sample.
     """
+    from quantd.trading.sessions import DAY_NS  # loads numpy
+
     rows = [
         ("" if ts is None else iso(ts), *fields)
-        for ts, *fields in _rows(reader, what, since, until, folder)
+        for ts, *fields in _rows(readers, what, since, until, folder, cost)
         if COLUMNS[what] in (GAINS, CLOSING) or since <= ts <= until
     ]
+    reader, first = readers[-1], readers[0]
+    if since > 1 and not first.equity(until=since + DAY_NS, last=1):  # 1: no --from
+        begun = next((f"begins on {session_date(sample.ts - 1)}" for sample in first.equity()), "has no sample")
+        note(f"--from {session_date(since)} is before the record of this account: run {first.run.run} {begun}")
     if as_json:
         named = [dict(zip(COLUMNS[what], row, strict=True)) for row in rows]
         document = {"run": reader.run.run, "currency": reader.run.universe.currency, "table": what, "rows": named}
@@ -83,10 +99,13 @@ def export(
         sys.stdout.write(data.decode())
     else:
         write_whole(out, data)
-        say(f"{out}: {len(rows)} rows of run {reader.run.run}")
+        names = [one.run.run for one in readers]
+        say(f"{out}: {len(rows)} rows of {'run' if len(names) == 1 else 'runs'} {', '.join(names)}")
 
 
-def _rows(reader: "Reader", what: str, since: int, until: int, folder: Path) -> Iterable[tuple[Any, ...]]:
+def _rows(
+    readers: "Sequence[Reader]", what: str, since: int, until: int, folder: Path, cost: Cost
+) -> Iterable[tuple[Any, ...]]:
     """The rows of a table; each begins with its instant in ns UTC, None for a sum over the period.
 
     The rows of gains and of a closing are those of the period.
@@ -95,8 +114,13 @@ def _rows(reader: "Reader", what: str, since: int, until: int, folder: Path) -> 
         from quantd.research.cli.look.ledger_rows import closing_rows, gain_rows  # loads the engine
 
         if what == "closing":
-            return closing_rows(reader, folder, since, until)
-        return gain_rows(reader, since, until, by_agent=what == "agent-gains")
+            return closing_rows(readers, folder, since, until)
+        return gain_rows(readers, since, until, cost, by_agent=what == "agent-gains")
+    return (row for reader in readers for row in _stored_rows(reader, what))
+
+
+def _stored_rows(reader: "Reader", what: str) -> Iterable[tuple[Any, ...]]:
+    """The rows of a table of the store, of one run."""
     if what == "orders":
         from quantd.daemon.views.limit_rows import reason_name  # loads the engine
 

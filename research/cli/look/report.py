@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, cast, get_args
 
 import msgspec
 import typer
@@ -14,7 +14,7 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, check_output, print_json, progress, say, table
 from quantd.daemon.cli.places import Place, recorded
 from quantd.daemon.runtime.garbage import SELDOM, growing
-from quantd.research.cli.look.exported_rows import COLUMNS, GAINS_NOTE, export
+from quantd.research.cli.look.exported_rows import COLUMNS, GAINS, GAINS_NOTE, Cost, export
 from quantd.research.cli.look.looks_ledger import REASONS, list_looks, withdraw_look
 from quantd.server.cli.client import document_of
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
@@ -31,7 +31,7 @@ READS: Final = {
     "--looks": ("--json",),
     "--compare": ("--out", "--json"),
     "--statement": ("--from", "--to", "--out", "--run", "--json"),
-    "--export": ("--from", "--to", "--out", "--run", "--json"),
+    "--export": ("--cost", "--from", "--to", "--out", "--run", "--json"),
 }
 """The options that replace the risk report by another answer, each with the options that have an effect beside it."""
 
@@ -65,7 +65,16 @@ def write_report(
             "--export",
             parser=one_of(tuple(COLUMNS)),
             metavar="|".join(COLUMNS),
-            help=f"As CSV or --json; closing sums up each book. gains: {GAINS_NOTE}.",
+            help=f"As CSV or --json, with the runs that were carried into this one; closing sums up each book. "
+            f"gains: {GAINS_NOTE}.",
+        ),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            parser=one_of(get_args(Cost)),
+            metavar="|".join(get_args(Cost)),
+            help="Cost of gains: the average cost of a position (default, the ledger's), or that of the lots sold.",
         ),
     ] = None,
     looks: Annotated[
@@ -83,11 +92,14 @@ def write_report(
 ) -> int:
     given = {
         "--withdraw": withdraw, "--looks": looks, "--compare": compare, "--statement": statement,
-        "--export": export_of, "--from": start, "--to": end, "--out": out, "--run": run, "--json": as_json,
+        "--export": export_of, "--cost": cost, "--from": start, "--to": end, "--out": out, "--run": run,
+        "--json": as_json,
     }  # fmt: skip
     asked = next((name for name in READS if given[name]), "")
     if asked and (idle := [name for name in given if given[name] and name not in (asked, *READS[asked])]):
         raise Failure(f"{idle[0]} has no effect beside {asked}; leave one of the two out", USAGE)
+    if cost and (export_of is None or COLUMNS[export_of] is not GAINS):
+        raise Failure("--cost is the cost of closed lots: add --export gains, or agent-gains by book", USAGE)
     if out is not None and compare is None:  # a comparison has more formats
         check_output(out, ".html" if not asked else ".csv")
     if withdraw:
@@ -113,7 +125,9 @@ def write_report(
     until = date_ns(end) + DAY_NS - 1 if end is not None else 0
     reader = home.reader(run)
     if export_of is not None:
-        export(reader, export_of, since + 1, until or 2**63 - 1, out, home.folder, as_json=as_json)
+        readers = [home.reader(name) for name in home.records().chain(reader.run.run)]
+        span = since + 1, until or 2**63 - 1
+        export(readers, export_of, *span, out, home.folder, cast(Cost, cost or "average"), as_json=as_json)
         return DONE
     from quantd.daemon.cli.stopped_run import started
     from quantd.daemon.recovery.replay import recorded_parts

@@ -42,7 +42,7 @@ def world_of(seed: int, log: Kept, *, venue_pays: bool) -> World:
     actions = [
         Action(**at(8), symbol=0, kind="split", numerator=3, denominator=2),
         Action(**at(13), symbol=1, kind="dividend", cash_nano=1_234_567_890),
-        Action(**at(19), symbol=1, kind="split", numerator=1, denominator=7),
+        Action(**at(19), symbol=1, kind="split", numerator=1, denominator=150),
         Action(**at(22), symbol=0, kind="split", numerator=1, denominator=100_000),
         Action(**at(30), symbol=2, kind="delisting", cash_nano=31_000_000_001),
     ]
@@ -83,8 +83,11 @@ def run(world: World) -> None:
             world.shell.run(event)
 
 
-def folded(world: World, entries: Sequence[bytes], *, valued: bool = True) -> RunLedger:
-    ledger = RunLedger(world.universe, [agent.name for agent in world.rules.agents], valued=valued, until=2**63)
+def folded(
+    world: World, entries: Sequence[bytes], *, valued: bool = True, before: RunLedger | None = None
+) -> RunLedger:
+    names = [agent.name for agent in world.rules.agents]
+    ledger = RunLedger(world.universe, names, valued=valued, until=2**63, before=before)
     for data in entries:
         ledger.add(*decode_folded(data))
     return ledger
@@ -105,16 +108,24 @@ def test_the_closed_lots_of_each_book_add_up_to_its_realised_profit_and_fees(see
     require_equal(ledger, world.shell.state)
     books = dict(zip((0, 1, 2, -1, HOUSE), (*ledger.ledger.books, ledger.ledger.house), strict=True))
     realised, fees, kinds = Counter[int](), Counter[int](), set()
+    first_out = Counter[tuple[int, int]]()
     for closed in ledger.closed:
         kinds.add(closed.kind)
         if closed.kind != "dividend":
             realised[closed.book] += closed.proceeds - closed.cost
             fees[closed.book] += closed.buy_fee + closed.sell_fee
+            if closed.lots:
+                average = (closed.cost, closed.buy_fee) if closed.lots > 0 else (-closed.proceeds, closed.sell_fee)
+                lot = closed.lot_micro if closed.lots > 0 else -closed.lot_micro
+                first_out[closed.book, closed.symbol] += lot + closed.lot_fee - sum(average)
+                assert closed.lot_micro > 0 or closed.kind == "cash_in_lieu"
             at_close = closed.proceeds if closed.lots > 0 else closed.cost
             assert not closed.price_nano or abs(at_close - abs(closed.lots) * closed.price_nano // 1000) <= 5
             assert 0 < closed.opened <= closed.ts or not closed.lots
     assert {number: realised[number] for number in books} == {k: book.realised_micro for k, book in books.items()}
     assert not any(any(book.lots) for book in books.values())
+    assert first_out, "the cost of the lots themselves is by lot another one"
+    assert set(first_out.values()) == {0}, "and in all the same: every position was closed"
     assert {number: fees[number] for number in books} == {k: book.fees_micro for k, book in books.items()}
     assert {"trade", "cross", "transfer", "dividend" if not venue_pays else "cash_in_lieu"} <= kinds
     assert ("delisting" in kinds) is not venue_pays
@@ -123,7 +134,7 @@ def test_the_closed_lots_of_each_book_add_up_to_its_realised_profit_and_fees(see
     assert without.closed == ledger.closed, "closed lots need no prices"
 
 
-def test_a_run_that_carries_an_account_closes_its_lots_at_their_cost_without_a_date() -> None:
+def test_a_run_that_carries_an_account_closes_its_lots_at_their_cost_with_the_dates_of_the_run_before() -> None:
     log = Kept(live=True)
     world = world_of(5, log, venue_pays=False)
     items = list(world.items())
@@ -136,12 +147,22 @@ def test_a_run_that_carries_an_account_closes_its_lots_at_their_cost_without_a_d
     world.shell.run(Action(old.now - 1, old.now - 1, 2, "split", 2, 1))  # the carried account has it
     for item in items[len(items) // 2 :]:
         world.shell.take(item)
-    ledger = folded(world, log.entries[count:])
+    alone = folded(world, log.entries[count:])
+    assert {closed.opened > 0 for closed in alone.closed if closed.lots} == {False, True}
+    before = folded(world, log.entries[:count])
+    ledger = folded(world, log.entries[count:], before=before)
     require_equal(ledger, world.shell.state)
     old.revalue()
     assert ledger.first is not None
+    assert before.last is not None
     assert ledger.first.equities == old.books_micro, "the closing of one run is the opening of the next one"
-    assert {closed.opened > 0 for closed in ledger.closed if closed.lots} == {False, True}
+    assert before.last.equities == old.books_micro
+    lots = [closed for closed in ledger.closed if closed.lots]
+    assert all(closed.opened > 0 for closed in lots)
+    assert {closed.opened <= old.now for closed in lots} == {False, True}
+    fees = sum(closed.buy_fee + closed.sell_fee for closed in (*before.closed, *lots) if closed.book == HOUSE)
+    held = sum(ledger._fees[HOUSE, symbol] for symbol in range(SYMBOLS))
+    assert fees + held == ledger.ledger.house.fees_micro
 
 
 def test_a_journal_that_does_not_give_its_valuations_is_refused_with_the_difference() -> None:

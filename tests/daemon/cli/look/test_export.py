@@ -7,7 +7,9 @@ from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
 
-from tests.support.command_line import quantd
+import pytest
+
+from tests.support.command_line import CONFIG, quantd, write
 
 
 def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
@@ -64,23 +66,67 @@ def average_cost(fills, key):
     return sums
 
 
-def test_the_sums_of_gains_are_those_of_an_own_fold_of_the_fills(ran):
-    folder, _ = ran
+def first_in_first_out(fills, key):
+    """The same of the lots themselves, the oldest first -> (cost, proceeds, cost by day of purchase)."""
+    held, sums = defaultdict(list), defaultdict(lambda: [Fraction(0), Fraction(0), defaultdict(Fraction)])
+    for fill in fills:
+        lots, (qty, price, fee) = held[key(fill)], (Fraction(fill[name]) for name in ("qty", "price", "fee"))
+        if fill["side"] == "buy":
+            lots.append([fill["ts"][:10], qty, price + fee / qty])
+            continue
+        sums[key(fill)][1] += qty * price - fee
+        while qty:
+            day, size, paid = lots[0]
+            part = min(qty, size)
+            sums[key(fill)][0] += part * paid
+            sums[key(fill)][2][day] += part * paid
+            qty, lots[0][1] = qty - part, size - part
+            if part == size:
+                del lots[0]
+    return sums
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory):
+    """The account of a run, carried in March into a run with one more symbol and another third agent -> its folder."""
+    folder = tmp_path_factory.mktemp("carried")
+    third = '[[agents]]\nname = "third"\npolicy = "equal_weight"\ncapital = 0.1\n'
+    idle = third.replace("third", "idle").replace("equal_weight", "hold")
+    write(folder, CONFIG.replace("end = 2019-03-29", "end = 2019-03-14") + idle)
+    assert quantd(folder, "run", "--quiet").returncode == 0
+    later = CONFIG.replace('["SPY", "QQQ", "IWM"]', '["BAC", "IWM", "SPY", "QQQ"]')
+    later = later.replace("start = 2019-01-02", "start = 2019-03-15").replace("end = 2019-03-29", "end = 2019-06-28")
+    write(folder, later + third)
+    assert quantd(folder, "run", "--quiet", "--carry").returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize("cost", ["average", "fifo"])
+def test_the_sums_of_gains_are_those_of_an_own_fold_of_the_fills(carried, cost):
+    folder = carried
     for gains, fills, book in (
         ("gains", "fills", lambda _: "account"),
         ("agent-gains", "agent-fills", lambda f: f["agent"]),
     ):
-        rows = rows_of(folder, gains)
+        rows = rows_of(folder, gains, "--cost", cost)
         sums = {(row["book"], row["symbol"]): row for row in rows if row["kind"] == "sum"}
-        oracle = average_cost(rows_of(folder, fills), lambda fill, book=book: (book(fill), fill["symbol"]))
-        assert sums.keys() == oracle.keys()
+        trades = rows_of(folder, fills), lambda fill, book=book: (book(fill), fill["symbol"])
+        average, first_out = average_cost(*trades), first_in_first_out(*trades)
+        assert sums.keys() == average.keys()
+        bought = defaultdict(Fraction)
+        for row in rows:
+            bought[row["book"], row["symbol"], row["bought"]] += Fraction(row["cost"]) if row["term"] else 0
         for key, row in sums.items():
-            # each sale rounds its average cost and its part of a fee down to a micro
-            for name, amount in zip(("cost", "proceeds", "realised"), oracle[key], strict=True):
+            # each sale rounds its cost and its part of a fee down to a micro
+            expected = (first_out if cost == "fifo" else average)[key][:2]
+            for name, amount in zip(("cost", "proceeds", "realised"), (*expected, average[key][2]), strict=True):
                 assert abs(Fraction(row[name]) - amount) < Fraction("0.0005"), (key, name)
+            for day, amount in first_out[key][2].items():
+                assert abs(bought[*key, day] - amount) < Fraction("0.0005") or cost == "average", (key, day)
             for name in ("cost", "proceeds", "gain", "fees", "realised"):
                 lots = [Decimal(one[name]) for one in rows if (one["book"], one["symbol"]) == key and one["term"]]
                 assert sum(lots) == Decimal(row[name])
+    assert {row["method"] for row in rows} == {"average cost" if cost == "average" else "first in, first out", ""}
     assert {row["term"] for row in rows} == {"short", ""}
     assert sum(Decimal(row["proceeds"]) for row in rows if row["kind"] == "dividend") > 0
 
@@ -113,3 +159,51 @@ def test_a_closing_adds_up_by_row_and_by_book_and_continues_the_one_before(ran):
     assert document["rows"] == closings[2]
     none = quantd(folder, "report", "--export", "closing", "--from", "2021-01-01")
     assert (none.returncode, "no sample between" in none.stderr) == (1, True)
+
+
+def test_exports_go_through_a_carry_over_and_name_a_period_that_begins_before_the_account(carried):
+    half_year, *parts = (
+        {row["book"]: row for row in rows_of(carried, "closing", "--from", first, "--to", last) if not row["symbol"]}
+        for first, last in (
+            ("2019-01-02", "2019-06-30"), ("2019-01-02", "2019-02-28"), ("2019-03-01", "2019-03-31"),
+            ("2019-04-01", "2019-06-30"),
+        )
+    )  # fmt: skip
+    amounts = ("deposits", "moved", "realised", "unrealised", "dividends", "interest", "borrow", "fees")
+    assert half_year.keys() == {"even", "trend", "idle", "third", "account"}
+    for book, row in half_year.items():
+        assert Decimal(row["opening"]) + sum(Decimal(row[name]) for name in amounts) == Decimal(row["closing"])
+        for name in amounts:
+            assert sum(Decimal(part[book][name]) for part in parts if book in part) == Decimal(row[name]), (book, name)
+    assert (half_year["account"]["opening"], Decimal(half_year["account"]["moved"])) == ("100000.00", 0)
+    assert Decimal(half_year["third"]["moved"]) == -Decimal(half_year["idle"]["moved"]) == 10_000
+    march = {
+        row["ts"]: row["equity"] for row in rows_of(carried, "equity", "--from", "2019-02-28", "--to", "2019-03-31")
+    }
+    days = list(march)
+    assert len({day[:10] for day in days}) == len(days) == 22, "each session once, of both runs"
+    assert [parts[1]["account"][name] for name in ("opening", "closing")] == [march[days[0]], march[days[-1]]]
+    gains = rows_of(carried, "gains", "--from", "2019-03-15")
+    assert {row["bought"] < "2019-03-15" for row in gains if row["bought"]} == {True, False}
+    runs = {row["order"].split("-")[1]: row["ts"][:7] for row in rows_of(carried, "orders")}
+    assert sorted(runs.values()) == ["2019-03", "2019-06"]
+    done = quantd(carried, "report", "--export", "fills", "--from", "2018-12-31", "--out", "f.csv")
+    first, second = sorted(runs, key=runs.__getitem__)
+    assert f"--from 2018-12-31 is before the record of this account: run {first} begins on 2019-01-02" in done.stderr
+    assert (done.returncode, f"rows of runs {first}, {second}" in done.stdout) == (0, True)
+    done = quantd(carried, "report", "--export", "fills", "--cost", "fifo")
+    assert (done.returncode, "--cost is the cost of closed lots" in done.stderr) == (2, True)
+
+
+def test_a_closing_needs_the_market_of_the_runs_of_its_period_alone(carried):
+    april = rows_of(carried, "closing", "--from", "2019-04-01", "--to", "2019-04-30")
+    first = min((carried / "state" / "configs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    first.rename(carried / "aside")
+    try:
+        assert rows_of(carried, "closing", "--from", "2019-04-01", "--to", "2019-04-30") == april
+        done = quantd(carried, "report", "--export", "closing", "--from", "2019-03-01")
+    finally:
+        (carried / "aside").rename(first)
+    run = rows_of(carried, "orders")[0]["order"].split("-")[1]
+    assert f"run {run}: the recorded market of the run is missing or has changed" in done.stderr
+    assert done.returncode == 1
