@@ -228,13 +228,14 @@ def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
 def _require_values(name: str, arguments: list[str]) -> None:
     """Raise Failure for an empty word, such as a variable of the shell that is not set: with `--agent ""` the whole
     account would be resumed. A halt is carried out, which then is the stricter one; a reason may be empty where none is
-    needed, and so may a family (`family_of`).
+    needed, and so may a family (`family_of`). For `--actions` of a policy "" means none.
     """
     for before, word in pairwise(arguments):
         if word == "--" or name in ("halt", "gateway"):
             return
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
-        if equals and not value and option not in ("--reason", "--family"):
+        none = option == "--actions" and name not in ("data", "init")
+        if equals and not value and not none and option not in ("--reason", "--family"):
             what = f"{option} ''" if option.startswith("-") else f"the word '' after {before}"
             raise Failure(
                 f"{what} is empty, perhaps by a variable that is not set; write its value, or leave it out", USAGE

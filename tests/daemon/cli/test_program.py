@@ -271,7 +271,7 @@ def path_arguments(value: str) -> Iterator[tuple[str, ...]]:
     for name, command in tree().items():
         parameters: list[Any] = [one for one in command.params if one.name != "help"]
         for parameter in parameters:
-            if "Path" not in str(parameter.type_descriptor.annotation):
+            if "Path" not in type(parameter.type).__name__:
                 continue
             words = [*name.split(), *parameter.opts[: parameter.param_type_name == "option"], value]
             for other in parameters:
