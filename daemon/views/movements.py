@@ -57,14 +57,14 @@ class Movements:
 
     `slices` returns the bars of one instant of a recorded market by the number in the journal; without it such bars
     change no mark. `lots_of` int64[N] are the signed lots by book, and `marks_nano` int64[N] the marks, 0 for none. A
-    symbol on hold after a jump of its price is valued as the engine does, at the worse of its old and newest price.
+    symbol in `holds`, after a jump of its price, has the engine's value, at the worse of its old and newest price.
     """
 
     def __init__(self, universe: Universe, slices: Callable[[int], MarketSlice] | None = None) -> None:
         self._universe, self._slices = universe, slices
         self.lots_of: dict[int, Ints] = {-1: np.zeros(universe.size, dtype=np.int64)}
         self.marks_nano: Ints = np.zeros(universe.size, dtype=np.int64)
-        self._holds: dict[int, PriceHold] = {}
+        self.holds: dict[int, PriceHold] = {}
 
     @property
     def lots(self) -> Ints:
@@ -80,11 +80,11 @@ class Movements:
                 holders = self._holders(event.symbol)
                 self._act(event)
             case PriceJumped():
-                self._holds.setdefault(event.symbol, PriceHold.of(event))
+                self.holds.setdefault(event.symbol, PriceHold.of(event))
                 self._value_held(event.symbol)
             case JumpExplained() if not any(isinstance(effect, Refused) for effect in effects):
                 holders = self._holders(event.symbol)
-                if event.symbol in self._holds:
+                if event.symbol in self.holds:
                     self._release(event.symbol, split_of(event))
                 elif (split := split_of(event)) is not None:
                     self._split(split)
@@ -179,13 +179,13 @@ class Movements:
 
     def _mark(self, fresh: Bools, closes: Ints) -> None:
         self.marks_nano = np.where(fresh, closes, self.marks_nano)
-        for symbol, hold in self._holds.items():
+        for symbol, hold in self.holds.items():
             if fresh[symbol]:
                 hold.newest_nano = int(closes[symbol])
             self._value_held(symbol)
 
     def _value_held(self, symbol: int) -> None:
-        self._set_mark(symbol, self._holds[symbol].worse_nano(int(self.lots[symbol])))
+        self._set_mark(symbol, self.holds[symbol].worse_nano(int(self.lots[symbol])))
 
     def _set_mark(self, symbol: int, nano: int) -> None:
         self.marks_nano = self.marks_nano.copy()  # a reader may have the earlier array
@@ -193,16 +193,16 @@ class Movements:
 
     def _release(self, symbol: int, split: Action | None) -> None:
         """End a hold after a price jump, and mark the symbol at the newest price. `split` explains the jump, if any."""
-        hold = self._holds.pop(symbol)
+        hold = self.holds.pop(symbol)
         if split is not None:
             self._split(split)
         self._set_mark(symbol, hold.newest_nano)
 
     def _act(self, action: Action) -> None:
         """Change lots and marks by a corporate action. Its cash arrives as a booking."""
-        hold = self._holds.get(action.symbol)
+        hold = self.holds.get(action.symbol)
         if action.kind == "delisting":
-            self._holds.pop(action.symbol, None)
+            self.holds.pop(action.symbol, None)
             for lots in self.lots_of.values():
                 lots[action.symbol] = 0
             self._set_mark(action.symbol, 0)

@@ -25,7 +25,7 @@ from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.instruments import Universe
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import Ledger, split_lots
-from quantd.trading.market import Ints, MarketSlice
+from quantd.trading.market import Ints, MarketSlice, PriceJumped
 from quantd.trading.orders import money_text
 
 HOUSE: Final = -2
@@ -130,6 +130,8 @@ class RunLedger:
             self._carry(event)
         if isinstance(event, SliceRef) and self._valued and self._slices is None:
             raise LedgerDiffers("the recorded market of the run is missing or has changed; restore the files of [feed]")
+        if isinstance(event, PriceJumped) and event.ts <= self._carried_until:
+            return  # the carried account has the hold, or its end
         if isinstance(event, Action) and event.ts <= self._carried_until:
             marks = self._movements.marks_nano = self._movements.marks_nano.copy()
             marks[event.symbol] = int(marks[event.symbol]) * event.denominator // event.numerator
@@ -150,6 +152,8 @@ class RunLedger:
         self.ledger.thaw(msgspec.to_builtins(carried_books(carry, universe, self._agents)))
         marks = dict(zip(carry.symbols, (nano for _, nano, _ in carry.marks), strict=True))
         self._movements.marks_nano[:] = [marks.get(symbol, 0) for symbol in universe.symbols]
+        columns = [universe.index.get(symbol, -1) for symbol in carry.symbols]
+        self._movements.holds = {columns[symbol]: hold for symbol, hold in carry.jumped.items() if columns[symbol] >= 0}
         self._carried_until = event.since
         if self._valued:
             self.first = self._standing(event.since)
@@ -168,7 +172,7 @@ class RunLedger:
         numbers_of = {HOUSE: HOUSE, -1: -1}
         numbers_of |= {k: numbers.get(name, len(numbers)) for k, name in enumerate(before._agents)}
         for (number, symbol), openings in before._openings.items():
-            key = numbers_of[number], universe.index.get(carry.symbols[symbol], -1)
+            key = numbers_of[number], columns[symbol]
             if key in self._openings:
                 self._openings[key], self._fees[key] = openings, before._fees[number, symbol]
 

@@ -17,6 +17,7 @@ from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Filled, Valued
 from quantd.trading.events import Action, Carried, Flow, PortfolioClosed, PortfolioOpened, Proposed, Tick
 from quantd.trading.execution import Costs
+from quantd.trading.market import JumpExplained, PriceJumped
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 from tests.support.engine import COLLARED, START, Kept, World, block, walk
@@ -163,6 +164,40 @@ def test_a_run_that_carries_an_account_closes_its_lots_at_their_cost_with_the_da
     fees = sum(closed.buy_fee + closed.sell_fee for closed in (*before.closed, *lots) if closed.book == HOUSE)
     held = sum(ledger._fees[HOUSE, symbol] for symbol in range(SYMBOLS))
     assert fees + held == ledger.ledger.house.fees_micro
+
+
+@pytest.mark.parametrize("explained", [False, True])
+def test_a_carried_position_that_is_held_after_a_jump_of_its_price_is_valued_as_the_engine_values_it(
+    *, explained: bool
+) -> None:
+    closes = walk(20, 2, 3)
+    closes[6:, 0] *= 2.0
+    market, log = block(closes), Kept(live=True)
+    prices = [int(market.close_nano[day][0]) for day in (5, 6)]
+    jump = PriceJumped(int(market.ts_open[6]), 0, *prices, 1, 2)
+    world = World(market, [lambda view: np.array([0.4, 0.4])], actions=[jump], log=log)
+    items = list(world.items())
+    half = next(k for k, item in enumerate(items) if isinstance(item, Tick) and item.ts > market.ts_event[8])
+    for item in items[:half]:
+        world.shell.take(item)
+    old = world.shell.state
+    if explained:
+        world.shell.run(JumpExplained(old.now, 0, "a merger", "ann", 1, 1))
+    before = folded(world, log.entries)
+    assert bool(old.restrictions.jumped) is not explained
+    account = carry_of(freeze(old), old.universe, ("a0",), simulated=True)
+    log.entries.clear()
+    world.shell = world.fresh(log)
+    world.shell.run(Carried(old.now, "before", account, since=old.now, until=old.now))
+    if explained:
+        world.shell.take(jump)  # of the history of the market
+    for item in items[half:]:
+        world.shell.take(item)
+    assert bool(world.shell.state.restrictions.jumped) is not explained
+    ledger = folded(world, log.entries, before=before)
+    require_equal(ledger, world.shell.state)
+    assert ledger.last is not None
+    assert ledger.last.equities == world.shell.state.books_micro
 
 
 def test_a_journal_that_does_not_give_its_valuations_is_refused_with_the_difference() -> None:
