@@ -22,8 +22,8 @@ HEADINGS = ["Result", "When it fails", "Take it away"]
 each_folder = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
-def test_there_are_five_strategies_and_the_page_lists_each() -> None:
-    assert len(FOLDERS) >= 5
+def test_there_are_seven_strategies_and_the_page_lists_each() -> None:
+    assert len(FOLDERS) >= 7
     page = (ROOT / "examples/strategies/README.md").read_text(encoding="utf-8")
     assert {name for name, _ in re.findall(r"\[(\w+)\]\((\w+)/README\.md\)", page)} == {f.name for f in FOLDERS}
 
