@@ -264,8 +264,8 @@ def _shrunk(estimates: Mapping[int, tuple[float, float]], centre: float) -> dict
 def lines(fit: CostFit, places: int = 2) -> list[str]:
     """Return a fit of costs as lines of text for a terminal."""
     rows = [
-        f"run {fit.run}: {fit.fills:,} fills; error out of sample {fit.error_bp:.{places}f} bp, of one cost for "
-        f"all {fit.error_mean_bp:.{places}f} bp, of the configured costs {fit.error_configured_bp:.{places}f} bp"
+        f"run {fit.run}: {fit.fills:,} fills; error out of sample: the fit {fit.error_bp:.{places}f} bp, one cost for "
+        f"all {fit.error_mean_bp:.{places}f} bp, configured costs {fit.error_configured_bp:.{places}f} bp"
     ]
     for row in fit.costs.rows:
         group = row.symbol or "all symbols"

@@ -490,11 +490,9 @@ def lines(check: Lookahead, who: str = "policy") -> list[str]:
     elif not check.cuts:
         texts.append("not decided: there is no decision before the last one, so that nothing was compared")
     else:
-        texts.append(
-            f"not decided: {check.cuts} cuts, 0 differences, but the cuts do not truncate what the {who} reads"
-        )
+        texts.append(f"not decided: {check.cuts} cuts, 0 differences, but the {who} reads what no cut truncates")
     if check.opened:
-        texts.append(f"  the {who} reads what is not truncated; check that it contains no later data:")
+        texts.append(f"  no cut truncates these inputs of the {who}; check that they contain no later data:")
         texts += [f"    {name}" for name in check.opened]
         texts += edge_words(check.edge, decided=False) if check.edge is not None else []
     texts += [f"  {text}" for text in check.matches]
