@@ -198,7 +198,7 @@ def running(folder: Path, *options: str) -> "Iterator[subprocess.Popen[str]]":
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            process = quantd(folder, "status", "--json", *options)
+            process = quantd(folder, "status", "--json")  # which reads no override of the daemon's
             if process.returncode == 0 and json.loads(process.stdout)["status"] == "ended":
                 break
             time.sleep(0.2)
