@@ -134,7 +134,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 def test_a_command_refuses_an_unknown_option_a_surplus_word_and_a_wrong_number() -> None:
     tried = 0
     for path, command in leaves(typer.main.get_command(program(commands())), ()):
-        kinds = {own.opts[0]: own.type.name.split()[0] for own in command.params if own.opts[0].startswith("-")}
+        kinds = {one.opts[0]: one.type.name.split()[0] for one in command.params if one.opts[0].startswith("-")}
         numbers = {name for name, kind in kinds.items() if kind in ("integer", "float")}
         words = [["--surplus-argument"], *([name, "text"] for name in sorted(numbers))]
         words += [[name, "nan"] for name in sorted(numbers) if kinds[name] == "float"]

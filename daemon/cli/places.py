@@ -36,7 +36,9 @@ class Place:
     store: str | Path
     overrides: tuple[str, ...] = ()
 
-    def unchanged(self, by: str = "this command, which reads the state folder and the store alone") -> "Place":
+    def unchanged(
+        self, by: str = "this command, which reads the state folder and the store alone; leave it out"
+    ) -> "Place":
         """Return this place. Raises Failure for an override of another key than those that find the place: `by` is
         what it does not change."""
         if self.overrides:

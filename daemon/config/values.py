@@ -123,7 +123,7 @@ def duration(low: str, high: str) -> BeforeValidator:
         except ValueError:
             ns = -1
         if ns < 0:
-            months = '; for months a schedule has cron = "0 9 1 * *"' if "mo" in str(value) else ""
+            months = '; for months a schedule has cron = "0 9 1 * *"' if value in ("month", "monthly") else ""
             wrong("is not a duration", f'write a number and a unit, "30h", with ms, s, m, h, d or w{months}')
         if not duration_ns(low) <= ns <= duration_ns(high):
             wrong("is out of bounds", f"write {low} to {high}")

@@ -260,19 +260,20 @@ def _idle_reduction(evidence: Evidence) -> float:
 
 
 def passed_drawdown(evidence: Evidence) -> str:
-    """Return a note where the largest drawdown is beyond the limit of the account, or of its only agent, which stops
-    orders and sells nothing; empty else."""
+    """Return a note where the largest drawdown is beyond the limit of the account, or of its only agent: the limit
+    stops orders, and sells only where `flatten_on` names that of the account. Empty else."""
     rules, largest = evidence.assembly.rules, evidence.performance.max_drawdown
-    limits = [rules.house, *(agent.limits for agent in rules.agents if len(rules.agents) == 1)]
-    bound = min((limit.max_drawdown for limit in limits if limit.max_drawdown is not None), default=inf)
+    of_account = rules.house.max_drawdown
+    of_agent = rules.agents[0].limits.max_drawdown if len(rules.agents) == 1 else None
+    bound = min((limit for limit in (of_account, of_agent) if limit is not None), default=inf)
     if largest <= 1.1 * bound:  # a limit that is seen at a close is passed by a part of a day's loss
         return ""
-    sells = (
-        "It sold at the next prices, [risk] flatten_on" if "drawdown" in rules.flatten_on
-        else 'It sells nothing; [risk] flatten_on = ["drawdown"] does'
-    )  # fmt: skip
-    again = f", and after {rules.rearm_samples} samples counts from that equity (rearm)" if rules.rearm_samples else ""
+    if of_account is not None and "drawdown" in rules.flatten_on:
+        sells = "[risk] flatten_on sold at the next prices."
+    else:
+        sells = 'It sells nothing; [risk] max_drawdown with flatten_on = ["drawdown"] does.'
+    again = f" After {rules.rearm_samples} samples trading goes on, and the limit counts from the equity then (rearm)."
     return (
-        f"max_drawdown = {bound:g} did not bound the largest drawdown, {largest:.1%}: the limit stops orders that add"
-        f"{again}. {sells}."
+        f"max_drawdown = {bound:g} did not bound the largest drawdown, {largest:.1%}: the limit stops orders that add. "
+        f"{sells}{again if rules.rearm_samples else ''}"
     )

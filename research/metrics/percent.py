@@ -45,4 +45,4 @@ def percent_shape(returns: Floats, periods: float) -> str:
 
 def is_wealth(values: Floats) -> bool:
     """Return whether `values` float64[T] are a series of wealth or prices: positive, with small changes."""
-    return bool(np.all(values > 0.0)) and bool(np.median(np.abs(np.diff(np.log(values)))) < 0.1)
+    return len(values) > 1 and bool(np.all(values > 0.0)) and bool(np.median(np.abs(np.diff(np.log(values)))) < 0.1)

@@ -1,5 +1,7 @@
 """The picture of a backtest in a notebook: equity, drawdown and the verdict's figures."""
 
+from typing import Final
+
 from quantd.daemon.views.report.drawing import chart
 from quantd.daemon.views.report.rendering import html
 from quantd.daemon.views.report.section_parts import Note, Part, Row, Table
@@ -9,6 +11,9 @@ from quantd.research.verdict import Verdict, blocks_text, headline, table_of
 from quantd.trading.display_text import instant_text
 from quantd.trading.statistics import drawdowns
 
+COLORS: Final = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
+"""The variables of style that the drawings read."""
+
 
 def picture(record: Record, verdict: Verdict) -> str:
     """Return equity, drawdown and figures as an HTML fragment for a notebook."""
@@ -17,9 +22,8 @@ def picture(record: Record, verdict: Verdict) -> str:
         return verdict_html
     equity = record.wealth_micro() / 1e6  # from millionths of the currency
     days = [instant_text(ts)[:10] for ts in record.ts]
-    colors = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
     return (
-        f'<div style="max-width:60rem;{colors}">{verdict_html}{chart(equity, days, "var(--line)")}'
+        f'<div style="max-width:60rem;{COLORS}">{verdict_html}{chart(equity, days, "var(--line)")}'
         f"{chart(-100.0 * drawdowns(equity), days, 'var(--fall)')}{html(_figures(verdict))}</div>"
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quantd.regular_file import write_whole
+from quantd.research.reports.notebook_picture import COLORS
 from scripts.site.pages import ROOT
 
 NOTEBOOKS: Final = tuple(sorted((ROOT / "examples" / "notebooks").glob("*.ipynb")))
@@ -29,9 +30,6 @@ SUMMARIES: Final = {
     "agent_behind_the_gate": "This notebook shows what the limits do with an agent that asks for too much.",
 }
 """Name of a notebook -> the first sentence of its page."""
-
-COLORS: Final = "--line:#2f6fde;--fall:#c2483d;--dim:#667085"
-"""The variables of style that a drawing of a result reads."""
 
 _NOISE: Final = re.compile(r"\x1b\[[0-9;]*m| at 0x[0-9a-f]+")
 """Colours, and addresses in memory, which differ from run to run."""

@@ -62,7 +62,9 @@ def orders(
     ]
     if reviews.get("waiting"):
         lines.append(f"{len(reviews['waiting'])} proposals wait for a person: `quantd review` lists them")
-    answer(as_json, document | {"held": held}, lambda: _print_table(document["orders"]), *lines)
+    # without a daemon nobody has asked for them, and none would be a claim
+    document |= {"held": held} if reviews else {}
+    answer(as_json, document, lambda: _print_table(document["orders"]), *lines)
 
 
 def _show_refused(reader: "Reader", last: int, symbol: str | None, *, as_json: bool) -> None:

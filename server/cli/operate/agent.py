@@ -66,7 +66,7 @@ def add(
 
     if mcp:
         needs("quantd agent add --mcp", "mcp", extra="mcp")
-    settings, where = chosen.read(), chosen.place().unchanged("the file that this command writes")
+    settings, where = chosen.read(), chosen.place().unchanged("the file that this command writes; write the key there")
     file = chosen.config.absolute().with_name(f"{name}.token")
     if file.exists():
         raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)

@@ -30,7 +30,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the device.")
 
 WAYS: Final = "docs/operate/phone.md has the ways: a private network, or a reverse proxy with TLS"
 
-BY: Final = "this command, which reads [approvals] of the file and the state folder alone"
+BY: Final = "this command, which reads [approvals] of the file and the state folder alone; leave it out"
 
 LOOK_S: Final = 1.0
 """Seconds between two looks for the key of a phone."""

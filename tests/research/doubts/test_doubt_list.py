@@ -336,5 +336,5 @@ def test_a_drawdown_beyond_its_limit_is_named_with_what_the_limit_does(flattens:
     falling = market(drift=-0.002)
     (note,) = quantd.backtest(even, bars=falling, compare=False, settings=settings).verdict.notes
     assert note.startswith("max_drawdown = 0.1 did not bound the largest drawdown")
-    assert ("It sold at the next prices" if flattens else 'flatten_on = ["drawdown"] does') in note
+    assert ("flatten_on sold at the next prices" if flattens else 'flatten_on = ["drawdown"] does') in note
     assert quantd.backtest(even, bars=market(), compare=False, settings=settings).verdict.notes == ()

@@ -102,7 +102,7 @@ def test_a_second_call_runs_nothing(done, tmp_path):
 
 @pytest.mark.long
 def test_drawn_points_are_those_of_the_whole_grid_and_another_draw_in_the_same_folder_begins_anew(done, tmp_path):
-    _, whole = done
+    _, full = done
     write(tmp_path)
     words = [word for key, values in GRID.items() for word in ("--over", f"{key}={','.join(values)}")]
 
@@ -113,7 +113,7 @@ def test_drawn_points_are_those_of_the_whole_grid_and_another_draw_in_the_same_f
     first = drawn("--points", "4")
     assert "These are 4 of 6 points of the grid, drawn with seed 0." in first["verdict"]
     assert first["trials"] == 4
-    rows = whole.table.to_dicts()
+    rows = full.table.to_dicts()
     assert [row for row in rows if row in first["points"]] == first["points"] != rows
     other = drawn("--points", "4", "--seed", "1")
     assert [row for row in rows if row in other["points"]] == other["points"] != first["points"]
