@@ -114,12 +114,17 @@ def test_a_policy_that_needs_other_symbols_than_are_traded_starts_nothing(tmp_pa
     assert says in mistake["text"]
 
 
+def without_engine(log: str) -> str:
+    """The log of a run without the line that says that the engine is not compiled."""
+    return "".join(line for line in log.splitlines(keepends=True) if "engine.uncompiled" not in line)
+
+
 def test_config_check_refuses_what_run_refuses(tmp_path):
     sink = '\n[alerts.sinks.webhook]\nurl = "https://127.0.0.1/alerts"\n'
     write(tmp_path, CONFIG + sink)
     checked, started = quantd(tmp_path, "config", "check"), quantd(tmp_path, "run", "--quiet")
     assert (checked.returncode, started.returncode) == (78, 78)
-    assert checked.stderr == started.stderr
+    assert checked.stderr == without_engine(started.stderr)
     assert "needs the secret webhook_key, which is missing" in checked.stderr
     (mistake,) = json.loads(quantd(tmp_path, "config", "check", "--json").stdout)["mistakes"]
     assert mistake["line"] == len((CONFIG + sink).splitlines()) - 1
@@ -134,7 +139,7 @@ def test_config_check_reads_the_bars(tmp_path):
     write(tmp_path, CONFIG.replace(f"{ROOT}/data/us_daily.parquet", bars.name))
     checked, started = quantd(tmp_path, "config", "check"), quantd(tmp_path, "run", "--quiet")
     assert (checked.returncode, started.returncode) == (78, 78)
-    assert checked.stderr == started.stderr
+    assert checked.stderr == without_engine(started.stderr)
     assert bars.name in checked.stderr
 
 

@@ -44,6 +44,8 @@ def plan_of(agents: int, size: int = N) -> Plan:
         AgentColumns(size, np.zeros(size, np.int8).data, Request(size), FollowUp(size), Lacks(size))
         for _ in range(agents)
     ]
+    for column in columns:
+        column.at_limit = 1.0  # an engine that is not compiled has no zeros
     books = [BookColumns(size) for _ in range(agents + 1)]
     for book in books:
         book.book = Book(size)
