@@ -172,10 +172,16 @@ def row_of(limits: Limits, size: int, key: str, reason: int, linear: Linear) -> 
         raise ValueError(
             f"{key}: a coefficient is negative or not finite, so that an order could add risk within the limit"
         )
-    # `way`, `settled`: a bound while orders are open, coefficients after all fills; None for the defaults
-    bound_in_flight = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
+    # `settled`: coefficients after all fills; None for the same
     settled = load if linear.settled is None else _sides(size, *linear.settled)
-    return Row(key, reason, linear.held, held_coefficients, load, bound_in_flight, settled, linear.bound)
+    row = Row(key, reason, linear.held, held_coefficients, load, 0.0, settled, 0.0)  # bounds follow
+    return bounded(row, limits, linear)
+
+
+def bounded(row: Row, limits: Limits, linear: Linear) -> Row:
+    """Return a row with the bounds of `linear`, whose coefficients it has."""
+    in_flight = linear.bound * (1.0 + limits.in_flight) if linear.way is None else linear.way
+    return row._replace(bound=in_flight, settled_bound=linear.bound)
 
 
 def _sides(size: int, long: float | Floats, short: float | Floats) -> Floats:

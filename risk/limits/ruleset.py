@@ -8,18 +8,32 @@ All measures grow with the lots that orders add, so that scaling all orders by o
 Rules are cached by the identity of limits and universe, because hashing a universe costs more than a call of the gate.
 """
 
+from collections.abc import Mapping
 from copy import copy
 from functools import cached_property
 from math import gcd
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
+from msgspec.structs import force_setattr
 from numpy.typing import ArrayLike, NDArray
 
 from quantd.risk.limits.average_correlation import KEY as AVERAGE
-from quantd.risk.limits.catalogue import EXTRA, FIELDS, LIMITS, K, Limits, Reason, bound_of, kinds_of, value_of
+from quantd.risk.limits.catalogue import (
+    EXTRA,
+    FIELDS,
+    LIMIT_OF,
+    LIMITS,
+    K,
+    Limits,
+    Reason,
+    bound_of,
+    kinds_of,
+    value_of,
+)
 from quantd.risk.limits.collars import Collar, Collars
-from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, Row, family_of, quad_of, row_of
+from quantd.risk.limits.kinds import Bar, Cap, Count, Opening, Row, bounded, family_of, quad_of, row_of
 from quantd.risk.limits.record import Barred, Capped, Counts, Families, Forms, Limit, Openings, Rows, Tails
 from quantd.risk.measures.portfolio import FEW
 from quantd.risk.measures.stress import shock_returns
@@ -37,6 +51,8 @@ MOVING: Final = ("buying_power", "max_account_notional", "ramp")
 """Limits whose bound follows the venue, equity or time: linear limits without other settings."""
 
 MOVING_ROWS: Final = [(limit, kind) for limit, kind in ROWS if limit.key in MOVING]
+_BOUNDS: Final = attrgetter(*MOVING)
+_LASTING: Final = attrgetter(*(key for key in Limits.__struct_fields__ if key not in MOVING))
 MEASURED: Final = [(limit.key, limit.measure) for limit in LIMITS.values() if limit.measure is not None]
 
 
@@ -143,10 +159,12 @@ class Rules:
         """The rules of limits that differ from these in the bounds of moving limits alone."""
         rules = copy(self)
         rules.limits, rules.prepared = limits, None
-        rows = {limit.key: iter(rules._rows_of(limit, kind, value)) for limit, kind, value in rules._on(MOVING_ROWS)}
-        rules.rows = [next(rows[row.key]) if row.key in rows else row for row in self.rows]
+        linears = {
+            limit.key: iter(kind.make(value, limits, self.universe)) for limit, kind, value in rules._on(MOVING_ROWS)
+        }
+        rules.rows = [bounded(row, limits, next(linears[row.key])) if row.key in linears else row for row in self.rows]
         rules.held_measures = [
-            (key, bound_of(limits, key), measure) if key in rows else (key, bound, measure)
+            (key, bound_of(limits, key), measure) if key in linears else (key, bound, measure)
             for key, bound, measure in self.held_measures
         ]
         return rules
@@ -184,6 +202,25 @@ class Rules:
         return self.over_losses.union(forms, ("correlation", AVERAGE))
 
     @cached_property
+    def valued(self) -> frozenset[str]:
+        """Return the keys under which `quantd.risk.limits.values` records a value for these rules."""
+        measures = [*self.held_measures, *self.traded_measures]
+        return self.over_losses.union(
+            ("cash", "buying_power", "equity", "correlation", AVERAGE),
+            (key for key, *_ in measures),
+            (named.key for table in (self.families, self.unmeasured, self.quads) for named in table),
+        )
+
+    @cached_property
+    def keys_by_code(self) -> dict[int, tuple[str, ...]]:
+        """Return, by code that a limit writes where it cuts lots, the keys of this limit's values, one or several
+        (`sector.energy`)."""
+        keys: dict[str, list[str]] = {}
+        for key in sorted(self.valued):
+            keys.setdefault(key.partition(".")[0], []).append(key)
+        return {code: tuple(keys[limit]) for code, limit in LIMIT_OF.items() if limit in keys}
+
+    @cached_property
     def collars(self) -> Collars:
         """The collars (limit distances) of orders. The collar at an old price is at most as wide as the collar of
         reducing orders."""
@@ -211,8 +248,17 @@ _MOST_READY: Final = 256
 
 def moves(before: Limits, after: Limits) -> bool:
     """Whether only bounds of moving limits differ, and the same of them are on."""
-    pairs = [(key, getattr(before, key), getattr(after, key)) for key in Limits.__struct_fields__]
-    return all((one is None) == (other is None) if key in MOVING else one == other for key, one, other in pairs)
+    return _LASTING(before) == _LASTING(after) and all(
+        (one is None) == (other is None) for one, other in zip(_BOUNDS(before), _BOUNDS(after), strict=True)
+    )
+
+
+def with_bounds(limits: Limits, bounds: Mapping[str, Any]) -> Limits:
+    """Return `limits` with other bounds of moving limits (key -> value), which were computed and are not checked."""
+    moved = copy(limits)
+    for key, bound in bounds.items():
+        force_setattr(moved, key, bound)
+    return moved
 
 
 def prepare(before: Limits, after: Limits, universe: Universe) -> None:

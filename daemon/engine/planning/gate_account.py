@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable
 from math import ceil
+from typing import Any
 
 import numpy as np
 
 from quantd.daemon.engine.planning.buying_power import left_micro, limit
 from quantd.daemon.engine.state import HOUSE, State
+from quantd.daemon.engine.state.engine_state import InForce
 from quantd.daemon.engine.state.open_orders import Key
+from quantd.daemon.engine.state.settings import MarketRegime
 from quantd.risk.limits.catalogue import Limits, override
 from quantd.risk.limits.context import Context
-from quantd.risk.limits.ruleset import prepare
+from quantd.risk.limits.ruleset import prepare, with_bounds
 from quantd.risk.pretrade.gate import Account
 from quantd.trading.instruments import MICRO
 
@@ -28,23 +31,35 @@ def limits_in_force(state: State, book: int) -> Limits:
     if rules.live is None and regime is None and state.venue.buying_power_micro is None and not state.venue.unlent:
         return rules.house
     remaining_micro = left_micro(state)
-    inputs = state.equity_micro, state.live_sessions, remaining_micro, state.venue.unlent, regime is not None
-    cached = state.allowed  # made again only when one of the inputs changes
-    if cached is None or cached[0] != inputs:
-        limits = rules.house
-        if rules.live is not None:
-            limits = rules.live.limits(limits, state.equity_micro, state.live_sessions)
-        if regime is not None:
-            gross = 1.0 if limits.max_gross_exposure is None else limits.max_gross_exposure
-            limits = override(limits, volatile_exposure=regime.exposure * gross)
-        if remaining_micro is not None:
-            limits = override(limits, buying_power=limit(state.equity_micro, remaining_micro))
-        if state.venue.unlent:
-            limits = override(limits, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
-        if cached is not None:
-            prepare(cached[1], limits, state.universe)
-        cached = state.allowed = inputs, limits
-    return cached[1]
+    lasting, inputs = (regime, state.venue.unlent), (state.equity_micro, state.live_sessions, remaining_micro)
+    cached = state.allowed
+    if cached is not None and cached.lasting == lasting and cached.inputs == inputs:
+        return cached.limits
+    # of these limits only bounds move, at every sample
+    steady = cached.steady if cached is not None and cached.lasting == lasting else _steady_limits(state, regime)
+    bounds: dict[str, Any] = {}
+    if rules.live is not None:
+        bounds = rules.live.bounds(steady, state.equity_micro, state.live_sessions)
+    if remaining_micro is not None:
+        bounds["buying_power"] = limit(state.equity_micro, remaining_micro)
+    limits = with_bounds(steady, bounds)
+    if cached is not None:
+        prepare(cached.limits, limits, state.universe)
+    state.allowed = InForce(lasting, inputs, steady, limits)
+    return limits
+
+
+def _steady_limits(state: State, regime: MarketRegime | None) -> Limits:
+    """The limits of the whole account in force, without the bounds that follow from equity, time or the venue."""
+    limits = state.rules.house
+    if state.rules.live is not None:
+        limits = state.rules.live.orders(limits)
+    if regime is not None:
+        gross = 1.0 if limits.max_gross_exposure is None else limits.max_gross_exposure
+        limits = override(limits, volatile_exposure=regime.exposure * gross)
+    if state.venue.unlent:
+        limits = override(limits, no_borrow=tuple(state.universe.symbols[k] for k in state.venue.unlent))
+    return limits
 
 
 def short_ratio(mark_nano: int, limit_nano: int) -> float:

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -105,6 +105,18 @@ class Loosening(Struct, frozen=True):
     looser: tuple[str, ...]
 
 
+class InForce(NamedTuple):
+    """The limits of the whole account in force, as they were computed last.
+
+    `lasting` and `inputs` are what they follow from: `steady`, the limits without moving bounds, from `lasting` alone.
+    """
+
+    lasting: tuple[object, ...]
+    inputs: tuple[int | None, ...]
+    steady: Limits
+    limits: Limits
+
+
 @dataclass(slots=True)
 class Round:
     """All Asks (questions to policies) of one instant, until the last answer is in.
@@ -158,8 +170,7 @@ class State(Core):
         """House sessions since the first live start, this one included; the ramp depends on it."""
         self.loosening: Loosening | None = None
         """Looser limits of mode live that wait for their instant, or for an approval."""
-        # cache of limits_in_force: the inputs of the computation, and its result
-        self.allowed: tuple[tuple[int, int, int | None, tuple[int, ...], bool], Limits] | None = None
+        self.allowed: InForce | None = None
         self.agents = [AgentState(a.capital_micro, size) for a in rules.agents]
         self.seats: list[int] = [rules.first_seat + k for k in range(len(rules.agents))]
         """By agent: number of the policy that decides for it."""

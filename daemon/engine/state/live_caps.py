@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from quantd.risk.limits.catalogue import AccountCap, Limits, Ramp, override
+from quantd.risk.limits.ruleset import with_bounds
 from quantd.trading.instruments import MICRO
 
 LOOSEN_AFTER_NS: Final = 24 * 3600 * 10**9
@@ -38,6 +39,16 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         During the ramp only a share of `max_gross_exposure` is permitted, which grows to 1 with the sessions. Without
         that limit 1.0 is taken as the limit.
         """
+        return with_bounds(self.orders(house), self.bounds(house, equity_micro, sessions))
+
+    def orders(self, house: Limits) -> Limits:
+        """The limits `house` within the caps that are the same at every sample: on one order, and on a session."""
+        order = None if self.order_micro is None else self.order_micro / MICRO
+        orders = [bound for bound in (house.max_order_notional, order) if bound is not None]
+        return override(house, max_order_notional=min(orders, default=None), max_orders_per_day=self.orders_per_day)
+
+    def bounds(self, house: Limits, equity_micro: int, sessions: int) -> dict[str, AccountCap | Ramp | None]:
+        """The caps that follow from equity and time, by key of `Limits`."""
         share = self.share(sessions)
         account = ramp = None
         if self.account_micro is not None:
@@ -46,12 +57,4 @@ class Allowance(Struct, frozen=True, omit_defaults=True):
         if share < 1.0:
             gross = 1.0 if house.max_gross_exposure is None else house.max_gross_exposure
             ramp = Ramp(share * gross, max(sessions, 1), self.ramp_days)
-        order = None if self.order_micro is None else self.order_micro / MICRO
-        orders = [bound for bound in (house.max_order_notional, order) if bound is not None]
-        return override(
-            house,
-            max_account_notional=account,
-            ramp=ramp,
-            max_order_notional=min(orders, default=None),
-            max_orders_per_day=self.orders_per_day,
-        )
+        return {"max_account_notional": account, "ramp": ramp}

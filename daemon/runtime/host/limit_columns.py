@@ -4,7 +4,8 @@ bands (ranges within which no alert level changes)."""
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,15 +17,14 @@ from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watch
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.settings import heaviest_of
 from quantd.daemon.engine.state.verdict_log import Judged
-from quantd.risk.limits.average_correlation import KEY as AVERAGE
 from quantd.risk.limits.case import Account
-from quantd.risk.limits.catalogue import LIMIT_OF, Limits
+from quantd.risk.limits.catalogue import Limits
 from quantd.risk.limits.record import herfindahl_of
-from quantd.risk.limits.ruleset import Rules, moves, rules_of
+from quantd.risk.limits.ruleset import MOVING, Rules, moves, rules_of
 from quantd.risk.limits.values import Values
 from quantd.risk.measures.portfolio import least, total
 from quantd.risk.monitor.ceilings import KNOWN, Bands
-from quantd.risk.monitor.levels import NOISE, NONE, ROUNDING, band, floor_band, level, share_of
+from quantd.risk.monitor.levels import NOISE, NONE, ROUNDING, UNWATCHED, band, floor_band, level, share_of
 from quantd.risk.pretrade.gate import Codes, Verdict, granted, measure
 from quantd.risk.switch import REDUCE, STATE_LIMITS
 from quantd.trading import market
@@ -35,6 +35,9 @@ from quantd.trading.ports import FillTerms
 
 Near = tuple[int, frozenset[str] | None, frozenset[str]]
 """(index of a book, 0 for the house; keys of the limits that a plan records, None for all; keys that cut a symbol)."""
+
+watched_bounds: Final = attrgetter(*(key for key in MOVING if key not in UNWATCHED))
+"""The bounds of the moving limits that have alert levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,9 @@ class LimitColumns:
         del self._sets[id(before)]
         self._sets[id(house)] = gates.moved(rules_of(house, self.state.universe))
         self._inputs = inputs
-        self._levels.pop(HOUSE, None)
-        self._recorded.discard(HOUSE)
+        if watched_bounds(before) != watched_bounds(house):  # buying power has no level, and no band of values
+            self._levels.pop(HOUSE, None)
+            self._recorded.discard(HOUSE)
         return True
 
     def _write_terms(self) -> None:
@@ -275,7 +279,7 @@ class LimitColumns:
                 columns.quiet.unsettled = key  # no band knows what a plan trades
             columns.exposures = exposures_of(rules)
             columns.sums = frozenset(key for key, *_ in columns.exposures)
-            columns.keys = keys_by_code(rules)
+            columns.keys = rules.keys_by_code
 
     def recorded(self, near: Sequence[Near]) -> list[Values]:
         """The values that a plan records, one record for each book of `near`, in its order.
@@ -389,23 +393,3 @@ def exposures_of(rules: Rules) -> list[tuple[str, int, float]]:
         for key, bound, measure in rules.held_measures
         if measure in KNOWN and measure is not herfindahl_of and key not in families
     ]
-
-
-def keys_by_code(rules: Rules) -> dict[int, tuple[str, ...]]:
-    """Code that a limit writes where it cuts lots -> the keys of this limit's values, one or several
-    (`sector.energy`)."""
-    keys: dict[str, list[str]] = {}
-    for key in sorted(valued(rules)):
-        keys.setdefault(key.partition(".")[0], []).append(key)
-    return {code: tuple(keys[limit]) for code, limit in LIMIT_OF.items() if limit in keys}
-
-
-def valued(rules: Rules) -> set[str]:
-    """The keys under which `quantd.risk.limits.values` records a value for these rules."""
-    measures = [*rules.held_measures, *rules.traded_measures]
-    over_returns = [*(tail.key for tail in rules.tails), *(quad.key for quad in rules.quads)]
-    return {
-        "cash", "buying_power", "equity", "correlation", AVERAGE,
-        *(key for key, *_ in measures), *(family.key for family in rules.families),
-        *(row.key for row in rules.unmeasured), *over_returns,
-    }  # fmt: skip
