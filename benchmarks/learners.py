@@ -1,7 +1,5 @@
 """Training speed of PPO and A2C: env-steps per second on one thread, compared with Stable-Baselines3 in one run.
 
-The last rows compare five seeds of a plan, which train together, with one seed, in CPU time.
-
     python -m benchmarks.learners [--seconds N]
 
 Network (256 and 256 with LayerNorm), hyper-parameters and environment are equal (observation 200, 20 assets and cash, 8
@@ -12,17 +10,11 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import structs
-
-if TYPE_CHECKING:
-    from quantd.training.plans.plan import Plan
-    from quantd.training.seeds.markets import Markets
 
 PEER: Final = "SB3"
 ROUNDS: Final = 5
@@ -62,35 +54,6 @@ def heading() -> str:
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     machine = f"one thread, {cores} cores, load {load:.1f}{': BUSY' if load > 0.5 * cores else ''}"
     return f"{machine}\n{'env-steps a CPU second':<26}{'median':>10}{'least':>10}{'to SB3':>10}{'least':>8}{'most':>8}"
-
-
-def seeds(seconds: float) -> None:
-    """Print the CPU time of five seeds over that of one: training and evaluations, without the start."""
-    from quantd.training.plans.plan import default, read, replaced
-    from quantd.training.seeds.markets import markets_of
-    from quantd.training.seeds.seed_run import fit_all
-
-    here = Path("examples/train")
-    plans = {"A2C, example": (read(here / "a2c.toml"), 50_000), "PPO, example": (read(here / "ppo.toml"), 30_000)}
-    plans |= {"A2C, defaults": (default("a2c"), 20_000), "PPO, defaults": (default("ppo"), 10_000)}
-    print(f"{'five seeds together':<26}{'one, s':>10}{'five, s':>10}{'ratio':>10}{'least':>8}{'most':>8}")
-    for name, (plan, steps) in plans.items():
-        markets = markets_of(plan)
-
-        def spent(count: int, plan: "Plan" = plan, markets: "Markets" = markets, steps: int = steps) -> float:
-            some = replaced(plan, {"seeds": list(range(1, count + 1)), "steps": steps})
-            with TemporaryDirectory() as folder:
-                cpu = process_time()
-                fit_all(some, markets, lambda seed: Path(folder) / str(seed), lambda _: False)
-                return process_time() - cpu
-
-        spent(1)
-        pairs, began = [], perf_counter()
-        while perf_counter() - began < seconds or len(pairs) < 3:
-            pairs.append((spent(1), spent(5)))
-        one, five = (median(times) for times in zip(*pairs, strict=True))
-        ratios = sorted(several / single for single, several in pairs)
-        print(f"  {name:<24}{one:>10.2f}{five:>10.2f}{median(ratios):>9.2f}x{ratios[0]:>8.2f}{ratios[-1]:>8.2f}")
 
 
 def main() -> None:
@@ -148,7 +111,6 @@ def main() -> None:
             # the peer computes in float32 only
             sides["quantd, bfloat16"] = ours(structs.replace(plan, bfloat16=True), rollout)
         printed(name, paces(sides, seconds))
-    seeds(seconds)
 
 
 if __name__ == "__main__":

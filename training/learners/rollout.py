@@ -16,7 +16,6 @@ observations first and the rows after them, because the network's `pull` differe
 Source of the advantages: Schulman et al. 2016, equation 16.
 """
 
-from collections.abc import Generator
 from typing import Final, NamedTuple
 
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from quantd.training.learners.distributions import Family
 from quantd.training.market.arrays import view
-from quantd.training.market.vector_env import Step, VectorEnv
+from quantd.training.market.vector_env import VectorEnv
 from quantd.training.networks.actor_critic import ActorCritic, Heads
 
 
@@ -47,6 +46,7 @@ class Rollout:
 
     def __init__(self, env: VectorEnv, length: int) -> None:
         """Make zero tensors for `length` steps of all environments; `collect` fills them."""
+        self._env: Final = env
         shape = (length, env.batch)
         device = env.device
         action = () if env.kind == "discrete" else (env.action_size,)
@@ -72,11 +72,10 @@ class Rollout:
 
     def collect(
         self, network: ActorCritic, family: Family, now: Now, random: torch.Generator, *, keep: bool = False
-    ) -> Generator[Tensor, Step, Now]:
+    ) -> Now:
         """Fill every row of the rollout from the state `now`, with one device transfer per step.
 
-        Returns the environments' state afterwards. The function is a generator: it yields actions, and is sent the
-        steps that follow from the actions.
+        Returns the environments' state afterwards.
 
         With `keep`, a network that can do so records its passes. The passes then serve `value` and the gradient, until
         the weights change.
@@ -95,7 +94,7 @@ class Rollout:
             else:
                 actor, carry = network.act(observation_row, carry)
             action_row.copy_(family.sample(actor, spread, random))
-            step = yield action_row
+            step = self._env.step(action_row)
             observation = step.observation
             reward_row.copy_(step.reward)
             torch.logical_or(step.terminated, step.truncated, out=done_row)

@@ -5,9 +5,7 @@ Any session can therefore follow any other, which resampling needs. Whole lots a
 orders are sized. The event core is the engine of live trading and backtests.
 
 What can go wrong. A lot would be lost to rounding: so a target within rounding error of a whole number is that number.
-An order would cross zero, which the event core never permits: so such a target becomes zero. Seeds that share a
-simulator would get other last digits than one seed alone, because the rounding of a sum depends on the number of its
-rows: so the rows of each seed (`parts`) are summed as if alone.
+An order would cross zero, which the event core never permits: so such a target becomes zero.
 
 What the order guarantees. Lots are sized at the close and then adjusted for a split, so that fills of the open are in
 new shares. Dividends are paid on the shares of the previous close, and interest on the cash of that close.
@@ -114,15 +112,13 @@ def trade(
     rates: Rates,
     shares: Shares | None = None,
     lot: Array | float = 1.0,
-    parts: int = 1,
 ) -> Traded:
     """Rebalance accounts to `weights` float[B, N] (fractions of `equity` at the close), and advance to the next close.
 
     With `shares`, targets are whole lots, truncated towards zero; a lot has `lot` units, one size or float[N].
-    Fractions of a lot after a split are paid out at the close. The rows are divided into `parts` groups of equal size,
-    and each group is computed as if alone. `value` float[B, N] is the money in each asset, `cash` float[B], both at the
-    close. `session` has the prices of the next session relative to that close, and `rates` the costs as fractions.
-    Axes: B accounts, N assets.
+    Fractions of a lot after a split are paid out at the close. `value` float[B, N] is the money in each asset, `cash`
+    float[B], both at the close. `session` has the prices of the next session relative to that close, and `rates` the
+    costs as fractions. Axes: B accounts, N assets.
     """
     target_value, value_at_close, cash_at_close = weights * equity[:, None], value, cash
     if shares is not None:
@@ -132,24 +128,24 @@ def trade(
         target_value = target_value + (value - target_value) * session.idle
     order = (target_value - value) * session.gap
     traded = abs(order)
-    bought, traded_money = added(order, parts), added(traded, parts)
+    bought, traded_money = added(order), added(traded)
     # A buy fills at open x (1 + rate), a sell at open x (1 - rate); commission is on the filled notional.
     cost = traded_money * rates.fill
     if rates.least:
         fees = (traded + order * rates.fill) * rates.commission
         orders = traded > abs(equity)[:, None] * DUST
-        cost = cost + added(fees.clip(min=rates.least) * orders, parts)
+        cost = cost + added(fees.clip(min=rates.least) * orders)
     elif rates.commission:
         cost = cost + traded_money * rates.commission + bought * (rates.fill * rates.commission)
     cash = cash - bought - cost
     if session.dividend is not None:
-        cash = cash + added(value_at_close * session.dividend, parts)
+        cash = cash + added(value_at_close * session.dividend)
     if session.earned is not None:
         cash = cash + cash_at_close * session.earned
     new_value = target_value * session.total
     if rates.borrow_day and session.days is not None:
-        cash = cash + added(new_value.clip(max=0.0), parts) * session.days * rates.borrow_day
-    return Traded(new_value, cash, cash + added(new_value, parts), traded, traded_money / equity, cost)
+        cash = cash + added(new_value.clip(max=0.0)) * session.days * rates.borrow_day
+    return Traded(new_value, cash, cash + added(new_value), traded, traded_money / equity, cost)
 
 
 def _in_whole_lots(

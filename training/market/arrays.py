@@ -2,10 +2,6 @@
 
 On a CPU, a numpy call takes a fraction of a torch call's time, which matters for small batches. On a CPU, numpy also
 uses the memory of the tensors, without copies.
-
-What can go wrong. Results would depend on the number of accounts, because the rounding of a sum by a product with ones
-depends on the number of rows. Training seeds that share a simulator must have exactly the results of each seed alone
-(docs/decisions/014): so `added` sums the rows of each seed by themselves.
 """
 
 from functools import lru_cache
@@ -40,17 +36,12 @@ def take(table: Array, rows: Array) -> Array:
     return table.index_select(0, rows)
 
 
-def added(values: Array, parts: int = 1) -> Array:
+def added(values: Array) -> Array:
     """Return the sums [B] of rows [B, N], as a product with ones: half the time of a sum over a short dimension.
 
-    The rounding of the product depends on the number of rows. So the rows are divided into `parts` groups of equal
-    size, and each group is summed as if alone.
-    """
+    The rounding of the product depends on the number of rows."""
     if _is_numpy(values):
-        ones = _numpy_ones(values.shape[1], values.dtype)
-        if parts > 1:
-            return (values.reshape(parts, -1, values.shape[1]) @ ones).reshape(-1)
-        return values @ ones
+        return values @ _numpy_ones(values.shape[1], values.dtype)
     return values.mv(_torch_ones(values.shape[1], values.dtype, values.device))
 
 

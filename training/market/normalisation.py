@@ -1,15 +1,14 @@
 """Running normalisation of observations and rewards in constant memory; frozen for evaluation.
 
 What can go wrong. Evaluation would move the statistics, and the policy's inputs with them: so `frozen` stops the
-statistics. A shifted reward would change the optimal policy: so rewards are only divided. Seeds that share a simulator
-would share statistics: so each seed has statistics of its own, equal bit for bit to those of the seed trained alone.
+statistics. A shifted reward would change the optimal policy: so rewards are only divided.
 
 What the order guarantees. An observation is added to the statistics first and scaled after that. In the same way a
 reward is first added to the discounted return and then scaled by the standard deviation of this return. An ended
 episode resets the discounted return at the end of the step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import torch
@@ -25,59 +24,32 @@ CLIP: Final = 10.0
 
 
 class Running:
-    """Running mean and variance by column, in float64: T. Chan, G. Golub and R. LeVeque (1979).
-
-    The statistics of S training seeds can be joined in one object with a leading dimension: rows float[S, B, D] and
-    statistics float64[S, 1, D]. Axes: B accounts, D entries of an observation.
-    """
+    """Running mean and variance by column, in float64: T. Chan, G. Golub and R. LeVeque (1979)."""
 
     def __init__(self, size: int, device: torch.device) -> None:
         self.mean = torch.zeros(size, dtype=torch.float64, device=device)
         self.squares = torch.zeros(size, dtype=torch.float64, device=device)
-        self.count: int | Tensor = 0
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Running]") -> "Running":
-        """Return the statistics of all parts, one per seed, in one object; the leading index of its tensors is the
-        part's index.
-        """
-        statistics = cls(0, parts[0].mean.device)
-        statistics.mean, statistics.squares = (
-            torch.stack([getattr(part, name) for part in parts]).unsqueeze(1) for name in ("mean", "squares")
-        )
-        statistics.count = torch.tensor(
-            [float(part.count) for part in parts], dtype=torch.float64, device=statistics.mean.device
-        )
-        statistics.count = statistics.count.view(-1, 1, 1)
-        return statistics
-
-    def share(self, number: int, part: "Running") -> None:
-        """Copy the statistics of the seed at the leading index `number` into `part`."""
-        assert isinstance(self.count, Tensor)
-        part.mean, part.squares = self.mean[number, 0].clone(), self.squares[number, 0].clone()
-        part.count = int(self.count[number])
+        self.count = 0
 
     def add(self, rows: Tensor) -> None:
         """Add B observations, rows float[B, D], to the statistics.
 
-        In joined statistics the rows are float[P, B, D], for P parts (training seeds) that are counted separately.
         Axes: D entries of an observation.
         """
         wide = rows.to(torch.float64)
-        added_rows, joined = wide.shape[-2], wide.dim() > 2
-        mean = wide.mean(-2, keepdim=joined)
+        added_rows = len(wide)
+        mean = wide.mean(0)
         shift = mean - self.mean
         total = self.count + added_rows
-        squares = (wide - mean).square().sum(-2, keepdim=joined)
+        squares = (wide - mean).square().sum(0)
         # squares about the joint mean: those about both means, and the part of the shift between them
         self.squares = self.squares + squares + shift.square() * (self.count * added_rows / total)
-        # a division of a number by a tensor would multiply by the reciprocal, and round otherwise than for one seed
-        self.mean = self.mean + shift * ((total - self.count) / total)
+        self.mean = self.mean + shift * (added_rows / total)
         self.count = total
 
     def deviation(self) -> Tensor:
         """Return the population standard deviation float64[D] of the D columns; 1 before the first row."""
-        if isinstance(self.count, int) and not self.count:
+        if not self.count:
             return torch.ones_like(self.mean)
         return (self.squares / self.count + EPSILON).sqrt()
 
@@ -122,26 +94,6 @@ class Normalised:
         self.frozen = False
         self._discount = discount
         self._return = torch.zeros(env.batch, device=env.device)
-        self._parts = 0
-        """Number of joined environments; 0 for one alone."""
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Normalised]", env: VectorEnv) -> "Normalised":
-        """Return the normalisation of `env`, the joined environments of `parts`, with the statistics of each part, one
-        per seed.
-        """
-        environment = cls(env, discount=parts[0]._discount)
-        environment.observations = Running.joined([part.observations for part in parts])
-        environment.returns = Running.joined([part.returns for part in parts])
-        environment._return = torch.stack([part._return for part in parts])
-        environment._parts = len(parts)
-        return environment
-
-    def share(self, number: int, part: "Normalised") -> None:
-        """Copy the statistics of the seed at the leading index `number` into `part`."""
-        self.observations.share(number, part.observations)
-        self.returns.share(number, part.returns)
-        part._return = self._return[number].clone()
 
     @property
     def scale(self) -> Scale:
@@ -165,8 +117,6 @@ class Normalised:
         step = self.env.step(action)
         # the environment returns one tensor for both where no new episode began
         has_restarts = step.final is not step.observation
-        if self._parts:
-            step = Step(*(tensor.view(self._parts, -1, *tensor.shape[1:]) for tensor in step))
         done = step.terminated | step.truncated
         reward = step.reward
         if not self.frozen:
@@ -174,15 +124,13 @@ class Normalised:
             self._return = self._return * self._discount + reward
             self.returns.add(self._return.unsqueeze(-1))
             deviation = self.returns.deviation().to(reward.dtype)
-            scaled = reward / (deviation.squeeze(-1) if self._parts else deviation)
-            reward = scaled.clamp(-CLIP, CLIP)
+            reward = (reward / deviation).clamp(-CLIP, CLIP)
             # after the deviation, which would miss the last return of an ended episode otherwise
             self._return = self._return.masked_fill(done, 0.0)
         scale = self.scale
         observation = scale.of(step.observation)
         final = scale.of(step.final) if has_restarts else observation
-        normalised_step = Step(observation, reward, step.terminated, step.truncated, final)
-        return Step(*(tensor.flatten(0, 1) for tensor in normalised_step)) if self._parts else normalised_step
+        return Step(observation, reward, step.terminated, step.truncated, final)
 
     def state(self) -> dict[str, Tensor]:
         """Return the statistics, which are saved beside the weights."""

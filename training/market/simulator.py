@@ -16,7 +16,7 @@ Resampling jumps after the outcome of a decision.
 Rejected: arrays that are changed in place, because returned tensors must keep their values.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -62,12 +62,11 @@ class Simulator:
         gross: float = 1.0,
         seed: int = 0,
     ) -> None:
-        """Put `batch` accounts at the beginning of their first episodes. Private fields by account are arrays that
-        `view` returns.
+        """Put `batch` accounts at the beginning of their first episodes. Fields by account are arrays of `view`.
 
         `lot` is the lot size in units, None for fractional positions; `gross` bounds the sum of absolute weights of
-        kind "box". `_left` is the number of steps until the first account reaches the length of an episode, `_over`
-        whether any episode has just ended, and `_randoms` the generators, one for each training seed."""
+        kind "box". `_left` is the number of steps until the first account reaches the length of an episode, and `_over`
+        whether any episode has just ended."""
         if (kind == "discrete") != (allocations is not None):
             raise ValueError(f"kind {kind}: give allocations for kind discrete, and for no other kind")
         self.market: Final = market
@@ -80,6 +79,7 @@ class Simulator:
         self.costs: Final = costs
         if batch < 1 or batch % self.episodes.together:
             raise ValueError(f"batch = {batch} must be a multiple of episodes.together = {self.episodes.together}")
+        self._paths: Final = batch // self.episodes.together
         size = len(market.symbols)
         self._rates = Rates.of(costs)
         self._lot = None if lot is None else view(torch.broadcast_to(self._tensor(lot), (size,)).clone())
@@ -98,7 +98,7 @@ class Simulator:
         self._after: Traded | None = None
         self._tables: Final = market.viewed()
         self._length = min(self.episodes.length, market.last - market.first)
-        self._randoms = [torch.Generator(device=self.device).manual_seed(seed)]
+        self._random = torch.Generator(device=self.device).manual_seed(seed)
         self._everyone = torch.arange(batch, device=self.device)
         self._row = view(torch.full((batch,), market.first, device=self.device))
         self._value = view(torch.zeros((batch, size), device=self.device, dtype=self.dtype))
@@ -108,41 +108,9 @@ class Simulator:
         self._left, self._over = self._length, False
         self._begin(self._everyone)
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Simulator]") -> "Simulator":
-        """Return one simulator of the accounts of all `parts`, simulators with equal settings; the accounts of each
-        part keep drawing from its random generator.
-
-        On a CPU the steps of the joined simulator are bit for bit those of the parts.
-        """
-        first = parts[0]
-        simulator = cls(
-            first.market, batch=first.batch * len(parts), kind=first.kind, allocations=first.allocations,
-            reward=first.reward.plan, episodes=first.episodes, costs=first.costs, gross=first._gross,
-            capital=torch.cat([part.capital for part in parts]).tolist(),
-        )  # fmt: skip
-        for name in STATE_FIELDS:
-            setattr(simulator, f"_{name}", view(torch.cat([tensor(getattr(part, f"_{name}")) for part in parts])))
-        moments = simulator.reward.moments
-        moments.first = torch.cat([part.reward.moments.first for part in parts])
-        moments.second = torch.cat([part.reward.moments.second for part in parts])
-        simulator._randoms = [part._randoms[0] for part in parts]
-        simulator._left = simulator._length - int(simulator._steps.max())
-        return simulator
-
-    def share(self, number: int, part: "Simulator") -> None:
-        """Copy the current state of the accounts of the joined part at index `number` into the simulator `part`."""
-        rows = slice(number * part.batch, (number + 1) * part.batch)
-        for name in STATE_FIELDS:
-            setattr(part, f"_{name}", view(tensor(getattr(self, f"_{name}"))[rows].clone()))
-        part.reward.moments.first = self.reward.moments.first[rows].clone()
-        part.reward.moments.second = self.reward.moments.second[rows].clone()
-        part._left = part._length - int(part._steps.max())
-
     def reset(self, seed: int | None = None) -> Tensor:
         if seed is not None:
-            for random in self._randoms:
-                random.manual_seed(seed)
+            self._random.manual_seed(seed)
         self._begin(self._everyone)
         return self.observe()
 
@@ -236,7 +204,7 @@ class Simulator:
             **{name: tensor(getattr(self, f"_{name}")).clone() for name in STATE_FIELDS},
             "first_moment": moments.first.clone(),
             "second_moment": moments.second.clone(),
-            "random": self._randoms[0].get_state(),
+            "random": self._random.get_state(),
         }
 
     def load(self, state: Mapping[str, Tensor]) -> Tensor:
@@ -245,7 +213,7 @@ class Simulator:
             setattr(self, f"_{name}", view(state[name].clone()))
         self.reward.moments.first = state["first_moment"].clone()
         self.reward.moments.second = state["second_moment"].clone()
-        self._randoms[0].set_state(state["random"])
+        self._random.set_state(state["random"])
         self._left = self._length - int(self._steps.max())
         return self.observe()
 
@@ -260,11 +228,11 @@ class Simulator:
         elif self.kind == "box":
             weights = view(action.to(self.dtype)).clip(-1.0, 1.0)
             # a sum of sizes above `gross` is scaled down to it
-            weights = weights * (self._gross / added(abs(weights), len(self._randoms)).clip(min=self._gross))[:, None]
+            weights = weights * (self._gross / added(abs(weights)).clip(min=self._gross))[:, None]
         else:
             weights = view(action.to(self.dtype)).clip(min=0.0)
             # 1e-30: an action of zeros holds cash only, and must not divide by zero
-            weights = weights[:, :size] / added(weights, len(self._randoms)).clip(min=1e-30)[:, None]
+            weights = weights[:, :size] / added(weights).clip(min=1e-30)[:, None]
         if self._tables.known is not None:
             # `known` is 1 for an asset with a price, else 0
             weights = weights * take(self._tables.known, self._row)
@@ -285,14 +253,12 @@ class Simulator:
         lot = 1.0 if self._lot is None else self._lot
         sized_weights, most = view(weights), self._rates.most
         # a larger sum of weights is scaled down to `most`
-        sized_weights = sized_weights * (most / added(sized_weights, len(self._randoms)).clip(min=most))[:, None]
+        sized_weights = sized_weights * (most / added(sized_weights).clip(min=most))[:, None]
         if tables.marks is not None:
             # sized by the prices and the equity known at the decision, but `trade` computes by the closes
             _, known_equity = self._by_known_prices(self._value, self._cash, equity_before, decision_row)
             sized_weights = sized_weights * (known_equity / equity_before)[:, None] / take(tables.marks, decision_row)
-        result = trade(
-            self._value, self._cash, equity_before, sized_weights, session, self._rates, shares, lot, len(self._randoms)
-        )
+        result = trade(self._value, self._cash, equity_before, sized_weights, session, self._rates, shares, lot)
         self._after = result
         self._value, self._cash, self._equity = result.value, result.cash, result.equity
         self._peak = maximum(self._peak, result.equity)
@@ -324,12 +290,11 @@ class Simulator:
         Axes: B accounts.
         """
         growth = session.total if session.dividend is None else session.total + session.dividend
-        parts = len(self._randoms)
         if self._tables.known is None:
-            return tensor(added(growth, parts) / growth.shape[1])
+            return tensor(added(growth) / growth.shape[1])
         priced = take(self._tables.known, decision_row)
-        count = added(priced, parts)
-        return tensor(1.0 + added((growth - 1.0) * priced, parts) / count.clip(min=1.0))
+        count = added(priced)
+        return tensor(1.0 + added((growth - 1.0) * priced) / count.clip(min=1.0))
 
     def _ended(self) -> tuple[Tensor, Tensor]:
         """Return (terminated, truncated), bool[B], and set `_over`: True when any account's episode ended.
@@ -359,7 +324,7 @@ class Simulator:
         if not self.episodes.block:
             return row
         present_row = tensor(row)
-        draw = self._draw_by_path(lambda random, paths: torch.rand(paths, generator=random, device=self.device))
+        draw = torch.rand(self._paths, generator=self._random, device=self.device)
         jump = (draw < 1.0 / self.episodes.block).repeat_interleave(self.episodes.together) | (
             present_row >= self.market.last
         )
@@ -368,37 +333,16 @@ class Simulator:
     def _random_rows(self, stop: int, accounts: Tensor) -> Tensor:
         """Return random rows int64[K] below `stop` for accounts int64[K], equal for accounts of one path.
 
-        A training seed with at least one of these accounts draws a row for every one of its paths, so that its draws
-        do not depend on `accounts`. A seed with none of them draws nothing.
+        A row is drawn for every path, so that the draws do not depend on `accounts`.
         """
-        part_size, first = self.batch // len(self._randoms), self.market.first
-        some_parts = len(self._randoms) > 1 and accounts is not self._everyone
-        drawing = {self._randoms[part] for part in set((accounts // part_size).tolist())} if some_parts else None
-
-        def draw(random: torch.Generator, paths: int) -> Tensor:
-            if drawing is not None and random not in drawing:
-                return torch.full((paths,), first, device=self.device)
-            return torch.randint(first, stop, (paths,), generator=random, device=self.device)
-
-        return self._draw_by_path(draw).repeat_interleave(self.episodes.together)[accounts]
-
-    def _draw_by_path(self, draw: Callable[[torch.Generator, int], Tensor]) -> Tensor:
-        """Return a random draw for every path of the market, each path drawn by the generator of its training seed.
-
-        `draw` takes a generator and its number of paths.
-        """
-        paths = self.batch // self.episodes.together // len(self._randoms)
-        if len(self._randoms) == 1:
-            return draw(self._randoms[0], paths)
-        return torch.cat([draw(random, paths) for random in self._randoms])
+        rows = torch.randint(self.market.first, stop, (self._paths,), generator=self._random, device=self.device)
+        return rows.repeat_interleave(self.episodes.together)[accounts]
 
     def _shocked(self, session: Session, stress: Stress) -> Session:
         """Return the session with a synthetic crash of its closes in some paths."""
         together, width = self.episodes.together, 2 + len(self.market.symbols)
         # columns: whether a crash happens, its size, and the factor of each asset
-        draw = self._draw_by_path(
-            lambda random, paths: torch.rand((paths, width), generator=random, device=self.device)
-        )
+        draw = torch.rand((self._paths, width), generator=self._random, device=self.device)
         size = (stress.least + (stress.most - stress.least) * draw[:, 1:2]) * (draw[:, :1] < stress.chance)
         fall = (size * (0.5 + draw[:, 2:])).to(self.dtype)
         return session._replace(total=session.total * view(1.0 - fall.repeat_interleave(together, 0)))

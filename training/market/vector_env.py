@@ -1,14 +1,12 @@
 """The interface of training environments: many portfolios (or problems) advance at once, as tensors."""
 
-from collections.abc import Generator, Mapping
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from quantd.training.market.terms import Kind
-
-V = TypeVar("V")
 
 
 class Step(NamedTuple):
@@ -81,18 +79,3 @@ class Resumable(Protocol):
         Axes: B environments, D entries of an observation.
         """
         ...
-
-
-@torch.no_grad()
-def play(acting: Generator[Tensor, Step, V], env: VectorEnv) -> V:
-    """Step `env` with the actions that the generator `acting` yields, and send the resulting steps to the generator.
-
-    Returns the result of `acting`.
-    """
-    try:
-        action = next(acting)
-        while True:
-            action = acting.send(env.step(action))
-    except StopIteration as end:
-        result: V = end.value
-        return result

@@ -1,9 +1,8 @@
 """The training environment of a seed: the plan's market with normalisation, state, and sums of costs and risks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
-import torch
 from torch import Tensor
 
 from quantd.training.learners.record import part
@@ -25,26 +24,11 @@ def allocations_of(market: MarketPlan, symbols: tuple[str, ...]) -> Allocations 
 
 
 class Sums:
-    """Sums over steps of the means over B simulated accounts: reward terms, turnover, drawdown and cost.
+    """Sums over steps of the means over B simulated accounts: reward terms, turnover, drawdown and cost."""
 
-    Each quantity has one sum per seed, for `parts` seeds that share the simulator.
-    """
-
-    def __init__(self, parts: int = 1) -> None:
-        self._parts: Final = parts
+    def __init__(self) -> None:
         self._totals: dict[str, Tensor] = {}
-        self._steps = [0] * parts
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Sums]") -> "Sums":
-        """Return the sums of all parts, one per seed, in one object; `seed_sums` returns the sums of one part."""
-        sums = cls(len(parts))
-        names = dict.fromkeys(name for seed_sums in parts for name in seed_sums._totals)
-        sums._totals = {
-            name: torch.cat([seed_sums._totals.get(name, torch.zeros(1)) for seed_sums in parts]) for name in names
-        }
-        sums._steps = [seed_sums._steps[0] for seed_sums in parts]
-        return sums
+        self._steps = 0
 
     def add(self, simulator: Simulator, desks: Desks | None = None) -> None:
         """Add the last step of the simulator to the sums."""
@@ -58,28 +42,19 @@ class Sums:
         self._add("turnover", outcome.turnover)
         self._add("drawdown", outcome.drawdown)
         self._add("cost", traded.cost / traded.equity.clamp(min=1.0))
-        self._steps = [count + 1 for count in self._steps]
-
-    def seed_sums(self, number: int) -> "Sums":
-        """Return the sums of the seed at index `number`, and set them to 0 in this object."""
-        seed_sums = Sums()
-        seed_sums._totals = {name: total[number : number + 1].clone() for name, total in self._totals.items()}
-        seed_sums._steps = [self._steps[number]]
-        for total in self._totals.values():
-            total[number] = 0.0
-        self._steps[number] = 0
-        return seed_sums
+        self._steps += 1
 
     def means(self) -> dict[str, float]:
-        """Return the means per step of the first seed, by name; cost in basis points of equity."""
-        count = max(1, self._steps[0])
+        """Return the means per step by name, cost in basis points of equity, and begin new sums."""
+        count = max(1, self._steps)
         means = {name: float(total) / count for name, total in self._totals.items()}
+        self._totals, self._steps = {}, 0
         if "cost" in means:
             means["cost_bp"] = means.pop("cost") * 1e4
         return means
 
     def _add(self, name: str, values: Tensor) -> None:
-        mean = values.view(self._parts, -1).mean(1)
+        mean = values.mean()
         total = self._totals.get(name)
         self._totals[name] = mean if total is None else total + mean
 
@@ -139,7 +114,7 @@ class Ground:
 
         Cost is in basis points of equity.
         """
-        return self.sums.seed_sums(0).means()
+        return self.sums.means()
 
     def state(self) -> dict[str, Tensor]:
         tensors = {f"market.{name}": value for name, value in self.accounts.state().items()}

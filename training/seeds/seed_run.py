@@ -15,7 +15,6 @@ end.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +23,7 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from quantd.training.learners.algorithms.on_policy import OnPolicy
-from quantd.training.learners.record import Algorithm, Diverged, Report, State, learner_for, part
+from quantd.training.learners.record import Algorithm, Diverged, Report, State, part
 from quantd.training.market.normalisation import Scale
 from quantd.training.plans.plan import Plan, described
 from quantd.training.seeds import checkpoints
@@ -35,7 +33,6 @@ from quantd.training.seeds.imitation import imitate
 from quantd.training.seeds.learner import learner_of, policy_of, policy_state, q_value, sound, state_on
 from quantd.training.seeds.markets import Markets
 from quantd.training.seeds.records import Files, figures
-from quantd.training.seeds.together import Acting, Lockstep
 from quantd.training.seeds.validation import Walked, equal_weight, evaluate, excess
 
 BEST: Final = "best"
@@ -103,7 +100,7 @@ def fit(
 
 
 class SeedDiverged(Diverged):
-    """One of several seeds that are trained together reached values that are not finite."""
+    """One of several seeds reached values that are not finite."""
 
     def __init__(self, seed: int, text: str) -> None:
         super().__init__(text)
@@ -118,44 +115,20 @@ def fit_all(
     *,
     resume: bool = False,
 ) -> list[Fitted]:
-    """Train every seed of `plan`, with the same results as `fit` for each seed alone.
+    """Train every seed of `plan`.
 
-    The seeds of on-policy learners are trained together in one simulator, the seeds of other learners one after
-    another. The function ends early where `report` stops a seed. Raises SeedDiverged, CheckpointError.
+    The seeds are trained one after another. The function ends early where `report` stops a seed. Raises SeedDiverged,
+    CheckpointError.
     """
-    torch.set_num_threads(1)
-    if plan.market.seats or not learner_for(plan.learner).imitates:
-        fitted: list[Fitted] = []
-        for seed in plan.seeds:
-            try:
-                fitted.append(fit(plan, markets, seed, folder_of(seed), report, resume=resume))
-            except Diverged as error:
-                raise SeedDiverged(seed, str(error)) from None
-            if fitted[-1].ended == STOPPED:
-                break
-        return fitted
-    # a course is the training of one seed, a ground its environment; `lockstep` advances all courses step by step
-    courses = [_course_of(plan, markets, seed, folder_of(seed), report, resume=resume) for seed in plan.seeds]
-    lockstep = Lockstep()
-
-    def checked_report(course: _Course, learner_report: Report) -> bool:
-        # the course reads and saves its own ground, which gets the newest state of the joint simulator first
-        lockstep.current(course.ground)
+    fitted: list[Fitted] = []
+    for seed in plan.seeds:
         try:
-            return course.told(learner_report)
+            fitted.append(fit(plan, markets, seed, folder_of(seed), report, resume=resume))
         except Diverged as error:
-            raise SeedDiverged(course.place.seed, str(error)) from None
-
-    def acting(course: _Course) -> Acting:
-        assert isinstance(course.learner, OnPolicy)
-        return course.learner.acting(course.ground, plan.steps, partial(checked_report, course))
-
-    def lost(ground: Ground, text: str) -> SeedDiverged:
-        place = next(course.place for course in courses if course.ground is ground)
-        return SeedDiverged(place.seed, f"after {place.step} steps: {text}")
-
-    lockstep.play([(course.ground, acting(course)) for course in courses if not course.place.ended], lost)
-    return [course.fitted() for course in courses]
+            raise SeedDiverged(seed, str(error)) from None
+        if fitted[-1].ended == STOPPED:
+            break
+    return fitted
 
 
 def _course_of(

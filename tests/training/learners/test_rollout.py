@@ -10,7 +10,7 @@ from quantd.training.learners.algorithms.proximal_policy import Ppo
 from quantd.training.learners.ppo import PpoPlan
 from quantd.training.learners.rollout import Rollout, advantages, episode_returns
 from quantd.training.market.terms import Kind
-from quantd.training.market.vector_env import Step, play
+from quantd.training.market.vector_env import Step
 from tests.support.examples import examples
 from tests.support.problems import RevertingPair
 
@@ -54,7 +54,7 @@ def agent_of(kind: Kind, plan: PpoPlan | None = None, size: int = 2, actions: in
 def test_the_action_stored_is_the_action_executed(kind: Kind) -> None:
     env, agent = Recorder(kind), agent_of(kind)
     rollout = Rollout(env, 7)
-    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
+    now = rollout.collect(agent.network, agent.family, agent.enter(env), agent.random)
     assert torch.equal(rollout.action, torch.stack(env.executed))
     assert torch.equal(rollout.reward, torch.stack([step.reward for step in env.answers]))
     assert torch.equal(rollout.observation[1:], torch.stack([step.observation for step in env.answers[:-1]]))
@@ -65,7 +65,7 @@ def test_a_cut_episode_is_valued_at_its_last_observation_and_an_ended_one_not() 
     env, agent = Recorder("discrete"), agent_of("discrete")
     agent.network.vector.add_(torch.randn(agent.network.vector.shape, generator=torch.Generator().manual_seed(1)))
     rollout = Rollout(env, 7)
-    now = play(rollout.collect(agent.network, agent.family, agent.enter(env), agent.random), env)
+    now = rollout.collect(agent.network, agent.family, agent.enter(env), agent.random)
     _, target, heads = rollout.value(agent.network, now, gamma=0.9, trace=0.0)
 
     def value(observation: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from quantd.training.plans.plan import MarketPlan, Plan, replaced
 from quantd.training.seeds import checkpoints, seed_run
 from quantd.training.seeds.learner import policy_of
 from quantd.training.seeds.markets import markets_of
-from quantd.training.seeds.seed_run import Fitted, Progress, fit
+from quantd.training.seeds.seed_run import Fitted, Progress, SeedDiverged, fit, fit_all
 from quantd.training.seeds.validation import equal_weight, evaluate, excess
 from tests.support import training as world
 from tests.support.checkout import ROOT
@@ -315,3 +315,10 @@ def test_equal_weight_beside_a_policy_holds_a_coin_that_costs_more_than_its_part
     assert equal_weight(market, free).equity[-1] == pytest.approx(150_000.0, rel=1e-6)
     whole_lots = msgspec.structs.replace(free, lot=1.0)  # a plan may still say so: then it holds none of it
     assert equal_weight(market, whole_lots).equity[-1] == 100_000.0
+
+
+def test_a_seed_that_diverges_among_others_is_named(bars: Path, tmp_path: Path) -> None:
+    plan = world.plan(bars, "a2c", seeds=[1, 2, 3], learner__learning_rate=1e38)
+    with pytest.raises(SeedDiverged, match=r"after \d+ steps") as caught:
+        fit_all(plan, markets_of(plan), lambda seed: tmp_path / f"seed-{seed}", go_on)
+    assert caught.value.seed == 1

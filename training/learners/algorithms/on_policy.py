@@ -7,13 +7,12 @@ recurrent network).
 What the order guarantees. The report of a rollout comes after its update, when steps and environment have moved on,
 because a checkpoint is written at the report.
 
-Training is a generator that yields actions and receives steps, so that the trainings of several seeds share the steps
-of one simulator. Rejected: one stacked network for all seeds, which saves little time and needs a second form of each
-network, distribution and optimiser (docs/decisions/014).
+Rejected: one stacked network for all seeds, which saves little time and needs a second form of each network,
+distribution and optimiser (docs/decisions/014).
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import torch
@@ -25,7 +24,7 @@ from quantd.training.learners.optimisers import Adam, RmsProp
 from quantd.training.learners.record import Actor, Report, State, part, report_of
 from quantd.training.learners.rollout import Now, Rollout
 from quantd.training.market.terms import Kind
-from quantd.training.market.vector_env import Resumable, Step, VectorEnv, play
+from quantd.training.market.vector_env import Resumable, VectorEnv
 from quantd.training.networks.actor_critic import ActorCritic
 from quantd.training.networks.lstm import Lstm
 from quantd.training.networks.mlp import Mlp
@@ -123,16 +122,9 @@ class OnPolicy:
             self._now = Now(first, zero == 0.0, self.network.begin(env.batch), zero)
         return self._now
 
+    @torch.no_grad()
     def learn(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> None:
         """Learn until `steps` env-steps in total are done, or until `report` returns True.
-
-        Raises Diverged where a loss is not finite, and ValueError for an environment that cannot be resumed.
-        """
-        play(self.acting(env, steps, report), env)
-
-    def acting(self, env: VectorEnv, steps: int, report: Callable[[Report], bool]) -> Generator[Tensor, Step, None]:
-        """Learn until `steps` env-steps in total are done, or until `report` returns True. The generator yields
-        actions and receives their steps, in place of calls of `env.step`.
 
         Raises Diverged where a loss is not finite, ValueError for an environment that cannot be resumed, and
         NotImplementedError in this base class, which has no `_update`.
@@ -142,7 +134,7 @@ class OnPolicy:
         began, reported_steps, rollouts = time.perf_counter(), self.steps, 0
         while self.steps < steps:
             # a rollout that is used once keeps its acting passes for the gradient
-            now = yield from rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
+            now = rollout.collect(self.network, self.family, now, self.random, keep=self.one_pass)
             self.steps += rollout.length * env.batch
             rollouts += 1
             tell = rollouts % self.rollouts_a_report == 0 or self.steps >= steps
