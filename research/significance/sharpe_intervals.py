@@ -57,6 +57,12 @@ class Interval:
         """Return whether a value lies within the interval, both ends included."""
         return self.low <= value <= self.high
 
+    @classmethod
+    def of_resamples(cls, values: Floats) -> "Interval | None":
+        """Return the percentile interval of resampled values; None where one of them is undefined."""
+        bounds = common.percentiles(values)
+        return None if bounds is None else cls(*bounds)
+
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
@@ -104,22 +110,13 @@ def sharpe_intervals(
         block: _resampled(excess, block, resamples, np.random.default_rng(seed)) * sqrt(periods)
         for block in {*blocks, difference_block}
     }
-    intervals = [_interval(ratios[block][k]) for k, block in enumerate(blocks)]
+    intervals = [Interval.of_resamples(ratios[block][k]) for k, block in enumerate(blocks)]
     if other is None:
         return None if intervals[0] is None else Intervals(blocks[0], intervals[0])
     if intervals == [None, None]:
         return None
-    difference = _interval(ratios[difference_block][0] - ratios[difference_block][1])
+    difference = Interval.of_resamples(ratios[difference_block][0] - ratios[difference_block][1])
     return Intervals(blocks[0], intervals[0], blocks[1], intervals[1], difference_block, difference)
-
-
-def _interval(values: Floats) -> Interval | None:
-    """Return the percentile interval at CONFIDENCE of resampled values; None where one of them is undefined."""
-    if not bool(np.isfinite(values).all()):
-        return None
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(values, (tail, 1.0 - tail))
-    return Interval(float(low), float(high))
 
 
 def _resampled(series: list[Floats], block: int, resamples: int, draw: np.random.Generator) -> Floats:

@@ -12,9 +12,8 @@ import numpy as np
 from msgspec import Struct
 
 from quantd.research.significance.long_run import long_run_error
-from quantd.research.significance.sharpe_intervals import MIN_SAMPLES
-from quantd.research.significance.stationary_bootstrap import row_means, stationary_interval
-from quantd.trading.bootstrap import stationary_length
+from quantd.research.significance.sharpe_intervals import MIN_SAMPLES, Interval
+from quantd.trading.bootstrap import STATIONARY_SEED, index_chunks, stationary_length
 from quantd.trading.market import Floats, Ints
 
 FEWEST: Final = 5
@@ -258,7 +257,8 @@ def spread_of(weights: Floats, wealth: Floats, worth: Floats, horizon: int, char
     interval = None
     if len(profit) >= MIN_SAMPLES and float(profit.std()) > 0.0:
         length = max(float(horizon), stationary_length(profit))
-        interval = stationary_interval(profit, row_means, length=length, resamples=RESAMPLES)
+        chunks = index_chunks(len(profit), length, RESAMPLES, np.random.default_rng(STATIONARY_SEED))
+        interval = Interval.of_resamples(np.concatenate([profit[indices].mean(axis=1) for _, indices in chunks]))
     deviation = float(net.std(ddof=1)) if len(net) > 1 else 0.0
     return Spread(
         annual=annual,
