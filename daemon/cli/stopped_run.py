@@ -3,17 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 
-from quantd.adapters.store.journal.records import Records
 from quantd.daemon.assembly.parts import Parts, as_recorded, parts_of
 from quantd.daemon.cli.command import RunOptions
 from quantd.daemon.cli.configuration import read
 from quantd.daemon.config import Config
 from quantd.daemon.policies.isolation.worker import Apart
-from quantd.daemon.recovery.replay import newest_snapshot, refold
+from quantd.daemon.recovery.replay import first_start, newest_snapshot, refold
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.timeline import Item, time_of
-from quantd.trading.codec import decode
-from quantd.trading.events import Started
 
 
 def at_rest(chosen: RunOptions, previous: Parts | None = None) -> tuple[Shell, str, Parts]:
@@ -29,8 +26,8 @@ def at_rest(chosen: RunOptions, previous: Parts | None = None) -> tuple[Shell, s
     settings, parts = read(chosen.config, chosen.sets), previous
     if parts is None or parts.live or not _equal_settings(parts.config, settings):
         parts = parts_of(settings, time.time_ns(), cache=where.folder / "cache", isolation=Apart(where.folder))
-    if (first_start := started(records, run)) is not None:
-        parts = as_recorded(parts, first_start.feed)
+    if (first := first_start(records, run)) is not None:
+        parts = as_recorded(parts, first.feed)
     seq, snapshot = newest_snapshot(records, run)
     shell, _ = refold(parts, records, run, where.folder, seq=seq, snapshot=snapshot)
     return shell, run, parts
@@ -39,12 +36,6 @@ def at_rest(chosen: RunOptions, previous: Parts | None = None) -> tuple[Shell, s
 def _equal_settings(first: Config, second: Config) -> bool:
     """Whether two configurations have equal values, and their relative paths begin in the same folder."""
     return first.document == second.document and first.source.folder == second.source.folder
-
-
-def started(records: Records, run: str) -> Started | None:
-    """Return the start of a run, the first event of its journal; None if the journal does not begin with it."""
-    first = next((decode(data).event for _, data in records.entries(run, 1)), None)
-    return first if isinstance(first, Started) else None
 
 
 def tracked(

@@ -288,7 +288,7 @@ class AccountProfit:
         indices = [k for k in range(begin + 1, end + 1) if self.ts[k] > 0]
         dates = [session_date(int(self.ts[k]) - 1) for k in indices]
         day_profits, opening_index = [], begin
-        for _, group in groupby(zip(indices, dates, strict=True), key=lambda pair: _start_of(pair[1], by)):
+        for _, group in groupby(zip(indices, dates, strict=True), key=lambda pair: start_of(pair[1], by)):
             rows = list(group)
             closing_index = rows[-1][0]
             total_return = float(np.prod(1.0 + self._returns[opening_index + 1 : closing_index + 1])) - 1.0
@@ -352,7 +352,8 @@ class AccountProfit:
         return float(np.prod(1.0 + returns[begin + 1 : end + 1])) - 1.0 if end > begin else None
 
 
-def _start_of(day: date, by: Span) -> date:
+def start_of(day: date, by: Span) -> date:
+    """Return the first day of the week or month that contains `day`; `day` itself for days."""
     if by == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if by == "month" else day

@@ -59,10 +59,19 @@ def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
     """Return float64[T], the growth of the number of shares at each of T instants by splits and by dividends that are
     reinvested at `price`; 1 without either.
 
-    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) at
-    or after it.
+    `actions` and `times` are as in `shares_and_cash`.
     """
-    growth = np.ones(len(times))
+    shares, cash = shares_and_cash(actions, times)
+    return shares + np.divide(cash, price, out=np.zeros(len(times)), where=cash != 0.0)
+
+
+def shares_and_cash(actions: Sequence[Action], times: Ints) -> tuple[Floats, Floats]:
+    """Return (shares, cash), float64[T] each: what one share held before each of T instants becomes at it.
+
+    `actions` are of one symbol. Each action takes effect at the first of the instants `times` (int64[T], ns UTC) at
+    or after it. Without an action a share stays 1 share, without cash.
+    """
+    shares, cash = np.ones(len(times)), np.zeros(len(times))
     actions_by_row: dict[int, list[CorporateAction]] = {}
     for action in actions:
         ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
@@ -72,6 +81,5 @@ def grown(actions: Sequence[Action], times: Ints, price: Floats) -> Floats:
         )  # 0: the only symbol
     for row, row_actions in actions_by_row.items():
         if row < len(times):  # else the action is after the last instant
-            shares, cash = per_share(row_actions)[0]
-            growth[row] = shares + cash / price[row]
-    return growth
+            shares[row], cash[row] = per_share(row_actions)[0]
+    return shares, cash

@@ -18,9 +18,8 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.trading.bars import CorporateAction, per_share
+from quantd.daemon.views.outside_wealth import shares_and_cash
 from quantd.trading.events import Action
-from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats, Ints
 
 NEXT_CLOSE: Final = "to the next question"
@@ -99,18 +98,8 @@ def _wealth(open_: Floats, close: Floats, opened: Ints, actions: Sequence[Action
 
     `opened` int64[B] are the times of the opens (ns UTC). Dividends are reinvested. The wealth at the first close is 1.
     """
-    shares, cash = np.ones(len(close)), np.zeros(len(close))
-    actions_of_bar: dict[int, list[CorporateAction]] = {}
-    for action in actions:
-        ratio = action.numerator / action.denominator if action.kind == "split" else 1.0
-        dividend = action.cash_nano / NANO if action.kind == "dividend" else 0.0
-        actions_of_bar.setdefault(int(np.searchsorted(opened, action.ts)), []).append(
-            (0, ratio, dividend)
-        )  # 0: the only symbol
-    for row, bar_actions in actions_of_bar.items():
-        # an action before the second bar or after the last one changes no return between bars
-        if 0 < row < len(close):
-            shares[row], cash[row] = per_share(bar_actions)[0]
+    shares, cash = shares_and_cash(actions, opened)
+    shares[0], cash[0] = 1.0, 0.0  # an action before the second bar changes no return between bars
     previous_close = np.concatenate((close[:1], close[:-1]))
     at_close = np.cumprod((close * shares + cash) / previous_close, dtype=np.float64)
     at_open: Floats = np.concatenate((np.ones(1), at_close[:-1])) * (open_ * shares + cash) / previous_close

@@ -129,15 +129,14 @@ def write_report(
         span = since + 1, until or 2**63 - 1
         export(readers, export_of, *span, out, home.folder, cast(Cost, cost or "average"), as_json=as_json)
         return DONE
-    from quantd.daemon.cli.stopped_run import started
-    from quantd.daemon.recovery.replay import recorded_parts
+    from quantd.daemon.recovery.replay import first_start, recorded_parts
     from quantd.daemon.recovery.state_at import Refolder
     from quantd.daemon.views.report.figures import report
     from quantd.daemon.views.report.files import FOLDER
 
     records = home.records()
     name = reader.run.run
-    start_event, parts = started(records, name), recorded_parts(records, name, home.folder)
+    start_event, parts = first_start(records, name), recorded_parts(records, name, home.folder)
     try:
         contents = report(
             reader,

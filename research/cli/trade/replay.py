@@ -222,9 +222,9 @@ def same_market(parts: "Parts", records: "Records", run: str) -> "Parts":
     Raises Failure where the run had other symbols, agents or bars, or no start in its journal.
     """
     from quantd.daemon.assembly.parts import as_recorded
-    from quantd.daemon.cli.stopped_run import started
+    from quantd.daemon.recovery.replay import first_start
 
-    first = started(records, run)
+    first = first_start(records, run)
     if first is None:
         raise Failure(f"run {run} has no journal that begins with a start; there is nothing to replay", CHECK_FAILED)
     parts = as_recorded(parts, first.feed)

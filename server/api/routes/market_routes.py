@@ -3,7 +3,6 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import date, timedelta
 from itertools import groupby
 from typing import Annotated, Final, Literal
 
@@ -13,6 +12,7 @@ from msgspec import Meta, Struct
 
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.runtime.timeline import next_sample
+from quantd.daemon.views.account_profit import start_of
 from quantd.server.api.documents import MOST_NS, PLAIN, Query, Since, Until
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read
@@ -213,7 +213,7 @@ def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
     if per == "bar":
         return list(bars)
     joined_bars = []
-    for _, group in groupby(bars, key=lambda bar: _first_day(session_date(bar.ts - 1), per)):
+    for _, group in groupby(bars, key=lambda bar: start_of(session_date(bar.ts - 1), per)):
         members = list(group)
         highs, lows = [bar.high for bar in members], [bar.low for bar in members]
         has_range = all(bar.open is not None for bar in members)
@@ -227,13 +227,6 @@ def joined(bars: Sequence[BarNow], per: Per) -> list[BarNow]:
             )
         )  # fmt: skip
     return joined_bars
-
-
-def _first_day(day: date, per: Per) -> date:
-    """The first day of the week or month that contains `day`; `day` itself for days."""
-    if per == "week":
-        return day - timedelta(days=day.weekday())
-    return day.replace(day=1) if per == "month" else day
 
 
 def _sampled_bar(ts: int, row: Floats, close: float) -> BarNow:

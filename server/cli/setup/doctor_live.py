@@ -19,10 +19,10 @@ from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Parts, market_of, parts_of
 from quantd.daemon.assembly.sinks import lacking_secrets
 from quantd.daemon.cli.places import Place
-from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.config import Config, load, secret
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.policies.isolation.worker import Apart
+from quantd.daemon.recovery.replay import first_start
 from quantd.server.cli.client import named
 from quantd.server.cli.setup.doctor_checks import Check, free_space
 from quantd.server.cli.setup.rehearsal import Post, Tried, alert, deliveries, kill_switch
@@ -206,7 +206,7 @@ def _same_market(config: Config, records: Records, run: RunRecord) -> bool:
     """Whether a run traded on the live bars of this configuration, at this venue's sandbox or with the simulated
     broker.
     """
-    first = started(records, run.run)
+    first = first_start(records, run.run)
     markets = ((config.broker.kind, config.broker.venue), ("paper", config.broker.venue), ("paper", ""))
     return first is not None and first.feed in {market_of(config, *market) for market in markets}
 

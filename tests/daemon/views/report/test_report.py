@@ -11,8 +11,8 @@ import pytest
 
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.cli.stopped_run import started
 from quantd.daemon.config import digest, load
+from quantd.daemon.recovery.replay import first_start
 from quantd.daemon.runtime.version import code_version
 from quantd.daemon.views.report.contents import Report
 from quantd.daemon.views.report.curves import POINTS, thin
@@ -58,7 +58,7 @@ def test_the_header_names_run_data_configuration_code_costs_and_seed(ran) -> Non
     assert head["agents"] == {"even": "equal_weight", "trend": "momentum"}
     from quantd.adapters.store.handle import read_only
 
-    first = started(read_only(folder / "state"), reader.run.run)
+    first = first_start(read_only(folder / "state"), reader.run.run)
     assert first is not None
     assert head["feed"] == first.feed != ""
     text = (folder / "whole.html").read_text()
