@@ -70,20 +70,10 @@ def alpha(record: TrackRecord) -> float:
     return record.periods * line(record).alpha
 
 
-def fit(record: TrackRecord) -> float:
-    """Return the correlation of excess returns with the benchmark's excess returns; NaN where a series is constant."""
-    excess, benchmark_excess = record.excess, excess_market(record)
-    return portfolio.correlation_with(excess, benchmark_excess) if varies(excess) and varies(benchmark_excess) else NONE
-
-
 @metric("Correlation", "ratio", "cov(e, x) / (sd(e) sd(x))", "Pearson 1896", "", "benchmark")
 def correlation(record: TrackRecord) -> float:
-    return fit(record)
-
-
-@metric("R2", "fraction", "correlation^2", "Bacon 2008", "", "benchmark")
-def r_squared(record: TrackRecord) -> float:
-    return fit(record) ** 2
+    excess, benchmark_excess = record.excess, excess_market(record)
+    return portfolio.correlation_with(excess, benchmark_excess) if varies(excess) and varies(benchmark_excess) else NONE
 
 
 @metric("Specific risk, annual", "fraction", "sqrt(p sum(u^2) / (T - 2)), u = e - mean(e) - beta (x - mean(x))",
@@ -92,28 +82,9 @@ def specific_risk(record: TrackRecord) -> float:
     return line(record).noise * float(np.sqrt(record.periods))
 
 
-@metric("Appraisal ratio", "ratio", "alpha / specific risk", "Treynor & Black 1973", "high", "benchmark")
-def appraisal_ratio(record: TrackRecord) -> float:
-    regression = line(record)
-    return over(regression.alpha, regression.noise) * float(np.sqrt(record.periods))
-
-
 @metric("Treynor ratio", "ratio", "p mean(e) / beta", "Treynor 1965", "high", "benchmark")
 def treynor(record: TrackRecord) -> float:
     return over(record.periods * mean(record.excess), line(record).beta)
-
-
-@metric("M2", "fraction", "mean annual f + Sharpe ratio x sd(x) sqrt(p)", "Modigliani & Modigliani 1997", "high",
-        "benchmark")  # fmt: skip
-def m2(record: TrackRecord) -> float:
-    """Return the annual return that the account would have at the volatility of its benchmark."""
-    benchmark_excess = excess_market(record)
-    sharpe = statistics.sharpe(record.returns, record.periods, record.risk_free_annual)
-    return (
-        record.mean_risk_free + sharpe * statistics.volatility(benchmark_excess, record.periods)
-        if len(benchmark_excess) > 1
-        else NONE
-    )
 
 
 @metric("Active return, annual", "fraction", "p mean(r - b)", "Grinold & Kahn 2000", "high", "benchmark")
@@ -151,17 +122,3 @@ def up_capture(record: TrackRecord) -> float:
 @metric("Down capture", "ratio", "mean(r | b < 0) / mean(b | b < 0)", "Bacon 2008", "low", "benchmark")
 def down_capture(record: TrackRecord) -> float:
     return capture(record, up=False)
-
-
-@metric("Capture ratio", "ratio", "up capture / down capture", "Bacon 2008", "high", "benchmark")
-def capture_ratio(record: TrackRecord) -> float:
-    down = capture(record, up=False)
-    return over(capture(record, up=True), down) if down > 0.0 else NONE
-
-
-@metric("Downside beta", "ratio", "cov(e, x | x < mean(x)) / var(x | x < mean(x))", "Ang, Chen & Xing 2006", "low",
-        "benchmark")  # fmt: skip
-def downside_beta(record: TrackRecord) -> float:
-    benchmark_excess = excess_market(record)
-    below_mean = benchmark_excess < benchmark_excess.mean()
-    return slope(record.excess[below_mean], benchmark_excess[below_mean])

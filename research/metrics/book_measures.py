@@ -28,30 +28,6 @@ def cost_drag(record: TrackRecord) -> float:
     return annual_share(record, record.commission, record.slippage_paid, record.borrow)
 
 
-@metric(
-    "Commission drag, annual", "fraction", "p / T x commission / mean(equity)", "Grinold & Kahn 2000", "low", "book"
-)
-def commission_drag(record: TrackRecord) -> float:
-    return annual_share(record, record.commission)
-
-
-@metric(
-    "Slippage paid drag, annual",
-    "fraction",
-    "p / T x slippage paid / mean(equity)",
-    "Grinold & Kahn 2000",
-    "low",
-    "book",
-)
-def slippage_paid_drag(record: TrackRecord) -> float:
-    return annual_share(record, record.slippage_paid)
-
-
-@metric("Borrow drag, annual", "fraction", "p / T x borrow fees / mean(equity)", "Grinold & Kahn 2000", "low", "book")
-def borrow_drag(record: TrackRecord) -> float:
-    return annual_share(record, record.borrow)
-
-
 @metric("Cost of trading", "bp", "10,000 (commission + slippage paid) / value traded", "Perold 1988", "low", "book")
 def trading_cost(record: TrackRecord) -> float:
     if record.commission is None or record.slippage_paid is None or record.traded is None:

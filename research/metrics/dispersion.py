@@ -1,10 +1,10 @@
-"""Dispersion of returns: deviations, moments, serial correlation, value at risk, and upper over lower tail."""
+"""Dispersion of returns: deviations, moments, serial correlation and value at risk."""
 
 from typing import Final
 
 import numpy as np
 
-from quantd.research.metrics.metric import NONE, metric, over, squares, varies
+from quantd.research.metrics.metric import NONE, metric, squares, varies
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.significance.deflated_sharpe import moments
 from quantd.risk.measures.portfolio import historical_cvar, historical_var
@@ -32,17 +32,6 @@ def downside_deviation(record: TrackRecord) -> float:
     return per_sample * float(np.sqrt(record.periods))
 
 
-@metric("Semideviation, annual", "fraction", "sqrt(p mean(min(r - mean(r), 0)^2))", "Markowitz 1959", "low")
-def semideviation(record: TrackRecord) -> float:
-    below = np.minimum(record.returns - record.returns.mean(), 0.0)
-    return float(np.sqrt(record.periods * squares(below) / record.samples)) if record.samples > 1 else NONE
-
-
-@metric("Mean absolute deviation", "fraction", "mean(|r - mean(r)|)", "Konno & Yamazaki 1991", "low")
-def mean_absolute_deviation(record: TrackRecord) -> float:
-    return float(np.abs(record.returns - record.returns.mean()).mean()) if record.samples > 1 else NONE
-
-
 def shape(returns: Floats) -> tuple[float, float]:
     """Return (skewness, kurtosis) of returns; a normal distribution has kurtosis 3.
 
@@ -59,12 +48,6 @@ def skewness(record: TrackRecord) -> float:
 @metric("Excess kurtosis", "ratio", "mean((r - mean(r))^4) / s^4 - 3, s as in skewness", "Fisher 1930", "low")
 def excess_kurtosis(record: TrackRecord) -> float:
     return shape(record.returns)[1] - 3.0
-
-
-@metric("Jarque-Bera statistic", "ratio", "T (S^2 / 6 + K^2 / 24), S skewness, K excess kurtosis", "Jarque & Bera 1980")
-def jarque_bera(record: TrackRecord) -> float:
-    skew, kurtosis = shape(record.returns)
-    return record.samples * (skew**2 / 6.0 + (kurtosis - 3.0) ** 2 / 24.0)
 
 
 def autocorrelation(returns: Floats) -> float:
@@ -100,20 +83,3 @@ def var_99(record: TrackRecord) -> float:
 @metric("CVaR 99 %", "fraction", "mean of the k largest -r, k = T - ceil(0.99 (T - 1))", "Acerbi & Tasche 2002", "low")
 def cvar_99(record: TrackRecord) -> float:
     return historical_cvar(-record.returns, FAR_TAIL)
-
-
-def tails(returns: Floats) -> float:
-    """Return the absolute 95 % quantile of returns over the absolute 5 % quantile."""
-    low, high = np.quantile(returns, (1.0 - TAIL, TAIL))
-    return over(abs(float(high)), abs(float(low)))
-
-
-@metric("Tail ratio", "ratio", "|q95(r)| / |q5(r)|, interpolated quantiles", "Quantopian 2016", "high")
-def tail_ratio(record: TrackRecord) -> float:
-    return tails(record.returns)
-
-
-@metric("Rachev ratio", "ratio", "mean of the k largest e / mean of the k largest -e, k as in VaR 95 %",
-        "Biglova et al. 2004", "high")  # fmt: skip
-def rachev_ratio(record: TrackRecord) -> float:
-    return over(historical_cvar(record.excess, TAIL), historical_cvar(-record.excess, TAIL))

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from quantd.research.metrics.metric import NONE, mean, metric, over, squares
 from quantd.research.metrics.track_record import TrackRecord
-from quantd.risk.measures.portfolio import historical_cvar
 from quantd.trading import statistics
 from quantd.trading.market import Floats
 
@@ -32,11 +31,6 @@ def episodes(record: TrackRecord) -> tuple[NDArray[np.int64], Floats]:
     return ends - starts, depths
 
 
-def excess_growth(record: TrackRecord) -> float:
-    """Return the compound annual growth less the mean annual risk-free rate."""
-    return statistics.annual_return(record.wealth, record.periods) - record.mean_risk_free
-
-
 @metric("Maximum drawdown", "fraction", "max(D)", "Magdon-Ismail & Atiya 2004", "low")
 def max_drawdown(record: TrackRecord) -> float:
     return float(record.drawdowns.max())
@@ -50,12 +44,6 @@ def average_drawdown(record: TrackRecord) -> float:
 @metric("Current drawdown", "fraction", "D_T", "Chekhlov, Uryasev & Zabarankin 2005", "low")
 def current_drawdown(record: TrackRecord) -> float:
     return float(record.drawdowns[-1])
-
-
-@metric("Conditional drawdown 95 %", "fraction", "mean of the k largest of D_1..D_T, k as in VaR 95 %",
-        "Chekhlov, Uryasev & Zabarankin 2005", "low")  # fmt: skip
-def conditional_drawdown_95(record: TrackRecord) -> float:
-    return historical_cvar(record.drawdowns[1:], 0.95)
 
 
 @metric("Longest drawdown", "samples", "max over episodes of the samples with D > 0", "Bacon 2008", "low")
@@ -81,19 +69,9 @@ def ulcer(record: TrackRecord) -> float:
     return float(np.sqrt(squares(record.drawdowns) / record.samples))
 
 
-def pain(record: TrackRecord) -> float:
-    """Return the mean of the drawdowns after the first sample, a fraction (Becker 2006)."""
-    return float(record.drawdowns[1:].mean())
-
-
 @metric("Ulcer index", "fraction", "sqrt(mean(D_t^2)), t = 1..T", "Martin & McCann 1989", "low")
 def ulcer_index(record: TrackRecord) -> float:
     return ulcer(record)
-
-
-@metric("Pain index", "fraction", "mean(D_t), t = 1..T", "Becker 2006", "low")
-def pain_index(record: TrackRecord) -> float:
-    return pain(record)
 
 
 @metric("Calmar ratio", "ratio", "CAGR / max(D)", "Young 1991", "high")
@@ -103,14 +81,5 @@ def calmar(record: TrackRecord) -> float:
 
 @metric("Martin ratio", "ratio", "(CAGR - mean annual f) / ulcer index", "Martin & McCann 1989", "high")
 def martin_ratio(record: TrackRecord) -> float:
-    return over(excess_growth(record), ulcer(record))
-
-
-@metric("Pain ratio", "ratio", "(CAGR - mean annual f) / pain index", "Becker 2006", "high")
-def pain_ratio(record: TrackRecord) -> float:
-    return over(excess_growth(record), pain(record))
-
-
-@metric("Burke ratio", "ratio", "(CAGR - mean annual f) / sqrt(sum over episodes of max(D)^2)", "Burke 1994", "high")
-def burke_ratio(record: TrackRecord) -> float:
-    return over(excess_growth(record), float(np.sqrt(squares(episodes(record)[1]))))
+    growth = statistics.annual_return(record.wealth, record.periods) - record.mean_risk_free
+    return over(growth, ulcer(record))

@@ -28,26 +28,6 @@ def mean_return(record: TrackRecord) -> float:
     return mean(record.returns)
 
 
-@metric("Mean return, annual", "fraction", "p mean(r)", "Bacon 2008", "high")
-def mean_return_annual(record: TrackRecord) -> float:
-    return record.periods * mean(record.returns)
-
-
-@metric("Mean excess return, annual", "fraction", "p mean(e)", "Sharpe 1994", "high")
-def excess_return_annual(record: TrackRecord) -> float:
-    return record.periods * mean(record.excess)
-
-
-@metric("Geometric mean return", "fraction", "(W_T / W_0)^(1 / T) - 1", "Latané 1959", "high")
-def geometric_mean_return(record: TrackRecord) -> float:
-    return statistics.annual_return(record.wealth, 1.0)
-
-
-@metric("Log growth, annual", "fraction", "p ln(W_T / W_0) / T", "Kelly 1956", "high")
-def log_growth_annual(record: TrackRecord) -> float:
-    return float(np.log(record.wealth[-1] / record.wealth[0])) / record.years
-
-
 @metric("Best sample", "fraction", "max(r)", "Bacon 2008", "high")
 def best_sample(record: TrackRecord) -> float:
     return float(record.returns.max())

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from quantd.research.metrics.metric import NONE, mean, metric, over, varies
+from quantd.research.metrics.metric import NONE, mean, metric, over
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.trading.market import Floats
 
@@ -39,14 +39,9 @@ def profit_factor(record: TrackRecord) -> float:
     return over(float(wins(record).sum()), float(losses(record).sum()))
 
 
-def payoff(record: TrackRecord) -> float:
-    """Return the mean profit of winning trips over the mean loss of losing trips; NaN where one kind is missing."""
-    return over(mean(wins(record)), mean(losses(record)))
-
-
 @metric("Payoff ratio", "ratio", "mean(g | g > 0) / mean(-g | g < 0)", "Pardo 2008", "high", "trips")
 def payoff_ratio(record: TrackRecord) -> float:
-    return payoff(record)
+    return over(mean(wins(record)), mean(losses(record)))
 
 
 @metric("Expectancy", "money", "mean(g)", "Tharp 1998", "high", "trips")
@@ -73,19 +68,3 @@ def largest_losing_trip(record: TrackRecord) -> float:
 @metric("Average holding", "samples", "mean samples from entry to exit", "Pardo 2008", "", "trips")
 def average_holding(record: TrackRecord) -> float:
     return mean(np.array([trip.samples for trip in record.trips or ()], dtype=np.float64))
-
-
-@metric("System quality number", "ratio", "sqrt(n) mean(g) / sd(g)", "Tharp 2008", "high", "trips")
-def system_quality(record: TrackRecord) -> float:
-    trip_profits = record.trip_profits
-    return (
-        float(np.sqrt(len(trip_profits))) * mean(trip_profits) / float(trip_profits.std(ddof=1))
-        if varies(trip_profits)
-        else NONE
-    )
-
-
-@metric("Kelly fraction", "fraction", "w - (1 - w) / payoff ratio, w win rate", "Kelly 1956", "", "trips")
-def kelly_fraction(record: TrackRecord) -> float:
-    share = mean((record.trip_profits > 0.0).astype(np.float64))
-    return share - over(1.0 - share, payoff(record))

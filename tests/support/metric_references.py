@@ -139,25 +139,10 @@ def serial_sharpe(w: World) -> float:
     return w.sample_sharpe * q / math.sqrt(q + 2.0 * math.fsum((q - k) * rho**k for k in range(1, q)))
 
 
-def adjusted_sharpe(w: World) -> float:
-    s, skew, kurtosis = w.sample_sharpe, float(stats.skew(w.e)), float(stats.kurtosis(w.e))
-    return s * (1.0 + skew * s / 6.0 - kurtosis * s * s / 24.0) * math.sqrt(w.p)
-
-
 def probabilistic_sharpe(w: World) -> float:
     s, skew, kurtosis = w.sample_sharpe, float(stats.skew(w.e)), float(stats.kurtosis(w.e))
     deviation = math.sqrt(1.0 - skew * s + (kurtosis + 2.0) / 4.0 * s * s)
     return float(stats.norm.cdf(s * math.sqrt(len(w.e) - 1) / deviation))
-
-
-def kappa_3(w: World) -> float:
-    lower = math.fsum(max(-value, 0.0) ** 3 for value in w.e) / len(w.e)
-    return statistics.fmean(w.e.tolist()) / lower ** (1.0 / 3.0)
-
-
-def upside_potential(w: World) -> float:
-    upper = math.fsum(max(value, 0.0) for value in w.e) / len(w.e)
-    return upper / float(empyrical.downside_risk(w.e, 0, annualization=1))
 
 
 def longest_drawdown(w: World) -> float:
@@ -200,11 +185,6 @@ def quantile(values: pd.Series, share: float) -> float:
     return float(np.quantile(values, share, method="lower"))
 
 
-def downside_beta(w: World) -> float:
-    chosen = w.x < w.x.mean()
-    return float(stats.linregress(w.x[chosen], w.e[chosen]).slope)
-
-
 def annual(w: World, function: Callable[..., float], *series: pd.Series) -> float:
     return float(function(*series, annualization=w.p))
 
@@ -217,13 +197,6 @@ REFERENCES: Final[Mapping[str, tuple[tuple[str, Reference], ...]]] = {
         ("quantstats", lambda w: qs.cagr(w.r, periods=w.p)),
     ),
     "mean_return": (("statistics.fmean", lambda w: statistics.fmean(w.r.tolist())),),
-    "mean_return_annual": (("statistics.fmean", lambda w: statistics.fmean(w.r.tolist()) * w.p),),
-    "excess_return_annual": (("statistics.fmean", lambda w: statistics.fmean(w.e.tolist()) * w.p),),
-    "geometric_mean_return": (
-        ("scipy.stats.gmean", lambda w: stats.gmean(1.0 + w.r) - 1.0),
-        ("quantstats", lambda w: qs.geometric_mean(w.r)),
-    ),
-    "log_growth_annual": (("math.log1p, summed", lambda w: math.fsum(map(math.log1p, w.r)) / w.years),),
     "best_sample": (("quantstats", lambda w: qs.best(w.r)),),
     "worst_sample": (("quantstats", lambda w: qs.worst(w.r)),),
     "positive_samples": (("quantstats, times the share of r ≠ 0", lambda w: qs.win_rate(w.r) * (w.r != 0).mean()),),
@@ -242,87 +215,48 @@ REFERENCES: Final[Mapping[str, tuple[tuple[str, Reference], ...]]] = {
         ("quantstats", lambda w: qs.volatility(w.r, periods=w.p)),
     ),
     "downside_deviation": (("empyrical", lambda w: annual(w, empyrical.downside_risk, w.e)),),
-    "semideviation": (("empyrical, of r - mean(r)", lambda w: annual(w, empyrical.downside_risk, w.r - w.r.mean())),),
-    "mean_absolute_deviation": (("loop", lambda w: plain_mean((w.r - plain_mean(w.r)).abs())),),
     "skewness": (("scipy.stats.skew", lambda w: stats.skew(w.r)),),
     "excess_kurtosis": (("scipy.stats.kurtosis", lambda w: stats.kurtosis(w.r)),),
-    "jarque_bera": (("scipy.stats.jarque_bera", lambda w: stats.jarque_bera(w.r).statistic),),
     "serial_correlation": (("loop", lambda w: plain_autocorrelation(w.r.tolist())),),
     "var_95": (("numpy.quantile, lower", lambda w: -quantile(w.r, 0.05)),),
     "cvar_95": (("empyrical", lambda w: -empyrical.conditional_value_at_risk(w.r, 0.05)),),
     "var_99": (("numpy.quantile, lower", lambda w: -quantile(w.r, 0.01)),),
     "cvar_99": (("empyrical", lambda w: -empyrical.conditional_value_at_risk(w.r, 0.01)),),
-    "tail_ratio": (("empyrical", lambda w: empyrical.tail_ratio(w.r)), ("quantstats", lambda w: qs.tail_ratio(w.r))),
-    "rachev_ratio": (
-        (
-            "empyrical CVaR of both tails",
-            lambda w: empyrical.conditional_value_at_risk(-w.e, 0.05) / empyrical.conditional_value_at_risk(w.e, 0.05),
-        ),
-    ),
     "sharpe": (
         ("empyrical", lambda w: annual(w, empyrical.sharpe_ratio, w.e)),
         ("quantstats", lambda w: qs.sharpe(w.e, periods=w.p)),
     ),
     "serial_sharpe": (("loop over k", serial_sharpe),),
-    "adjusted_sharpe": (("scipy.stats moments", adjusted_sharpe),),
     "probabilistic_sharpe": (("scipy.stats moments and normal law", probabilistic_sharpe),),
     "sortino": (
         ("empyrical", lambda w: annual(w, empyrical.sortino_ratio, w.e)),
         ("quantstats", lambda w: qs.sortino(w.e, periods=w.p)),
     ),
     "omega": (("empyrical", lambda w: empyrical.omega_ratio(w.e)), ("quantstats", lambda w: qs.omega(w.e))),
-    "gain_loss_ratio": (("quantstats profit_factor", lambda w: qs.profit_factor(w.r)),),
     "gain_to_pain": (("quantstats", lambda w: qs.gain_to_pain_ratio(w.r)),),
-    "common_sense_ratio": (("quantstats", lambda w: qs.common_sense_ratio(w.r)),),
-    "kappa_3": (("loop", kappa_3),),
-    "upside_potential": (("loop over empyrical", upside_potential),),
-    "reward_to_var": (("numpy.quantile, lower", lambda w: plain_mean(w.e) / -quantile(w.e, 0.05)),),
-    "starr": (("empyrical CVaR", lambda w: plain_mean(w.e) / -empyrical.conditional_value_at_risk(w.e, 0.05)),),
-    "kelly_leverage": (
-        ("statistics.variance", lambda w: statistics.fmean(w.e.tolist()) / statistics.variance(w.e.tolist())),
-    ),
     "max_drawdown": (
         ("empyrical", lambda w: -empyrical.max_drawdown(w.r)),
         ("quantstats", lambda w: -qs.max_drawdown(w.r)),
     ),
     "average_drawdown": (("quantstats drawdown_details", lambda w: plain_mean(w.episodes)),),
     "current_drawdown": (("quantstats to_drawdown_series", lambda w: -w.d.iloc[-1]),),
-    "conditional_drawdown_95": (
-        ("empyrical CVaR of quantstats drawdowns", lambda w: -empyrical.conditional_value_at_risk(w.d, 0.05)),
-    ),
     "longest_drawdown": (("loop", longest_drawdown),),
     "recovery": (("loop", recovery),),
     "time_under_water": (("quantstats to_drawdown_series", lambda w: (w.d < -1e-12).mean()),),
     "ulcer_index": (("quantstats, divisor T", lambda w: w.ulcer),),
-    "pain_index": (("quantstats to_drawdown_series", lambda w: -plain_mean(w.d)),),
     "calmar": (
         ("empyrical", lambda w: annual(w, empyrical.calmar_ratio, w.r)),
         ("quantstats", lambda w: qs.calmar(w.r, periods=w.p)),
     ),
     "martin_ratio": (("empyrical growth, quantstats ulcer", lambda w: w.growth / w.ulcer),),
-    "pain_ratio": (("empyrical growth, quantstats drawdowns", lambda w: w.growth / -plain_mean(w.d)),),
-    "burke_ratio": (
-        (
-            "empyrical growth, quantstats drawdown_details",
-            lambda w: w.growth / math.sqrt(math.fsum(w.episodes**2)),
-        ),
-    ),
     "beta": (
         ("empyrical", lambda w: empyrical.beta_aligned(w.e, w.x)),
         ("quantstats", lambda w: qs.greeks(w.e, w.x)["beta"]),
     ),
     "alpha": (("quantstats", lambda w: qs.greeks(w.e, w.x, periods=w.p)["alpha"]),),
     "correlation": (("scipy.stats.pearsonr", lambda w: stats.pearsonr(w.e, w.x).statistic),),
-    "r_squared": (("quantstats", lambda w: qs.r_squared(w.e, w.x)),),
     "specific_risk": (("numpy.linalg.lstsq", lambda w: w.line[2] * math.sqrt(w.p)),),
-    "appraisal_ratio": (("numpy.linalg.lstsq", lambda w: w.line[1] / w.line[2] * math.sqrt(w.p)),),
     "treynor": (("empyrical beta", lambda w: plain_mean(w.e) * w.p / empyrical.beta_aligned(w.e, w.x)),),
-    "m2": (
-        (
-            "empyrical Sharpe and volatility",
-            lambda w: w.rate + annual(w, empyrical.sharpe_ratio, w.e) * annual(w, empyrical.annual_volatility, w.x),
-        ),
-    ),
     "active_return_annual": (("loop", lambda w: w.p * plain_mean(w.r - w.b)),),
     "tracking_error": (("empyrical", lambda w: annual(w, empyrical.annual_volatility, w.r - w.b)),),
     "information_ratio": (
@@ -332,13 +266,6 @@ REFERENCES: Final[Mapping[str, tuple[tuple[str, Reference], ...]]] = {
     "batting_average": (("empyrical", lambda w: empyrical.batting_average(w.r, w.b)["batting average"]),),
     "up_capture": (("empyrical.utils.up, of means", lambda w: of_capture(w, empyrical.utils.up)),),
     "down_capture": (("empyrical.utils.down, of means", lambda w: of_capture(w, empyrical.utils.down)),),
-    "capture_ratio": (
-        (
-            "empyrical.utils.up and down, of means",
-            lambda w: of_capture(w, empyrical.utils.up) / of_capture(w, empyrical.utils.down),
-        ),
-    ),
-    "downside_beta": (("scipy.stats.linregress", downside_beta),),
     "trips": (("loop", lambda w: len(w.g)),),
     "win_rate": (("quantstats", lambda w: qs.win_rate(w.g, prepare_returns=False)),),
     "profit_factor": (("quantstats", lambda w: qs.profit_factor(w.g)),),
@@ -348,13 +275,8 @@ REFERENCES: Final[Mapping[str, tuple[tuple[str, Reference], ...]]] = {
     "average_losing_trip": (("quantstats", lambda w: -qs.avg_loss(w.g, prepare_returns=False)),),
     "largest_losing_trip": (("quantstats", lambda w: -qs.worst(w.g, prepare_returns=False)),),
     "average_holding": (("loop", lambda w: statistics.fmean([trip.samples for trip in w.record.trips or ()])),),
-    "system_quality": (("scipy.stats.ttest_1samp", lambda w: stats.ttest_1samp(w.g, 0.0).statistic),),
-    "kelly_fraction": (("quantstats", lambda w: qs.kelly_criterion(w.g)),),
     "turnover": (("loop", lambda w: annual_share(w, w.record.traded)),),
     "cost_drag": (("loop", lambda w: annual_share(w, w.record.commission, w.record.slippage_paid, w.record.borrow)),),
-    "commission_drag": (("loop", lambda w: annual_share(w, w.record.commission)),),
-    "slippage_paid_drag": (("loop", lambda w: annual_share(w, w.record.slippage_paid)),),
-    "borrow_drag": (("loop", lambda w: annual_share(w, w.record.borrow)),),
     "trading_cost": (("loop", lambda w: (w.record.commission + w.record.slippage_paid) / w.record.traded * 10_000.0),),
     "average_gross": (("statistics.fmean", lambda w: statistics.fmean(w.record.gross.tolist())),),
     "largest_gross": (("max", lambda w: max(w.record.gross.tolist())),),

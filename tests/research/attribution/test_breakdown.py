@@ -92,4 +92,4 @@ def test_slippage_counts_gains_and_slippage_paid_does_not() -> None:
     assert parts[KINDS.index("slippage")] == pytest.approx(-beyond.sum(), abs=0.01)
     names = set(Figures.__struct_fields__) | set(CostRow.__struct_fields__) | {metric.name for metric in METRICS}
     assert not {"slippage", "slippage_drag"} & names
-    assert {"slippage_paid", "slippage_paid_drag"} <= names
+    assert "slippage_paid" in names

@@ -35,7 +35,7 @@ def test_a_record_with_flows_measures_as_one_that_was_managed_without_them() -> 
         equity.append(equity[-1] * growth + flow)
     flowing = TrackRecord(np.array(equity), plain.days_ns, 252.0, 0.02, flows=deposits, benchmark=plain.benchmark)
     names = [name for name, value in measure(flowing).items() if value is not None]
-    assert len(names) > 60
+    assert len(names) > 40
     figures, expected = measure(flowing, names), measure(plain, names)
     assert figures == pytest.approx(expected, rel=1e-9, abs=1e-12)
 

@@ -135,7 +135,6 @@ def test_a_total_loss_ends_the_series():
     metrics = quantd.metrics([0.1, -0.05, -1.0])
     assert (metrics["total_return"], metrics["cagr"], metrics["max_drawdown"]) == (-1.0, -1.0, 1.0)
     assert metrics["sharpe"] == quantd.metrics([0.1, -0.05, -1.0, 0.0][:3])["sharpe"] < 0.0
-    assert metrics["log_growth_annual"] is None
     longer = quantd.metrics([0.1, -0.05, -1.0, 0.0, 0.0])
     assert longer["total_return"] == -1.0
     assert longer["worst_sample"] == -1.0
