@@ -14,8 +14,10 @@ from aiohttp.web_protocol import RequestPayloadError
 from msgspec import Meta, Struct
 
 from quantd.adapters.json_text import decoded, fault_of
+from quantd.server.api.commits import refused
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.requests.control import NotDone
 from quantd.server.requests.tokens import Scope
 
 Open = Literal["open"]
@@ -132,7 +134,10 @@ def reading(route: Read) -> Raw:
     async def get(request: web.Request) -> web.StreamResponse:
         """Answer one GET; a `shared` answer that is the same object as before is not encoded again."""
         nonlocal last
-        answer = await route.handler(request, query_of(request, route.query))
+        try:
+            answer = await route.handler(request, query_of(request, route.query))
+        except NotDone as why:
+            raise refused(why) from None
         if last is not None and last[0] is answer:
             _, body, tag = last
         else:

@@ -21,14 +21,12 @@ from quantd.daemon.engine.agents.portfolios import book_name
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state.proposal_log import ProposalVerdict
 from quantd.daemon.views.overview import SWITCH
-from quantd.server.api.commits import refused
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
-from quantd.server.requests.control import NotDone
 from quantd.server.requests.proposal_answers import verdict_line
 from quantd.server.requests.proposals import known_place, proposer
 from quantd.trading.codec import effects_of
@@ -328,12 +326,9 @@ class AgentRoutes:
                 await asyncio.sleep(REST_S)
 
     def _book(self, name: str) -> tuple[Universe, str, str, bool]:
-        """(universe, run, name of the agent or shadow whose book it is, whether that is a shadow). Raises Refused."""
+        """(universe, run, name of the agent or shadow whose book it is, whether that is a shadow). Raises NotDone."""
         state = self._run.service.shell.state
-        try:
-            house, index, shadow = known_place(state, name)
-        except NotDone as why:
-            raise refused(why) from None
+        house, index, shadow = known_place(state, name)
         return state.universe, self._run.service.run, house.rules.agents[index].name, shadow is not None
 
     def _shown(self, name: str) -> str:

@@ -11,7 +11,6 @@ from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import State
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
-from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
@@ -75,10 +74,7 @@ class AlertRoutes:
         """The active incidents of the run or of one agent."""
         service = self._run.service
         seat = seat_of(service.shell.state, query.agent)
-        try:
-            check_agent(service, seat)
-        except NotDone as why:
-            raise Refused(404, why.fault, str(why)) from None
+        check_agent(service, seat)
         rows = await self._run.read(lambda reader: reader.incidents())
         incidents = [incident for incident in rows if incident.active and seat in ("", incident.agent)]
         return ActiveIncidents(service.run, [self._shown(incident, service.shell.state) for incident in incidents])

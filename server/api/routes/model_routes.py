@@ -21,7 +21,6 @@ from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
-from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read, named_by
 from quantd.server.api.run_reader import RunReader
@@ -118,10 +117,7 @@ class ModelRoutes:
 
     async def model(self, request: web.Request, query: Query) -> ModelDetails:
         name = request.match_info["agent"]
-        try:
-            check_agent(self._service, name)
-        except NotDone as why:
-            raise Refused(404, why.fault, str(why)) from None
+        check_agent(self._service, name)
         artifacts = artifacts_of(self._service.shell.seats(self._index(name)), self._service.config.source.folder)
         details = await asyncio.to_thread(lambda: [described(*pair) for pair in artifacts])
         return ModelDetails(self._service.run, self._model(name), details)

@@ -33,7 +33,7 @@ from quantd.daemon.engine.state.snapshot import limits_from
 from quantd.daemon.views.headroom import Book, SymbolRoom, least_room
 from quantd.daemon.views.preview import PlanNow
 from quantd.server.api.access.rate_limits import MINUTE_S, Buckets
-from quantd.server.api.commits import committed, of_request, refused
+from quantd.server.api.commits import committed, of_request
 from quantd.server.api.documents import NAMES, Query
 from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
@@ -172,10 +172,10 @@ class ProposalRoutes:
             asked = columns_of(self._state, names_of(query.symbols), "symbols") if query.symbols else None
         except NotDone as why:
             raise Refused(404, "symbol", str(why)) from None
-        self._place(name)  # a wrong name is refused before the store is read
+        known_place(self._state, name)  # a wrong name is refused before the store is read
         promotions = await self._run.read(lambda reader: reader.promotions())
         # a second time: the book may have changed during the read
-        house, book_index, shadow = self._place(name)
+        house, book_index, shadow = known_place(self._state, name)
         book, account = Book(house, book_index), Book(house)
         standing = standing_of(
             self._state, name, service.run, market_now(service), book.standing(), promotions, self._a_minute
@@ -190,7 +190,7 @@ class ProposalRoutes:
 
     async def proposals(self, request: web.Request, query: NewestProposals) -> Proposals:
         name = request.match_info["name"]
-        self._place(name)
+        known_place(self._state, name)
         log = self._state.outside.get(proposer(self._state, name))
         newest = log.verdicts[-query.limit :][::-1] if log is not None else []
         return Proposals(name, [verdict_line(self._state.universe, verdict) for verdict in newest])
@@ -334,13 +334,6 @@ class ProposalRoutes:
             text = f"the plan {asked.plan} is of {before}; now {asked.id} is of {_orders_text(now)}"
             see = SEE.format(name, asked.id)
             raise Refused(409, "conflict", f"the proposal {asked.id} was not approved: {text}; {see}")
-
-    def _place(self, name: str) -> tuple[State, int, int | None]:
-        """Return `known_place`; raises Refused, for a GET."""
-        try:
-            return known_place(self._state, name)
-        except NotDone as why:
-            raise refused(why) from None
 
     def _check_rate(self, key: str) -> None:
         """Raises Refused for too many requests; requests with the same `key` count together."""

@@ -66,11 +66,10 @@ from quantd.server.api.paging import (
     before,
     following,
 )
-from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
-from quantd.server.requests.control import NotDone, check_agent
+from quantd.server.requests.control import check_agent
 from quantd.trading.display_text import instant_text
 from quantd.trading.orders import Order
 
@@ -237,11 +236,7 @@ class Readings:
         if agent and (place := place_of(state, agent)) is not None:
             # its place may have had another portfolio before
             agent, since = state.rules.agents[place].name, max(since, state.portfolios[place].opened)
-        try:
-            check_agent(self._run.service, agent)
-        except NotDone as why:
-            raise Refused(404, why.fault, str(why)) from None
-
+        check_agent(self._run.service, agent)
         limit = self._rounds(query.limit, 1 if agent else 0)
 
         def work(reader: Reader) -> Page[DecisionLine]:
