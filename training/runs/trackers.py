@@ -12,20 +12,17 @@ import logging
 import math
 import os
 import re
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from quantd.bundled import placed
 from quantd.extras import remedy
 from quantd.models.artifacts.folder import first_line
 from quantd.trading.exit_codes import CONFIG, ExplainedError
 from quantd.training.seeds.records import Tracker
-
-TrackerName = Literal["files", "mlflow", "tensorboard"]
 
 STORE: Final = "mlflow.db"
 """MLflow's database in the results folder."""
@@ -49,39 +46,26 @@ class TrackerError(ExplainedError, RuntimeError):
     exit_code = CONFIG
 
 
-def installed(name: str) -> bool:
-    """Return True when a tracker's library is installed; "files" needs no library."""
-    return name == "files" or find_spec(name) is not None
+def chosen(name: str | None) -> str:
+    """Return the name of the tracker beside the files, "" for none. Without a `name` it is MLflow, where installed.
 
-
-def usual() -> tuple[str, ...]:
-    """Return the default trackers: MLflow, where it is installed."""
-    return ("mlflow",) if installed("mlflow") else ()
-
-
-def chosen(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the trackers without "files", which is always active.
-
-    Raises TrackerError for a tracker that is unavailable.
+    Raises TrackerError for a tracker that is not installed.
     """
-    for name in names:
-        if name not in get_args(TrackerName):
-            raise TrackerError(f"tracker {name!r}: name one of {', '.join(get_args(TrackerName))}")
-        if not installed(name):
-            raise TrackerError(f"tracker {name}: {name} is not installed; give --tracker files, or {remedy('train')}")
-    return tuple(dict.fromkeys(name for name in names if name != "files"))
+    if name in ("none", "files") or (name is None and find_spec("mlflow") is None):
+        return ""
+    name = name or "mlflow"
+    if find_spec(name) is None:
+        raise TrackerError(f"tracker {name}: {name} is not installed; give --tracker files, or {remedy('train')}")
+    return name
 
 
-def tracker(
-    name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None, store: str = ""
-) -> Tracker:
-    """Create a tracker other than "files" for one seed with its files in `folder`.
+def tracker(name: str, experiment: str, run: str, folder: Path, *, resume_at: int | None = None) -> Tracker:
+    """Create the tracker `name` for one seed with its files in `folder`.
 
-    Raises TrackerError for an unknown name, a missing package, and a server that does not answer.
+    Raises TrackerError for a server that does not answer.
     """
-    (name,) = chosen((name,))
     if name == "mlflow":
-        return Mlflow(experiment, run, folder, resume=resume_at is not None, store=store)
+        return Mlflow(experiment, run, folder, resume=resume_at is not None)
     return TensorBoard(folder / "tensorboard", resume_at)
 
 
@@ -191,36 +175,34 @@ class TensorBoard:
         self._writer.close()
 
 
-class Several:
-    """Several trackers as one.
+class Dropping:
+    """A tracker that is dropped when it fails after its start; `say` reports the failure once."""
 
-    A tracker that fails after its start is dropped, and the failure is reported once by `say`.
-    """
-
-    def __init__(self, trackers: Sequence[Tracker], say: Callable[[str], None] | None = None) -> None:
-        self._trackers = list(trackers)
-        self._say: Final = say or (lambda text: print(text, file=sys.stderr))  # noqa: T201
+    def __init__(self, tracker: Tracker, say: Callable[[str], None]) -> None:
+        self._tracker: Tracker | None = tracker
+        self._say: Final = say
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        for member in self._trackers:
-            member.log_params(params)
+        if self._tracker is not None:
+            self._tracker.log_params(params)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        self._each(lambda tracker: tracker.log_metrics(metrics, step))
+        self._try(lambda tracker: tracker.log_metrics(metrics, step))
 
     def log_artifact(self, path: Path) -> None:
-        self._each(lambda tracker: tracker.log_artifact(path))
+        self._try(lambda tracker: tracker.log_artifact(path))
 
     def close(self) -> None:
-        self._each(lambda tracker: tracker.close())
+        self._try(lambda tracker: tracker.close())
 
-    def _each(self, do: Callable[[Tracker], None]) -> None:
-        for member in tuple(self._trackers):
-            try:
-                do(member)
-            except Exception as error:  # a tracker may raise anything, and must not end the training
-                self._trackers.remove(member)
-                self._say(f"{type(member).__name__} takes no more figures of this run: {first_line(error)}")
+    def _try(self, do: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            do(self._tracker)
+        except Exception as error:  # a tracker may raise anything, and must not end the training
+            self._say(f"{type(self._tracker).__name__} takes no more figures of this run: {first_line(error)}")
+            self._tracker = None
 
 
 def _client() -> Any:

@@ -361,25 +361,20 @@ def _watch(plan: "Plan", bar: Bar, stops: list[int]) -> "Callable[[Progress], bo
 
 
 def _track(name: str | None, experiment: str) -> "Track | None":
-    """The function that opens the experiment trackers (MLflow or others) of a training seed. None: the training has no
-    tracker and only writes its files.
+    """The function that opens the experiment tracker of a training seed. None: the training only writes its files.
 
-    `name` is the option --tracker. Without the option the tracker is MLflow, where it is installed.
+    `name` is the option --tracker.
     """
-    if name in ("none", "files"):
-        return None
     from quantd.training.runs import trackers
     from quantd.training.seeds.records import Tracker
 
-    names = trackers.usual() if name is None else trackers.chosen([name])
-    if not names:
-        return None
+    chosen = trackers.chosen(name)
 
-    def trackers_of(seed: int, folder: Path, resume_at: int | None) -> Tracker:
-        seed_trackers = [trackers.tracker(n, experiment, f"seed-{seed}", folder, resume_at=resume_at) for n in names]
-        return trackers.Several(seed_trackers, note)
+    def tracker_of(seed: int, folder: Path, resume_at: int | None) -> Tracker:
+        tracker = trackers.tracker(chosen, experiment, f"seed-{seed}", folder, resume_at=resume_at)
+        return trackers.Dropping(tracker, note)
 
-    return trackers_of
+    return tracker_of if chosen else None
 
 
 def _command(arguments: list[str]) -> str:
