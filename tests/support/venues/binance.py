@@ -4,6 +4,15 @@ far as it is used here.
 Account and matching are driven by the test, and it misbehaves on command. Keys, signatures, time stamps, windows,
 parameters, filters and weights are checked as the exchange documents them (binance-spot-api-docs: rest-api.md,
 errors.md, filters.md); ccxt and python-binance are the clients that judge it.
+
+Confirmed in Binance's pages: the codes -1000 to -2026 and the words of -2010 and -2011 (errors.md of 2025-01-09); the
+window, the second ahead, -1007 after 10 s, lists from `startTime` on (rest-api.md, read in November 2026); the user
+stream without a listen key (changes of 2025-04-01); lists of deposits and withdrawals, `completeTime`, `walletType`,
+90 days, `spotBNBBurn` (pages of the wallet, as copies in public code); the weights of exchangeInfo 20, tickers 80,
+openOrders 80 (copies of the pages). -4116 is a code of futures; spot has -2010 `Duplicate order sent.`
+
+Not confirmed: how long the user stream stays without an event; whether `amount` of a withdrawal is without
+`transactionFee` (quantd adds both); the weights account 20, myTrades 20, order 4.
 """
 
 import hashlib

@@ -4,6 +4,26 @@ misbehaves on command.
 A message is a length of 4 bytes and fields ended by NUL. Written from the fields that `ib_async.decoder` reads and
 `ib_async.client` writes, and from the vendor's page of message codes; checked with the client itself in
 test_ibkr_official.py. The answer 178 keeps a client at the text protocol: protobuf begins at 201.
+
+Confirmed, by source:
+
+- a copy of the vendor's page of error codes, read on 2026-11-29: 110, 161, 200 to 203, 320 to 322, 326, 355, 388, 399,
+  404, 2100 to 2110, 2158, 10147, 10148, 10197, 10243 to 10252, 10318, and the codes of a missing subscription (162,
+  354, 420, 10089); not which of them come with the number of an order
+- the vendor's older page of message codes: 1100, 1101, 1102, the nightly reset; not how long a reset takes
+- the vendor's page of executions: executions since midnight (whose is not written: quantd takes New York's),
+  corrections by id
+- the vendor's page of account values: `SettledCash`, `BuyingPower`; not which values mark an account without credit
+- the vendor's pages of historical bars and their limits: a history that is adjusted for splits, durations, sizes of
+  bars, pacing; not at which hour before the open a new split changes the history
+- a trial at a paper gateway that another project published in October 2026 (ibapi 5.7): 326 at once, and at a
+  reconnection until the old connection is gone
+- reports of users: 10349, an order preset changed the time in force (ib_async, issue 191); an ended order without its
+  number, with the quantity 0 (rust-ibapi, issue 220; ibsync, issue 11); status "Inactive" before or after 201 (not
+  when it ends an order); codes of a missing subscription (not whether a delayed history comes with 10167)
+
+Not confirmed: whether a gateway answers each reading of account values by a subscription at once; in which message a
+busted trade comes (a correction alone is read).
 """
 
 import asyncio
