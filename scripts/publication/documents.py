@@ -68,7 +68,7 @@ def security(facts: Facts) -> str:
         where = f"Write to <{facts.security_address}>, or use {forge}."
     else:
         where = f"Use {forge}. There is no e-mail address for reports yet."
-    return f"{where}\nA report is answered within {facts.answer_days} days."
+    return f"{where}\nYou get an answer within {facts.answer_days} days."
 
 
 def conduct(facts: Facts) -> str:
@@ -82,16 +82,17 @@ def start(facts: Facts) -> str:
     """The line that installs and starts quantd: from the index once it is there, from the repository, or a checkout."""
     if facts.index:
         command = "pip install quantd && quantd init && quantd run"
-        return f"This installs quantd and trades recorded markets on paper:\n\n    {command}"
+        return f"These commands install quantd, and trade recorded markets with simulated money:\n\n    {command}"
     if facts.repository:
         folder = facts.repository.rsplit("/", 1)[1]
         return (
-            "With Python 3.11 or newer, this makes an environment once and trades recorded markets on paper:\n\n"
+            "These commands need Python 3.11 or newer. They fetch quantd, make a Python environment, and trade recorded"
+            "\nmarkets with simulated money:\n\n"
             f"    git clone {facts.repository} && cd {folder} && ./run"
         )
     return (
-        "In a checkout of quantd, with Python 3.11 or newer, this makes an environment once and trades recorded"
-        "\nmarkets on paper:\n\n    ./run"
+        "This command needs a checkout of quantd and Python 3.11 or newer. It makes a Python environment, and trades"
+        "\nrecorded markets with simulated money:\n\n    ./run"
     )
 
 

@@ -222,15 +222,15 @@ def _sources(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> li
     rows, notes = [], []
     for market, found in tables:
         first = found[0]
-        rows.append((market.name, f"{first['first']} to {first['last']}", str(first["trials"])))
+        rows.append((market.name, f"{first['first']} to {first['last']}"))
     for universe, names in _by_universe(tables).items():
         text = f"- {', '.join(names)}: {universe.symbols}. {' '.join(universe.bias.split())}"
         if universe.external:
             sha = next(found[0]["sha256"] for market, found in tables if market.universe == universe)
-            text += f" **The repository cannot reproduce these rows**: {universe.file} is not in it, SHA-256 `{sha}`; "
-            text += "`make results DATA=DIR` made them."
+            text += f" **The repository cannot reproduce these rows**, because it lacks {universe.file} (SHA-256"
+            text += f" `{sha}`). `make results DATA=DIR` made them."
         notes += textwrap.wrap(text, 118, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    return [*_table(("market", "sessions", "trials"), rows), "", *notes]
+    return [*_table(("market", "sessions"), rows), "", *notes]
 
 
 def _by_universe(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]]) -> dict[Universe, list[str]]:
@@ -261,20 +261,28 @@ def page(tables: Sequence[tuple[Market, Sequence[Mapping[str, Any]]]], power: Ma
     allocators = [(market, rows) for market, rows in tables if not market.universe.policies]
     lines = [
         "# Results", "",
-        f"**Of {len(compared)} comparisons with equal weight, {better} are better and {worse} are worse** by a paired",
-        "95 % interval of the difference of Sharpe ratios, not corrected for their number. Each policy trades alone",
-        "on the same bars, dates, costs and capital, at one first sample, then monthly. `make results` writes this",
-        "page and `docs/results.parquet`, which has for each row also the other figures and its command, such as:", "",
+        f"**In {len(compared)} comparisons with equal weight, {better} policies are better and {worse} are worse.**",
+        "A policy counts as better or worse if the 95 % interval of the difference of the Sharpe ratios excludes 0.",
+        "The intervals are not corrected for the number of comparisons.", "",
+        "Each policy trades alone on the same bars and dates, with the same costs and capital. It decides at the first",
+        "session close, then monthly. `make results` writes this page and `docs/results.parquet`, which has more",
+        "figures, and a command for each market, such as:", "",
         *_commands(allocators), "",
         "## Allocators, less equal weight", "",
-        "The difference from the Sharpe ratio of equal weight, which is in brackets. `*`: the 95 % interval of a",
-        "circular block bootstrap excludes 0.",
+        "Each figure is the Sharpe ratio of a policy less that of equal weight in one [market](#markets). The Sharpe",
+        "ratios of equal weight are in brackets. A `*` marks a difference whose 95 % interval (circular block",
+        "bootstrap) excludes 0.",
         "",
         *_matrix(allocators), "",
     ]  # fmt: skip
     for market, rows in tables:
         if market.universe.policies:
-            lines += ["## Learned policies", "", "Each is one seed, chosen on the validation part of its plan."]
+            lines += [
+                "## Learned policies", "",
+                "Each learned policy is one of several trainings (seeds), chosen on earlier dates. Brackets have 95 %",
+                "intervals. The line with its power states how strong a daily signal must be to be seen on these",
+                "dates. IC is the correlation of the signal with the next return ([power](learn/power.md)).",
+            ]  # fmt: skip
             lines += [*_power(market.universe.power, power)[2:], ""]
             lines += [*_table(COLUMNS, [_cells(row) for row in rows]), ""]
     return "\n".join([*lines, "## Markets", "", *_sources(tables), ""])
