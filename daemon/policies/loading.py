@@ -268,16 +268,21 @@ def by_column(weights: object, view: View) -> np.ndarray[tuple[int, ...], np.dty
     # a series of pandas; `index` of a list is a method
     if labels is not None and not callable(labels) and hasattr(weights, "to_dict"):
         weight_by_label = cast(Mapping[object, object], weights.to_dict())
-        # labels 0..N-1 mean columns, symbols mean names
-        weights = (
-            weight_by_label if any(isinstance(k, str) for k in weight_by_label) else list(weight_by_label.values())
-        )
+        # labels 0..N-1 in order mean columns, symbols mean names; a sorted or filtered series has lost its columns
+        if list(weight_by_label) == list(range(len(view.prices))):
+            weights = list(weight_by_label.values())
+        elif weight_by_label and not any(isinstance(label, str) for label in weight_by_label):
+            raise ValueError("a series of weights has the symbols as its index: pd.Series(w, view.universe.symbols)")
+        else:
+            weights = weight_by_label
     if isinstance(weights, Mapping):
         row = np.zeros(len(view.prices))
         for symbol, weight in weights.items():
             if symbol not in view.universe.index:
                 remedy = nearest(str(symbol), view.universe.index)
                 raise ValueError(f"weights name {symbol!r}, which is not traded; {remedy}")
+            if isinstance(weight, bool | np.bool_):  # a signal: True would be all the capital
+                raise ValueError(f"{symbol} has {weight}; write a number")
             row[view.universe.index[symbol]] = float(weight)
         return row
     if weights is None:

@@ -64,6 +64,7 @@ def test_a_registered_name_is_found_and_answers(tmp_path: Path) -> None:
         ("{'GLD': 0.5, 'SPY': -0.25}", [-0.25, 0.0, 0.5]),
         ("__import__('pandas').Series([0.1, 0.2, 0.3], ['GLD', 'SPY', 'TLT'])", [0.2, 0.3, 0.1]),
         ("__import__('pandas').Series([0.1, 0.2, 0.3])", [0.1, 0.2, 0.3]),
+        ("__import__('pandas').Series([0.1, 0.2, 0.3], view.universe.symbols).sort_values()", [0.1, 0.2, 0.3]),
         ("([0.1, 0.2, 0.3], {'n': [1.0]})", [0.1, 0.2, 0.3]),
     ],
 )
@@ -91,6 +92,11 @@ HOSTILE = [
     ("return [True, False, False]", "ValueError: weights are bool, not numbers"),
     ("pass", "ValueError: act returned nothing; return the weights, or 'hold'"),
     ("return {'SPX': 1.0}", "ValueError: weights name 'SPX', which is not traded; did you mean 'SPY'?"),
+    ("return {'SPY': True}", "ValueError: SPY has True; write a number"),
+    (
+        "return __import__('pandas').Series([0.1, 0.2, 0.3]).sort_values(ascending=False)",
+        "ValueError: a series of weights has the symbols as its index: pd.Series(w, view.universe.symbols)",
+    ),
     ("return {'SPY': 'much'}", "ValueError: could not convert string to float"),
     ("view.prices[0] = 1.0", "ValueError: assignment destination is read-only at value.py:2"),
     ("view.returns(5)[0, 0] = 9.0", "ValueError: assignment destination is read-only at value.py:2"),
