@@ -51,6 +51,7 @@ _DATES: Final = {
     r"(?P<a>\d{1,2})\.(?P<b>\d{1,2})\.(?P<y>\d{4})": "%d.%m.%Y",
     r"(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<y>\d{4})": "%A/%B/%Y",
     r"(?P<a>\d{1,2})-(?P<b>\d{1,2})-(?P<y>\d{4})": "%A-%B-%Y",
+    r"(?P<a>\d{1,2})\.(?P<b>\d{1,2})\.(?P<y>\d\d)": "%d.%m.%y",
     r"(?P<a>\d{1,2})/(?P<b>\d{1,2})/(?P<y>\d\d)": "%A/%B/%y",
     r"(?P<a>\d{1,2})-(?P<b>\d{1,2})-(?P<y>\d\d)": "%A-%B-%y",
     r"(?P<b>[A-Za-z]{3}) (?P<a>\d{1,2}),? (?P<y>\d{4})": "%b %d, %Y",
@@ -105,6 +106,10 @@ _MOST_LABELS: Final = 12
 
 _YEAR_S: Final = 31_557_600
 _YEARS_AHEAD: Final = 3
+_TICKS_OF_1970: Final = 621_355_968_000_000_000
+_TICKS: Final = (_TICKS_OF_1970 + 315_532_800 * 10**7, _TICKS_OF_1970 + 2_000_000_000 * 10**7)
+"""Ticks of .NET from 1980 to 2033. As nanoseconds since 1970 they would all be of half a year around 1990."""
+
 _EXCEL: Final = (29_221, 55_000)
 """Days since 1899-12-30, as spreadsheets count, from 1980 to 2050."""
 
@@ -248,7 +253,9 @@ def _text_moments(text: pl.Series, filled: pl.Series, where: str, dates: str, zo
         raise FeedError(where, f'"{shown}" is not read as a time', "Write 2024-07-03 or 2024-07-03T17:00:00Z")
     date_form = next(form for pattern, form in _DATES.items() if re.fullmatch(pattern, first_stamp["date"]))
     order_text = ""
-    if "%A" in date_form:
+    if not dates and (year_first := _year_first(filled, date_form)):
+        date_form, order_text = year_first, "year first, as their order shows"
+    elif "%A" in date_form:
         date_form, order_text = _day_month_format(filled, date_form, where, dates)
     has_time = first_stamp["time"] is not None
     # without a time, the end of 01-02-2024 would be an offset
@@ -371,6 +378,24 @@ def zoned(stamps: pl.Series, zone: str, symbols: pl.Series | None = None) -> pl.
     return early.scatter(second, late.gather(second)) if len(second) else early
 
 
+def _year_first(filled: pl.Series, form: str) -> str:
+    """Return the format of dates such as 24-01-31 if the year is their first number; else an empty text.
+
+    Then the usual distance of two dates is less than half of that with the year as the last number.
+    """
+    if re.fullmatch(r"%[Ad]([-/.])%[Bm]\1%y", form) is None:
+        return ""
+    sign = form[2]
+    date = filled.str.extract(r"^([\d/.-]+)")
+
+    def distance(order: str) -> float:
+        steps = date.str.to_date(order.replace("-", sign), strict=False).cast(pl.Int32).diff().abs()
+        return float(steps.filter(steps > 0).median() or np.inf)  # type: ignore[arg-type]
+
+    usual = min(distance("%d-%m-%y"), distance("%m-%d-%y"))
+    return f"%y{sign}%m{sign}%d" if distance("%y-%m-%d") < usual / 2 else ""
+
+
 def _day_month_format(filled: pl.Series, form: str, where: str, dates: str) -> tuple[str, str]:
     """Return the format of dates in which day and month could be swapped, and a text that says what decided the
     order.
@@ -434,6 +459,9 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
         stamps = pl.select(instants).to_series()
         return Moments(stamps if (stamps.dt.date().cast(pl.Datetime("ms")) != stamps).any() else stamps.dt.date(),
                        "days of a spreadsheet")  # fmt: skip
+    if not unit and _TICKS[0] <= smallest and largest <= _TICKS[1]:
+        ns = (values.cast(pl.Int64) - _TICKS_OF_1970) * 100
+        return Moments(ns.cast(pl.Datetime("ns", "UTC")), "ticks of 100 ns since the year 1, in UTC")
     units = [unit] if unit else [name for name in _readings_of(largest) if name in _readings_of(smallest)]
     if len(units) != 1:
         dates_by_unit = {

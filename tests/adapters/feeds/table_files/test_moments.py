@@ -32,6 +32,12 @@ def test_a_column_of_two_units_is_read_each_stamp_by_its_size(tmp_path: Path, be
     assert read_tables(csv(tmp_path, stamps)).frame["ts"].cast(pl.Datetime("us", "UTC")).to_list() == instants
 
 
+def test_ticks_of_dotnet_are_no_nanoseconds_of_1990(tmp_path: Path) -> None:
+    instants = hours(48)
+    stamps = [str(int(ts.timestamp()) * 10**7 + 621_355_968_000_000_000) for ts in instants]
+    assert read_tables(csv(tmp_path, stamps)).frame["ts"].cast(pl.Datetime("us", "UTC")).to_list() == instants
+
+
 @pytest.mark.parametrize(
     ("zone", "first"),
     [("America/New_York", datetime(2024, 3, 8)), ("America/Denver", datetime(2024, 11, 1)),

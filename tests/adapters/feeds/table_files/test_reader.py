@@ -340,6 +340,7 @@ DAYS = pl.Series(quantd.example_bars()["ts"].unique().sort().head(20).dt.date())
         "%a, %b %d, %Y", "%A %d %B %Y", "%d-%B-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y", "%d.%m.%Y", "%Y/%m/%d",
         "%m/%d/%y", "%-m/%-d/%Y 0:00", "%d-%b-%y", "%Y%m%d", "%Y.%m.%d", "%Y-%m-%dT00:00:00", "%m/%d/%Y 12:00:00 AM",
         "%Y%m%d  00:00:00", "%Y-%m-%d 00:00:00+00:00", "%Y-%m-%dT00:00:00.000Z", "%Y%m%d000000", "%Y%m%d 000000",
+        "%d.%m.%y", "%y-%m-%d", "%y/%m/%d", "%y.%m.%d",
     ],
 )  # fmt: skip
 def test_a_date_is_read_in_any_form(tmp_path: Path, form: str) -> None:
