@@ -152,7 +152,12 @@ def of_pandas(frame: Any) -> pl.DataFrame:
     has_time_column = any(is_time(str(name)) for name in frame.columns)
     # an index with names, or one that may have the only times, becomes columns
     if not has_default_index and (not has_time_column or any(name is not None for name in frame.index.names)):
-        names = [name or "ts" for name in frame.index.names]
+        levels = getattr(frame.index, "levels", [frame.index])
+        has_times = any(level.dtype.kind == "M" for level in levels)  # beside them, a level without a name has symbols
+        names = [
+            name or ("symbol" if has_times and level.dtype.kind != "M" else "ts")
+            for name, level in zip(frame.index.names, levels, strict=True)
+        ]
         if len({*names, *map(str, frame.columns)}) < len(names) + len(frame.columns):
             fault = f"a level of its index has the name of a column (levels {', '.join(map(str, names))})"
             raise FeedError("bars", fault, BY_PATH[0].upper() + BY_PATH[1:])

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.moments import is_midnight, moments
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
@@ -28,6 +28,11 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
 from quantd.trading.view import View
+
+DATES: Final = (
+    'write it as 2024-01-31, in polars str.to_date("%d/%m/%Y"), in pandas pd.to_datetime(dates, dayfirst=True)'
+)
+"""Remedy for dates of weights that cannot be read, or have two readings."""
 
 FILE: Final = "caller.py"
 """Stands for a file in the configuration of a backtest of the caller's function."""
@@ -51,13 +56,16 @@ class TargetTable:
         symbols = [name for name in table.columns if name != dates]
         if dates is None or not symbols:
             raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
-        stamps = pl.Series(dates, nanoseconds(table[dates]))
-        if len(unreadable := table[dates].filter(stamps == NO_STAMP)):
-            raise Misused(
-                f'column {dates} of the weights has "{unreadable[0]}", which is no date; write it as 2024-01-31, '
-                'in polars str.to_date("%d/%m/%Y"), in pandas pd.to_datetime(dates, dayfirst=True)'
-            )
-        table = _wide(table.with_columns(stamps), dates, symbols).sort(dates)
+        try:
+            stamps = moments(table[dates], f"column {dates} of the weights").values
+        except FeedError as error:
+            raise Misused(f"{error.source}: {error.what}; {DATES}") from None
+        if len(unreadable := table[dates].filter(stamps.is_null())):
+            raise Misused(f'column {dates} of the weights has "{unreadable[0]}", which is no date; {DATES}')
+        local = isinstance(stamps.dtype, pl.Datetime) and not stamps.dtype.time_zone and not is_midnight(stamps)
+        self.local = str(stamps[0]) if local else ""
+        """A time of day of an unknown clock; empty if the rows have dates or instants."""
+        table = _wide(table.with_columns(stamps.cast(pl.Datetime("ns")).cast(pl.Int64)), dates, symbols).sort(dates)
         symbols = [name for name in table.columns if name != dates]
         self.dates: list[int] = table[dates].to_list()
         if table[dates].is_duplicated().any():
@@ -98,7 +106,10 @@ class TargetTable:
 
 
 def _wide(table: pl.DataFrame, dates: str, names: list[str]) -> pl.DataFrame:
-    """Return weights with a column for each symbol, if they have a row for each date and symbol; others unchanged."""
+    """Return weights with a column for each symbol, if they have a row for each date and symbol; others unchanged.
+
+    A symbol without a row on a date has weight 0 there.
+    """
     of_symbols = [
         name for name in names
         if table[name].dtype in (pl.String, pl.Categorical, pl.Enum)
@@ -107,7 +118,10 @@ def _wide(table: pl.DataFrame, dates: str, names: list[str]) -> pl.DataFrame:
     if len(names) != 2 or len(of_symbols) != 1 or table.select(dates, *of_symbols).is_duplicated().any():
         return table
     (value,) = set(names) - set(of_symbols)
-    return table.pivot(on=of_symbols, index=dates, values=value)
+    if not table[value].dtype.is_numeric():
+        return table.pivot(on=of_symbols, index=dates, values=value)
+    weights = table.with_columns(pl.col(value).cast(pl.Float64).fill_null(float("nan")))
+    return weights.pivot(on=of_symbols, index=dates, values=value).fill_null(0.0)
 
 
 def _require_weight(weight: object, whose: str) -> None:
@@ -127,7 +141,10 @@ def chosen(
     """
     if isinstance(what, str | os.PathLike):
         return str(what), params or {}, None
-    weights = what.to_dict() if hasattr(what, "to_dict") and hasattr(what, "index") and not is_pandas(what) else what
+    weights: Any = what
+    if hasattr(what, "to_dict") and hasattr(what, "index") and not is_pandas(what):  # a series
+        dated = weights.index.nlevels > 1  # by date and symbol
+        what = weights = weights.rename(weights.name or "weight").to_frame() if dated else weights.to_dict()
     if (isinstance(weights, Mapping) or is_frame(what)) and params:
         raise Misused("params cannot go with weights, which are the whole policy; leave them out")
     if isinstance(what, list | tuple | np.ndarray):
@@ -166,9 +183,14 @@ class CallerPolicy:
 
     def unused_rows(self, assembly: Assembly) -> list[str]:
         """Return notes on the rows of a table of weights outside the bars of a run. Raises Misused if all are after
-        them."""
+        them, and for times of day of an unknown clock beside an exchange's sessions."""
         if not isinstance(self._policy, TargetTable):
             return []
+        if self._policy.local and any(item.calendar != "24/7" for item in assembly.universe.instruments):
+            raise Misused(
+                f"the weights have the time {self._policy.local} of an unknown clock; name it: in pandas "
+                'index.tz_localize("America/New_York"), in polars pl.col("ts").dt.replace_time_zone("America/New_York")'
+            )
         return self._policy.unused(max(assembly.feed.first_ts, assembly.start_ns), assembly.feed.last_ts)
 
     def file(self, path: Path, attribute: str, params: Mapping[str, object]) -> Policy:

@@ -48,6 +48,15 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
         "date", "symbol", descending=True
     )
     assert quantd.backtest(long, bars=bars, compare=False).fills.equals(fills), "a row for each date and symbol"
+    held = long.filter(pl.col("weight") > 0).to_pandas().set_index(["date", "symbol"])["weight"]
+    for rotation in (held, held.rename_axis([None, None]), held.reset_index()):
+        assert quantd.backtest(rotation, bars, compare=False).fills.equals(fills), "a symbol without a row has weight 0"
+    for form in ("%Y%m%d", "%d.%m.%y", "%B %d, %Y"):
+        dated = table.with_columns(pl.col("date").dt.strftime(form))
+        assert quantd.backtest(dated, bars, compare=False).fills.equals(fills), form
+    noon = pl.col("date").cast(pl.Datetime) + timedelta(hours=12)
+    named = table.with_columns(noon.dt.replace_time_zone("America/New_York"))
+    assert quantd.backtest(named, bars, compare=False).fills.equals(fills), "a time of a named clock"
     outside = [days[0] - timedelta(days=9), days[0] - timedelta(days=2), days[-1] + timedelta(days=9)]
     notes = str(quantd.backtest(pl.concat([table.head(1).with_columns(date=day) for day in outside]), bars=bars))
     assert re.search(rf"1 of 3 rows of the weights are before the bars.*, the first on {outside[0]}", notes)
@@ -57,10 +66,14 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
         (table.with_columns(SPY=pl.lit(True)), "the weight of SPY at .* is True; .*some of signals"),
         (pl.concat([table, table[:1]]), "has .* in more than one row; give one row a date and one column a symbol"),
         (
-            table.with_columns(pl.col("date").dt.strftime("%d/%m/%Y")),
-            r'has "\d\d/.*", which is no date; write it as 2024',
+            table[:1].with_columns(date=pl.lit("03/02/2021")),
+            "has two readings: .*; write it as 2024.*dayfirst=True",
         ),
-        (long.head(3), "the weight of IWM at .* is None; write a number, 0 for none"),
+        (
+            long.with_columns(weight=pl.when(pl.col("weight") > 0).then("weight")),
+            "the weight of .* is nan; write a num",
+        ),
+        (table.with_columns(noon), "12:00:00 of an unknown clock"),
         (pl.concat([long, long]), "has .* in more than one row; .* pivot"),
         (
             table.with_columns(pl.col("date").dt.offset_by("9y")),
