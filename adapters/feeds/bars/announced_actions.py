@@ -113,10 +113,10 @@ def _doubts(bars: Series, by_bar: Sequence[tuple[int, int, list[Action]]]) -> li
     """
     faults = []
     for symbol in sorted({column for _, column, _ in by_bar}):
-        row_of = {
-            action: row for row, column, actions_before in by_bar if column == symbol for action in actions_before
-        }
-        dividends = [action for action in row_of if action.kind == "dividend"]
+        # a list, because a dividend that is listed twice is equal to itself
+        before_bars = [(row, action) for row, column, actions in by_bar if column == symbol for action in actions]
+        row_of = {action: row for row, action in before_bars}
+        dividends = [action for _, action in before_bars if action.kind == "dividend"]
         for doubt in dividend_doubts(dividends, [action for action in row_of if action.kind == "split"]):
             row = row_of[doubt.action]
             before, opened = exact_nano(np.array([bars.close[row - 1], bars.open[row]])).tolist()

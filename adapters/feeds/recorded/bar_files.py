@@ -19,6 +19,7 @@ from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, Actio
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.actions import ACTIONS, listed_actions, ratio_of
+from quantd.adapters.feeds.table_files.file_symbol import require_spelling
 from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
 from quantd.adapters.feeds.table_files.moments import zoned
 from quantd.adapters.feeds.table_files.plain import is_plain
@@ -178,6 +179,7 @@ def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[Act
         pl.Series("ts", nanoseconds(frame["ts"])),
         *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
     ).with_row_index("line", offset=2)  # line 1 is the header
+    require_spelling(frame["symbol"], universe.symbols, name)
     rows: list[ActionRow] = []
     for line, ts, symbol, kind, ratio, cash in frame.filter(pl.col("symbol").is_in(universe.symbols)).iter_rows():
         where = f"{name}:{line}"

@@ -14,6 +14,7 @@ from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import digest, nanoseconds, table_of
 from quantd.adapters.feeds.source import some
+from quantd.adapters.feeds.table_files.file_symbol import require_spelling
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
 from quantd.trading.display_text import session_date
 from quantd.trading.macro import (
@@ -210,6 +211,7 @@ def read_symbol_series(path: Path, symbols: tuple[str, ...], column: str = "valu
         text = f"column {some(missing)} is missing (it has {', '.join(frame.columns)})"
         raise FeedError(path.name, text, f"Name the columns {', '.join(column_names)}")
     row_symbols = frame["symbol"].cast(pl.String).str.strip_chars()
+    require_spelling(row_symbols, symbols, path.name)
     index_of = {symbol: k for k, symbol in enumerate(symbols)}
     columns = row_symbols.replace_strict(index_of, default=-1, return_dtype=pl.Int64).to_numpy()
     own_rows = np.flatnonzero(columns >= 0)

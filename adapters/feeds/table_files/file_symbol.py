@@ -153,3 +153,19 @@ def require_symbol(asked_symbol: str, names: Sequence[str], where: str) -> None:
     if asked_symbol and list(names) != [asked_symbol]:
         fault = f"it has {some(names)}, and the option symbol names {asked_symbol} for all of its bars"
         raise FeedError(where, fault, "Leave the option out, or give a file of that symbol alone")
+
+
+def require_spelling(names: pl.Series, symbols: Sequence[str], where: str) -> None:
+    """Raise FeedError if a table has a symbol of the universe in another case or with another sign.
+
+    Rows of other symbols are left out, so that those of aapl or BRK.B would be lost to AAPL or BRK-B.
+    """
+    traded = {_plain(symbol): symbol for symbol in symbols}
+    for name in names.unique(maintain_order=True).drop_nulls().cast(pl.String).to_list():
+        if (symbol := traded.get(_plain(name), name)) != name and name not in symbols:
+            fault = f"it has {name}, and the universe has {symbol}, which differ in their case or sign alone"
+            raise FeedError(where, fault, f"Write {symbol}")
+
+
+def _plain(symbol: str) -> str:
+    return re.sub(r"[^a-z0-9]", "-", symbol.lower())

@@ -66,6 +66,13 @@ def test_a_large_dividend_that_the_price_does_not_show_is_a_fault(tmp_path: Path
         assert faults(read(scaled(frame, range(at, 260), fall), tmp_path, line)) == ()
 
 
+def test_a_dividend_that_is_listed_twice_on_its_day_is_paid_by_an_answer_alone(tmp_path: Path) -> None:
+    line = f"{day(100)},X,dividend,,0.05"
+    assert faults(read(level(), tmp_path, line)) == ()
+    (fault,) = faults(read(level(), tmp_path, f"{line}\n{line}"))
+    assert fault.reading == "repeated"
+
+
 @pytest.mark.parametrize("share", [0.04, 0.065, 0.08, 0.12, 0.149])
 def test_a_dividend_far_beyond_the_usual_night_has_to_show(tmp_path: Path, share: float) -> None:
     """KWS.L pays 1.76 on 22.0 in one vendor's list, a hundred times the amount."""

@@ -168,6 +168,10 @@ def test_another_column_of_a_file_of_bars_is_a_series(tmp_path: Path) -> None:
     [
         ("ts,value\n2020-11-27,1\n", "column symbol is missing (it has ts, value). Name the columns ts, symbol, value"),
         ("ts,symbol,score\n2020-11-27,AAA,1\n", "column value is missing"),
+        (
+            "ts,symbol,value\n2020-11-27,AAA,1\n2020-11-27,bbb,1\n",
+            "series.csv: it has bbb, and the universe has BBB, which differ in their case or sign alone. Write BBB",
+        ),
         ("ts,symbol,value\n2020-11-27,ZZZ,1\n", "no row is of a symbol of the universe"),
         ("ts,symbol,value\n2020-11-27,AAA,\n", "no row of a symbol of the universe has a value"),
         (

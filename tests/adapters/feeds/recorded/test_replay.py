@@ -181,6 +181,7 @@ def test_an_ex_date_without_a_session_acts_at_the_next_open(tmp_path: Path) -> N
         ("2024-07-02,SPY,dividend,,nan", r"nan"),
         ("2024-07-02,SPY,merger,,1", r"merger"),
         ("soon,SPY,dividend,,1", r"ex date"),
+        ("2024-07-02,spy,dividend,,1", r"it has spy, and the universe has SPY"),
     ],
 )
 def test_a_line_of_actions_that_cannot_be_read_is_named(tmp_path: Path, line: str, says: str) -> None:
