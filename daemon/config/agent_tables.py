@@ -81,7 +81,10 @@ Event = Literal["regime", "volatility", "correlation"]
 
 
 class RebalanceTable(Section):
-    """When a rebalance is due at a decision, and how far it goes."""
+    """When a rebalance is due at a decision, and how far it goes.
+
+    A `drift` that is written without `risk_drift` counts weights alone.
+    """
 
     when: Literal["always", "calendar", "threshold", "event"] = "always"
     every: Literal["day", "week", "two_weeks", "month", "quarter", "half_year", "year"] = "month"
@@ -103,6 +106,11 @@ class RebalanceTable(Section):
     max_turnover: Annotated[float, bounds(0, 4, above=True, percent=True)] | None = None
     min_notional_micro: Money | None = Field(default=None, alias="min_notional")
     cost_aware: CostAwareTable | None = None
+
+    def model_post_init(self, context: object, /) -> None:
+        """Leave the share of the variance out, if only `drift` is written."""
+        if "drift" in self.model_fields_set and "risk_drift" not in self.model_fields_set:
+            object.__setattr__(self, "risk_drift", 1.0)
 
 
 DEVICE = r"[a-z][a-z0-9_-]{0,31}:[0-9a-f]{64}"

@@ -40,7 +40,7 @@ RULES: Final[Mapping[str, Mapping[str, Any]]] = {
     "monthly": {"when": "calendar", "every": "month"},
     "quarterly": {"when": "calendar", "every": "quarter"},
     "half-yearly": {"when": "calendar", "every": "half_year"},
-    "threshold 5 %": {"when": "threshold", "risk_drift": 1.0},
+    "threshold 5 %": {"when": "threshold", "drift": 0.05},
     "threshold 5 %, risk 3 %": {"when": "threshold"},
     "events": {"when": "event"},
     "cost-aware": {"cost_aware": {}},

@@ -54,6 +54,16 @@ def test_costs_are_the_brokers_unless_they_are_given(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "risk_drift"),
+    [("", 0.03), (", drift = 0.1", 1.0), (", risk_drift = 0.02", 0.02), (", drift = 0.1, risk_drift = 0.02", 0.02)],
+)
+def test_a_drift_of_weights_alone_is_not_overruled_by_one_of_risk(tmp_path, written, risk_drift):
+    policy = rules_in(tmp_path, f'rebalance = {{ when = "threshold"{written} }}\n')
+    assert isinstance(policy, Rebalanced)
+    assert policy.rules.risk_drift == risk_drift
+
+
+@pytest.mark.parametrize(
     ("agent", "text"),
     [
         ("sizing = { volatility_target = 12 }\n", "volatility_target = 12 is a percentage"),
