@@ -28,11 +28,15 @@ GROUP: Final = "quantd.metrics"
 LAST: Final = 1000
 """Position in tables of the metrics of a module without `PLACE`: after all other modules of this package."""
 
-SYMBOLS: Final = (
-    "W wealth, r simple returns, T their number, p samples a year, f risk-free rate of a sample (annual rate / p), "
-    "e = r - f, b benchmark returns, x = b - f, D drawdown of wealth, g profits of trips after fees, "
-    "sd standard deviation (n - 1)"
-)
+SYMBOLS: Final = {
+    "W, r, b": "wealth, simple returns of a sample, returns of the benchmark",
+    "T, p": "number of returns, samples a year",
+    "f": "risk-free rate of a sample: the annual rate / p",
+    "e, x": "excess returns: e = r - f, x = b - f",
+    "D": "drawdown of wealth",
+    "g": "profits of round trips after fees",
+    "sd": "standard deviation with the divisor n - 1",
+}
 """Meaning of the letters in formulas."""
 
 

@@ -423,8 +423,8 @@ def needs() -> str:
     """The sentence of docs/research/metrics.md on the data that metrics read: the last metric of each kind but one."""
     equity, benchmark, trips, _ = ([*group][-1].name for _, group in groupby(METRICS, key=lambda metric: metric.needs))
     return (
-        f"The metrics up to `{equity}` need equity alone, those up to `{benchmark}` a benchmark,\n"
-        f"those up to `{trips}` round trips, and the others the book."
+        f"The metrics up to `{equity}` need the equity alone. Those up to `{benchmark}` also need a benchmark,\n"
+        f"and those up to `{trips}` round trips. The others need positions, fills and costs."
     )
 
 

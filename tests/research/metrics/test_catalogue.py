@@ -178,7 +178,7 @@ def test_the_page_lists_the_catalogue_as_it_is() -> None:
     remedy = "run python -m tests.support.metric_references docs/research/metrics.md"
     assert documented() == table()[2:], remedy
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
-    assert SYMBOLS in text
+    assert all(f"- {letters}: {meaning}" in text for letters, meaning in SYMBOLS.items())
     assert " ".join(needs().split()) in text, remedy
     assert f"{len(METRICS)} metrics" in text, remedy
 
