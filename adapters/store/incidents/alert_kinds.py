@@ -249,10 +249,10 @@ def kind_of(name: str, symbol: str = "") -> AlertKind | None:
 
 
 def kinds_table() -> str:
-    lines = ["| kind | raised when | cleared by | levels | opens an incident at |", "|---|---|---|---|---|"]
+    lines = ["| kind | raised when | cleared by | levels |", "|---|---|---|---|"]
     for kind in ALERT_KINDS:
         name = f"`{kind.name}…`" if kind.name.endswith("_") else f"`{kind.name}`"
         about = f"{name} of a symbol" if kind.by_symbol and kind.name == "broker" else name
-        opens = ", ".join(kind.opens) or "-"
-        lines.append(f"| {about} | {kind.raised} | {TEXT[kind.clears]} | {', '.join(kind.levels)} | {opens} |")
+        levels = ", ".join(f"**{level}**" if level in kind.opens else level for level in kind.levels)
+        lines.append(f"| {about} | {kind.raised} | {TEXT[kind.clears]} | {levels} |")
     return "\n".join(lines)
