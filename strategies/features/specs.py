@@ -81,11 +81,9 @@ class Feature(Struct, frozen=True):
     def lookback(self) -> int:
         """The number of samples after which the starting point of the computation has no effect.
 
-        The number is at most MOST_SAMPLES, which also stands for an effect that never ends.
+        The number is at most MOST_SAMPLES.
         """
         settled = self.node().settled
-        if settled is None:
-            return MOST_SAMPLES
         # plus the week or month that is not complete, and a first one whose beginning is missing
         bar_count = settled + 1 if self.every == "day" else settled + 3
         return min(MOST_SAMPLES, bar_count * BARS_PER[self.every])

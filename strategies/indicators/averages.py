@@ -103,17 +103,14 @@ def line_at(period: int, ahead: float) -> Node:
 
 
 def linear_regression(period: int) -> Outputs:
-    """The least-squares line over the closes of a period: its newest value, slope, first value, next value, and angle
-    in degrees."""
+    """The least-squares line over the closes of a period: its newest value, slope, and next value."""
     centred_positions = np.arange(period) - (period - 1) / 2.0
-    # `line_at` takes the distance from the newest bar: 0, the first bar of the period, the next bar
+    # `line_at` takes the distance from the newest bar: 0, the next bar
     slope = window(
         windows.weighted("slope", centred_positions / (centred_positions @ centred_positions)), period, CLOSE
     )
     return {
         "linreg": line_at(period, 0.0),
         "linreg_slope": slope,
-        "linreg_intercept": line_at(period, 1.0 - period),
         "linreg_forecast": line_at(period, 1.0),
-        "linreg_angle": point(f"degrees({slope.key})", lambda slopes: np.degrees(np.arctan(slopes)), slope),
     }

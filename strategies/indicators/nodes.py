@@ -2,7 +2,7 @@
 
 A node is a column derived from other columns: a field of the bars, a function of the same row, an earlier row, a window
 measure, or a recursion. `first` is the index of the first bar with a value. `settled` is the number of bars after which
-the initial value has no more than the share SETTLED in a value; None where its effect never ends.
+the initial value has no more than the share SETTLED in a value.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class _Column:
     """The formula as text; nodes with equal keys are the same node."""
     args: tuple["Node", ...] = ()
     first: int = 0
-    settled: int | None = 0
+    settled: int = 0
 
     def __add__(self, other: "Node | float") -> "Point":
         return _binary("+", np.add, self, other)  # type: ignore[arg-type]
@@ -111,17 +111,9 @@ class Adaptive(_Column):
 Node: TypeAlias = Field | Point | Lag | Window | Recursion | Adaptive
 
 
-def _latest_settled(nodes: tuple[Node, ...]) -> int | None:
-    """Return after how many bars no node depends on its starting point (`settled`); None if a node always depends on
-    it.
-    """
-    lengths = [n.settled for n in nodes]
-    return None if None in lengths else max((k for k in lengths if k is not None), default=0)
-
-
-def _settled_after(settled: int | None, more: int) -> int | None:
-    """Return `settled` plus `more` bars; None stays None."""
-    return None if settled is None else settled + more
+def _latest_settled(nodes: tuple[Node, ...]) -> int:
+    """Return after how many bars no node depends on its starting point (`settled`)."""
+    return max((n.settled for n in nodes), default=0)
 
 
 def _stored_key(key: str) -> str:
@@ -193,7 +185,7 @@ def sign(x: Node) -> Point:
 
 def lag(x: Node, back: int) -> Lag:
     """Return the value of x `back` bars ago."""
-    return Lag(_stored_key(f"{x.key}[-{back}]"), (x,), x.first + back, _settled_after(x.settled, back), back=back)
+    return Lag(_stored_key(f"{x.key}[-{back}]"), (x,), x.first + back, x.settled + back, back=back)
 
 
 def change(x: Node, back: int = 1) -> Point:
@@ -212,7 +204,7 @@ def window(kernel: Kernel, width: int, *args: Node) -> Window:
     """Return a node that applies `kernel` to the newest `width` values of `args`."""
     names = ", ".join(a.key for a in args)
     first = max(a.first for a in args) + width - 1
-    key, settled = _stored_key(f"{kernel.name}({names}, {width})"), _settled_after(_latest_settled(args), width - 1)
+    key, settled = _stored_key(f"{kernel.name}({names}, {width})"), _latest_settled(args) + width - 1
     return Window(key, args, first, settled, kernel=kernel, width=width)
 
 
@@ -241,20 +233,15 @@ def deviation(x: Node, width: int, ddof: Literal[0, 1] = 0) -> Point:
     return root(window(windows.SAMPLE_VARIANCE if ddof else windows.VARIANCE, width, x))
 
 
-def _recursion(
-    x: Node, kind: str, decay: float, gain: float, begin: int, seed: int, scale: float, settle: bool = True
-) -> Recursion:
+def _recursion(x: Node, kind: str, decay: float, gain: float, begin: int, seed: int, scale: float) -> Recursion:
     """Return the node of y[t] = decay y[t - 1] + gain x[t] for bars t after the bar `seed`.
 
-    At `seed`, y is `scale` times the sum of x from the bar `begin` on. With `settle` False, or a `decay` of 1, y
-    depends on its start for ever (`settled` is None). `kind` is the first part of the node's key.
+    At `seed`, y is `scale` times the sum of x from the bar `begin` on. `decay` is below 1. `kind` is the first part of
+    the node's key.
     """
     # relative to the first value of x, so that equal recursions have equal keys
     key = f"{kind}({x.key}, {decay:.17g}, {begin - x.first}..{seed - x.first})"
-    bars_before = begin - x.first
-    settled = None
-    if settle and decay < 1.0:
-        settled = _settled_after(x.settled, bars_before + (seed - begin) + ceil(log(SETTLED) / log(decay)))
+    settled = x.settled + (seed - x.first) + ceil(log(SETTLED) / log(decay))
     return Recursion(_stored_key(key), (x,), seed, settled, decay=decay, gain=gain, begin=begin, scale=scale)
 
 
@@ -268,12 +255,6 @@ def ema(x: Node, period: int, *, seed_at: int | None = None) -> Recursion:
     return _recursion(x, "ema", 1.0 - alpha, alpha, seed - period + 1, seed, 1.0 / period)
 
 
-def ema_from_first(x: Node, period: int) -> Recursion:
-    """Return the exponential mean of x, initialised with the first value."""
-    alpha = 2.0 / (period + 1.0)
-    return _recursion(x, "ema", 1.0 - alpha, alpha, x.first, x.first, 1.0)
-
-
 def wilder(x: Node, period: int) -> Recursion:
     """Return Wilder's mean of x: alpha = 1 / period, initialised with the mean of `period` values."""
     alpha = 1.0 / period
@@ -285,18 +266,13 @@ def wilder_sum(x: Node, period: int) -> Recursion:
     return _recursion(x, "wilder_sum", 1.0 - 1.0 / period, 1.0, x.first, x.first + period - 2, 1.0)
 
 
-def running(x: Node) -> Recursion:
-    """Return the sum of x since its first value. The sum depends on the starting point for ever (`settled` is None)."""
-    return _recursion(x, "running", 1.0, 1.0, x.first, x.first, 1.0, settle=False)
-
-
 def adaptive(x: Node, coefficient: Node, slowest: float) -> Adaptive:
     """Return a mean (Adaptive) whose coefficient in each bar is the node `coefficient`, which is at least `slowest`.
 
     The initial value of the mean is the x of the bar before the first coefficient.
     """
     seed = coefficient.first - 1
-    settled = _settled_after(_latest_settled((x, coefficient)), ceil(log(SETTLED) / log(1.0 - slowest)))
+    settled = _latest_settled((x, coefficient)) + ceil(log(SETTLED) / log(1.0 - slowest))
     key = _stored_key(f"adaptive({x.key}, {coefficient.key})")
     return Adaptive(key, (x, coefficient), coefficient.first, settled, seed=seed)
 

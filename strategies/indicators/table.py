@@ -1,7 +1,7 @@
 """The table of indicators by name: parameters with default values, output columns, source.
 
 The node (computed column) of an output defines the rest: its input fields, the bars until its first value (`first` +
-1), and the bars until the starting point has no effect (`settled`; None: the effect never ends). Indicators that TA-Lib
+1), and the bars until the starting point has no effect (`settled`). Indicators that TA-Lib
 has are equal to TA-Lib's, after the warm-up that TA-Lib uses.
 """
 
@@ -11,9 +11,9 @@ from typing import Final
 
 from quantd.strategies.indicators import averages, oscillators, trend, volatility, volume
 from quantd.strategies.indicators.averages import Outputs
-from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, MONEY_FLOW, OPEN, RANGE, TRUE_RANGE, VOLUME, share
+from quantd.strategies.indicators.bars import CLOSE, HIGH, LOW, MONEY_FLOW, OPEN, RANGE, VOLUME, share
 from quantd.strategies.indicators.batch import bars_present, by_bars
-from quantd.strategies.indicators.nodes import Node, change, deviation, ema, growth, highest, lowest, mean, ratio
+from quantd.strategies.indicators.nodes import Node, deviation, ema, growth, highest, lowest, mean, ratio
 from quantd.strategies.indicators.stream import Stream
 from quantd.trading.market import Floats
 
@@ -51,13 +51,9 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     # momentum and oscillators
     "rsi": _one("oscillator", oscillators.rsi_of_gains, 14, "RSI"),
     "cmo": _one("oscillator", oscillators.cmo, 14, "CMO"),
-    "momentum": _one("oscillator", lambda period: change(CLOSE, period), 10, "MOM"),
     "roc": _one("oscillator", lambda period: 100.0 * growth(CLOSE, period), 10, "ROC"),
     "macd": Indicator("oscillator", oscillators.macd, {"fast": 12, "slow": 26, "signal": 9}, "MACD"),
     "ppo": Indicator("oscillator", oscillators.ppo, {"fast": 12, "slow": 26}, "PPO"),
-    "apo": Indicator(
-        "oscillator", lambda fast, slow: ema(CLOSE, fast) - ema(CLOSE, slow), {"fast": 12, "slow": 26}, "APO"
-    ),
     "trix": _one("oscillator", oscillators.trix, 15, "TRIX"),
     "stochastic": Indicator("oscillator", oscillators.stochastic, {"fast": 14, "slow": 3, "signal": 3}, "STOCH"),
     "stochastic_fast": Indicator("oscillator", oscillators.stochastic_fast, {"fast": 14, "signal": 3}, "STOCHF"),
@@ -95,7 +91,6 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "qstick": _one("trend", trend.qstick, 8),
     "vhf": _one("trend", trend.vertical_horizontal, 28),
     # volatility
-    "true_range": Indicator("volatility", lambda: TRUE_RANGE, {}, "TRANGE"),
     "atr": _one("volatility", volatility.average_true_range, 14, "ATR"),
     "stddev": _one("volatility", volatility.standard_deviation, 20, "STDDEV"),
     "volatility": _one("volatility", volatility.realised, 20),
@@ -112,9 +107,6 @@ INDICATORS: Final[Mapping[str, Indicator]] = {
     "sharpe": _one("volatility", volatility.sharpe, 60),
     "gap": _one("volatility", volatility.gap, 20),
     # volume
-    "obv": Indicator("volume", volume.on_balance, {}, "OBV"),
-    "ad": Indicator("volume", volume.accumulation, {}, "AD"),
-    "adosc": Indicator("volume", volume.chaikin_oscillator, {"fast": 3, "slow": 10}, "ADOSC"),
     "cmf": _one("volume", lambda period: share(MONEY_FLOW, VOLUME, period), 20),
     "force": _one("volume", volume.force, 13),
     "ease": _one("volume", volume.ease_of_movement, 14),

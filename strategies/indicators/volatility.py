@@ -31,8 +31,8 @@ def average_true_range(period: int) -> Outputs:
 
 
 def standard_deviation(period: int) -> Outputs:
-    """Deviation and variance of the closes of a period."""
-    return {"stddev": deviation(CLOSE, period), "variance": window(windows.VARIANCE, period, CLOSE)}
+    """Standard deviation of the closes of a period."""
+    return {"stddev": deviation(CLOSE, period)}
 
 
 def realised(period: int) -> Outputs:

@@ -4,43 +4,20 @@ import numpy as np
 
 from quantd.strategies.indicators import windows
 from quantd.strategies.indicators.averages import Outputs
-from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, MONEY_FLOW, RANGE, VOLUME, share
+from quantd.strategies.indicators.bars import BENCHMARK, CLOSE, HIGH, LOW, MEDIAN, RANGE, VOLUME, share
 from quantd.strategies.indicators.nodes import (
     absolute,
     change,
     deviation,
     ema,
-    ema_from_first,
     growth,
     mean,
     point,
     ratio,
     root,
-    running,
     sign,
     window,
 )
-
-
-def on_balance() -> Outputs:
-    """Granville (1963): volume with the sign of the change, summed from 0 at the first bar. TA-Lib's sum begins with
-    the first bar's volume."""
-    return {"obv": running(sign(change(CLOSE)) * VOLUME)}
-
-
-def accumulation() -> Outputs:
-    """Chaikin: volume weighted by the close's position in its bar, summed since the first bar."""
-    return {"ad": running(MONEY_FLOW)}
-
-
-def chaikin_oscillator(fast: int, slow: int) -> Outputs:
-    """The distance of two exponential means of the accumulation line.
-
-    The line is the sum, since the first bar, of volume times the close's position in its bar (-1 at the low, 1 at the
-    high). The distance is the mean over `fast` bars less the mean over `slow` bars.
-    """
-    line = running(MONEY_FLOW)
-    return {"adosc": ema_from_first(line, fast) - ema_from_first(line, slow)}
 
 
 def force(period: int) -> Outputs:

@@ -159,8 +159,6 @@ def _row(feature: "Feature", series: Mapping[str, bool], inputs: frozenset[str])
     # a configured series meets the needs of its features
     requirement_words = [REQUIREMENT_WORD.get(need, need) for need in about.needs if feature.series not in series]
     indicator = SOURCE_OF.get(feature.family) or SOURCE_OF.get(feature.family.removesuffix("_distance"))
-    if feature.family == "momentum":
-        indicator = None  # growth over a window; the indicator is a difference of prices
     definition = INDICATORS[indicator] if indicator else None
     made_by = definition.make if definition else about.make
     source = f"{made_by.__module__}.{made_by.__qualname__}".partition(".<")[0]
