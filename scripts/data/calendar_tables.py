@@ -15,7 +15,7 @@ import exchange_calendars  # type: ignore[import-untyped]
 import msgspec
 
 from quantd.adapters.calendars import ALWAYS_OPEN, library_sessions, library_version
-from quantd.adapters.feeds.recorded.evidence import CALENDARS
+from quantd.adapters.feeds.recorded.reading import CALENDARS
 from quantd.adapters.session_tables import FILE, FORMAT, SessionTables, encoded, tables
 from quantd.daemon.assembly.names import COMMON
 from quantd.trading.display_text import session_date

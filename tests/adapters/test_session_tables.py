@@ -8,7 +8,7 @@ import exchange_calendars  # type: ignore[import-untyped]
 import pytest
 
 from quantd.adapters.calendars import ALWAYS_OPEN, day_ns, library_sessions, library_version, names, sessions
-from quantd.adapters.feeds.recorded.evidence import CALENDARS
+from quantd.adapters.feeds.recorded.reading import CALENDARS
 from quantd.adapters.session_tables import FILE, FORMAT, tables
 from quantd.daemon.assembly.names import COMMON
 from quantd.trading.sessions import Sessions

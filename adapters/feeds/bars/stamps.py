@@ -153,14 +153,16 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
     on_quarters = np.flatnonzero(on_quarter)
     import polars as pl  # here: commands that read no bars load this module too
 
-    stamps = pl.Series(ts[on_quarters]).cast(pl.Datetime("ns", "UTC"))
+    # the symbols of a market have the same stamps
+    instants, at, bars = np.unique(ts[on_quarters], return_inverse=True, return_counts=True)
+    stamps = pl.Series(instants).cast(pl.Datetime("ns", "UTC"))
     for zone in zones:
         local = stamps.dt.convert_time_zone(zone).dt.replace_time_zone(None).dt.epoch("ns").to_numpy()
         next_session = np.minimum(np.searchsorted(days, local), len(days) - 1)
         is_midnight = days[next_session] == local
         # a clock of London has 00:00Z in winter, which is a date, and 23:00Z in summer
-        if zone == zones[0] or is_midnight.sum() >= _NEARLY_ALL * len(ts):
-            session[on_quarters] = np.where(is_midnight & ~inside[on_quarters], next_session, -1)
+        if zone == zones[0] or bars[is_midnight].sum() >= _NEARLY_ALL * len(ts):
+            session[on_quarters] = np.where(is_midnight[at] & ~inside[on_quarters], next_session[at], -1)
             if (session >= 0).any():
                 break
     return session

@@ -41,9 +41,10 @@ from quantd.adapters.feeds.recorded.bar_files import (
     read_trades,
     statements_of,
 )
-from quantd.adapters.feeds.recorded.evidence import Reading, misfits
+from quantd.adapters.feeds.recorded.evidence import misfits
 from quantd.adapters.feeds.recorded.exception_files import read_exceptions
 from quantd.adapters.feeds.recorded.misfit import Misfit, stopped
+from quantd.adapters.feeds.recorded.reading import Reading
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.trading.events import Action, Tick
 from quantd.trading.instruments import Universe

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from quantd.adapters.feeds.bars.checks import Reasons
     from quantd.adapters.feeds.bars.rows import Rows
     from quantd.adapters.feeds.recorded.bar_files import BarSource
-    from quantd.adapters.feeds.recorded.evidence import Reading as Placement
     from quantd.adapters.feeds.recorded.misfit import Named
+    from quantd.adapters.feeds.recorded.reading import Reading as Placement
     from quantd.adapters.feeds.table_files.reader import ReadOptions
     from quantd.trading.events import Action
     from quantd.trading.market import Ints
@@ -138,7 +138,7 @@ def _pieces(file: Path, source: "BarSource", reading: Reading, interval: str, st
     """Yield the bars of a source with their places in sessions: all at once, or by groups of symbols."""
     from quantd.adapters.feeds.bars.merge import place_all
     from quantd.adapters.feeds.recorded.bar_files import mostly_without_offset, read_bars, span
-    from quantd.adapters.feeds.recorded.evidence import Reading as Placement
+    from quantd.adapters.feeds.recorded.reading import Reading as Placement
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
     from quantd.daemon.cli.setup.bar_files import length_of
 

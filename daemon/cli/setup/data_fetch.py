@@ -243,7 +243,8 @@ def fetched(order: Order) -> Fetched:
     Bars of weeks and months (LONGER) are made from daily ones.
     """
     from quantd.adapters.feeds.bars.merge import place_all
-    from quantd.adapters.feeds.recorded.evidence import Reading, misfits
+    from quantd.adapters.feeds.recorded.evidence import misfits
+    from quantd.adapters.feeds.recorded.reading import Reading
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
     from quantd.adapters.feeds.source import some
     from quantd.daemon.cli.setup.bar_files import LONGER, frame, length_of, longer
