@@ -37,6 +37,7 @@ from quantd.adapters.feeds.table_files.roles import (
     Roles,
     are_names,
     code_of_currency,
+    currency_in,
     may_be_class,
     named_roles,
     regular_time,
@@ -45,7 +46,7 @@ from quantd.adapters.feeds.table_files.roles import (
     whole_dates,
     word,
 )
-from quantd.adapters.feeds.table_files.side_by_side import RawTable, by_symbol, unpaired
+from quantd.adapters.feeds.table_files.side_by_side import RawTable, by_symbol, has_symbols, unpaired
 from quantd.adapters.feeds.table_files.statement import (
     NO_VOLUMES,
     LeftOut,
@@ -232,16 +233,10 @@ def _text_tables(part: Part, data: bytes) -> list[RawTable]:
     renamed.columns = titles
     table = table._replace(frame=renamed, named=True)
     blocks = sum(word(name) == "close" for name in header[names_row])
-    symbol_row = next(
-        (
-            row
-            for k, row in enumerate(header)
-            if k != names_row and (sum(map(bool, row)) > 3 or blocks == len(set(filter(None, row))) > 1)
-        ),
-        None,
-    )  # another line of the header: mostly filled, or with one symbol above each block of prices
+    symbol_row = next((row for k, row in enumerate(header) if k != names_row and has_symbols(row, blocks)), None)
     if symbol_row is None or len(header) < 2:
-        return unpaired(table)
+        other = [f'"{", ".join(filter(None, row))}"'[:60] for k, row in enumerate(header) if k != names_row]
+        return unpaired(table._replace(notes=(*table.notes, *(f"not used: the line {line}" for line in other))))
     if blocks > 1 and sum(map(bool, symbol_row)) == blocks:
         filled: list[str] = []
         for field in symbol_row:
@@ -481,6 +476,10 @@ def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.S
         ratio = (volume_values / (other_values * price)).drop_nans().drop_nulls().median()
         if isinstance(ratio, float) and 0.5 < ratio < 2.0:
             return other_volume, f"column {roles.other_volume}, in units; {name} is in money"
+    if (currency := currency_in(name)) and not raw.stem.upper().startswith(currency):  # EURUSD has a volume in EUR
+        return volume.cast(pl.Float64, strict=False) / close.cast(pl.Float64, strict=False), (
+            f"column {name}, in money, divided by the close"
+        )
     return volume, f"column {name}"
 
 

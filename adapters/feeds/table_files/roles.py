@@ -93,7 +93,7 @@ DIVIDENDS: Final = (
 CURRENCIES: Final = ("currency", "ccy", "curr", "curcdd", "devise", "wahrung", "waehrung", "moneda", "valuta", "通貨")
 """Names of columns of currencies."""
 
-_UNIT_OF_VOLUME: Final = re.compile(r"vol(?:ume)? ?(?:in )?([a-z0-9]{2,10})|([a-z0-9]{2,10}) vol(?:ume)?")
+_UNIT_OF_VOLUME: Final = re.compile(r"vol(?:ume)? ?(?:in )?([km]|[a-z0-9]{2,10})|([a-z0-9]{2,10}) vol(?:ume)?")
 _OTHER_VOLUMES: Final = (
     "quote",
     "taker",
@@ -147,6 +147,13 @@ def code_of_currency(text: str) -> str:
     return code if code in CODES.values() or usual_currency(f"BTC-{code}") == code else ""
 
 
+def currency_in(name: str) -> str:
+    """Return the currency, by its sign or code, in the name of a column of volumes; empty without one."""
+    sign = re.search(r"[$€£¥₹₩]", name)
+    words = word(name).upper().split()
+    return sign[0] if sign else next((text for text in words if text in ("USDT", "USDC") or code_of_currency(text)), "")
+
+
 def is_time(name: str) -> bool:
     return word(name) in TIMES
 
@@ -154,6 +161,11 @@ def is_time(name: str) -> bool:
 def is_unnamed(name: str) -> bool:
     """Whether a column has no name, or the one that pandas gives to an index without a name."""
     return re.fullmatch(r"|none|level 0|unnamed \d+", word(name)) is not None
+
+
+def is_ticker(name: str) -> bool:
+    """Whether a name is spelled as a symbol: in capitals and digits, with a letter."""
+    return _TICKER.fullmatch(name) is not None
 
 
 def may_be_class(name: str) -> bool:

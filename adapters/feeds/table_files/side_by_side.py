@@ -15,9 +15,12 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files.roles import (
     Roles,
     are_names,
+    code_of_currency,
     columns_of_symbols,
+    is_ticker,
     is_time,
     is_unnamed,
+    may_be_class,
     price_and_symbol,
     word,
 )
@@ -110,6 +113,20 @@ def _without_numbers(raw: RawTable, pairs: list[tuple[str, str]]) -> tuple[RawTa
     if is_unnamed(columns[0]) and is_time(columns[1]) and not pairs[1][1]:
         return raw._replace(frame=raw.frame.drop(columns[0])), pairs[1:]
     return raw, pairs
+
+
+def has_symbols(row: Sequence[str], blocks: int) -> bool:
+    """Whether a line of a header has the symbol of each column, or one above each of several `blocks` of prices.
+
+    A line above one block has one symbol: other lines have units, or further words for the columns.
+    """
+    words = set(filter(None, row))
+    if blocks == 1:
+        symbols = set(filter(None, row[1:]))
+        symbol = next(iter(symbols), "")
+        is_currency = code_of_currency(symbol) and may_be_class(row[0])
+        return sum(map(bool, row)) > 3 and len(symbols) == 1 and is_ticker(symbol) and not is_currency
+    return sum(map(bool, row)) > 3 or blocks == len(words) > 1
 
 
 def by_symbol(raw: RawTable, pairs: Sequence[tuple[str, str]]) -> list[RawTable]:

@@ -46,8 +46,8 @@ _ZEROS: Final = {"1e-4": 1e2, "1e-9": 1e3, "1e-16": 1e10}
 """Unit -> divisor of the integers of ordinary prices: six decimal places at most, two with the unit 1e-4."""
 
 
-THOUSANDS: Final = re.compile(r"\b(000s?|1000s?|thousands?|tsd)$")
-MILLIONS: Final = re.compile(r"\b(mn|mio|mln|millions?)$")
+THOUSANDS: Final = re.compile(r"\b(k|000s?|1000s?|thousands?|tsd)$")
+MILLIONS: Final = re.compile(r"\b(m|mn|mio|mln|millions?)$")
 """Ends of names of columns in thousands or millions, in lower case without signs."""
 
 

@@ -106,11 +106,42 @@ def test_the_headers_of_text_without_values_are_no_traceback(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("header", "factor"), [("Volume (000s)", 1_000), ("Volume (in thousands)", 1_000), ("Vol mio", 1e6), ("Volume", 1)]
-)
+    ("header", "factor"),
+    [
+        ("Volume (000s)", 1_000), ("Volume (in thousands)", 1_000), ("Vol mio", 1e6), ("Volume", 1),
+        ("Volume (M)", 1e6),
+        ("Volume k", 1e3), ("Volume BTC", 1),
+    ],
+)  # fmt: skip
 def test_volumes_are_units_whatever_unit_their_column_names(tmp_path: Path, header: str, factor: float) -> None:
     volume = read_tables(csv(tmp_path, LINES, HEADER.replace("Volume", header))).frame["volume"]
     assert volume.cast(pl.Float64).to_list() == [day * 100 * factor for day in range(2, 12)]
+
+
+@pytest.mark.parametrize("header", ["Volume ($)", "Volume USDT", "Vol. in EUR", "Volume (USD)"])
+def test_a_volume_in_money_is_divided_by_the_close(tmp_path: Path, header: str) -> None:
+    frame = read_tables(csv(tmp_path, LINES, HEADER.replace("Volume", header))).frame
+    units = frame["volume"] * frame["close"].cast(pl.Float64)
+    assert units.to_list() == pytest.approx([day * 100 for day in range(2, 12)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "USD,USD,USD,USD,USD,USD",
+        ",EUR,EUR,EUR,EUR,Stk",
+        "(date),(USD),(USD),(USD),(USD),(shares)",
+        "----,----,----,----,----,----",
+        HEADER,
+    ],
+)
+def test_a_line_of_units_beside_the_names_is_no_line_of_symbols(tmp_path: Path, line: str) -> None:
+    for lines in ([line, *LINES], LINES):
+        table = read_tables(csv(tmp_path, lines, HEADER if lines is not LINES else f"{line}\n{HEADER}"))
+        assert table.frame["symbol"].unique().to_list() == ["SPY"]
+        assert "not used: the line" in str(table.statements[0].notes)
+    ticker = read_tables(csv(tmp_path, [",USD,USD,USD,USD,USD".replace(",", "Ticker,", 1), *LINES], HEADER))
+    assert ticker.frame["symbol"].unique().to_list() == ["USD"]
 
 
 def test_of_units_and_money_in_german_the_units_are_the_volume(tmp_path: Path) -> None:
