@@ -211,12 +211,12 @@ def _raw_tables(part: Part, asked: ReadOptions) -> list[RawTable]:
                 unused=large.unused, roles=large.roles, left_out=large.left_out,
             )
         ]  # fmt: skip
-    return _text_tables(part, data if isinstance(data, bytes) else data.read_bytes())
+    return _text_tables(part, data if isinstance(data, bytes) else data.read_bytes(), asked.columns)
 
 
-def _text_tables(part: Part, data: bytes) -> list[RawTable]:
+def _text_tables(part: Part, data: bytes, chosen: Mapping[str, str]) -> list[RawTable]:
     """Return the tables of a text: one, or one for each symbol where a line of the header has symbols."""
-    text = text_table(data, part.name)
+    text = text_table(data, part.name, chosen)
     header = text.header
     names = text.frame.columns
     # False: its columns have no names so far

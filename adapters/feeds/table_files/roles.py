@@ -72,6 +72,9 @@ _PRICES: Final = {
 """Words of prices: English, then German, French, Spanish, Italian, Portuguese, Polish, Dutch, Chinese, Japanese,
 Korean, Russian and Turkish. Of bid and ask the bid is read."""
 
+_LONE_PRICES: Final = ("price", "value", "nav", "kurs", "prix", "precio", "prezzo", "preco", "cena", "koers")
+"""Names of the only price of a table, which is a close; beside other prices most of them are something else."""
+
 _VOLUMES: Final = (
     "volume", "v", "vol", "total volume", "base volume", "volume base", "volumefrom", "trade volume", "shares traded",
     "base asset volume", "qty", "tickvol", "tick volume", "no of shares", "total traded quantity", "volumen", "stuck",
@@ -284,6 +287,10 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
     ):
         column_of["close"] = name  # "Price" beside open, high and low
         prices.append("close")
+    if not prices and (name := _column_named(plain_names, _LONE_PRICES, column_of)):
+        _read_closes_alone(plain_names, lone := {**column_of, "close": name})
+        if "open" in lone:
+            column_of, prices = lone, list(PRICES)
     if not prices and "adjusted" in column_of:
         raise _missing_error(where, PRICES, column_of, columns)
     if not prices or (len(prices) < 3 and "close" not in column_of):

@@ -11,7 +11,7 @@ number.
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,7 +27,6 @@ from quantd.adapters.feeds.table_files.roles import (
     is_unnamed,
     named_roles,
     price_and_symbol,
-    word,
 )
 from quantd.adapters.feeds.table_files.spelled_numbers import is_number
 from quantd.adapters.feeds.table_files.statement import LeftOut
@@ -110,8 +109,11 @@ def layout_of(lines: Sequence[str], where: str) -> Layout | None:
     return Layout(separator, begin, width, tuple(map(tuple, header)), remarks, tuple(lines[:begin]))
 
 
-def text_table(data: bytes, where: str) -> TextTable:
-    """Return the table of a text file. Raises FeedError, with the line number if a single line is at fault."""
+def text_table(data: bytes, where: str, chosen: Mapping[str, str]) -> TextTable:
+    """Return the table of a text file. `chosen` maps roles to the columns that a person names.
+
+    Raises FeedError, with the line number if a single line is at fault.
+    """
     text, notes = _decoded(data, where)
     head = text[: 1 << 16].split("\n")
     # the last line of a head that is cut is not complete
@@ -121,7 +123,7 @@ def text_table(data: bytes, where: str) -> TextTable:
     if _separator(head) == " ":
         text = re.sub(r"[ \t]+", " ", re.sub(r"(?m)^[ \t]+|[ \t]+$", "", text))
         head = text[: 1 << 16].split("\n")[:_HEAD]
-    layout = layout_of(head, where) or _layout_of_closes(head)
+    layout = layout_of(head, where) or _layout_of_closes(head, where, chosen)
     if layout is None:
         separator = _separator(head)
         raise _no_data_error(where, [fields_of(line, separator) for line in head], separator)
@@ -133,7 +135,7 @@ def text_table(data: bytes, where: str) -> TextTable:
     return TextTable(frame, line_numbers, layout.header, layout.separator, (*notes, *above), (*left_out, *more))
 
 
-def _layout_of_closes(lines: Sequence[str]) -> Layout | None:
+def _layout_of_closes(lines: Sequence[str], where: str, chosen: Mapping[str, str]) -> Layout | None:
     """Return the layout of a text of closes alone, whose lines have fewer numbers than a bar; None for another text.
 
     Its names are of closes, or of symbols, in the line above the first stamp.
@@ -146,11 +148,7 @@ def _layout_of_closes(lines: Sequence[str]) -> Layout | None:
     if not 2 <= len(names) == width <= 5 or any(is_number(name) for name in names if name):
         return None
     joined = all(is_time(name) or is_unnamed(name) or price_and_symbol(name)[0] for name in names)
-    if (
-        not joined
-        and not columns_of_symbols(names)
-        and not {word(name) for name in names} & {"close", "last", "price close", "px last"}
-    ):
+    if not joined and not columns_of_symbols(names) and named_roles(names, where, chosen) is None:
         return None
     return Layout(separator, begin, width, (tuple(names),), begin - 1, tuple(lines[:begin]))
 

@@ -62,4 +62,4 @@ def bytes_of(entry: Format) -> bytes:
 
 
 def layout(entry: Format) -> TextTable:
-    return text_table(bytes_of(entry), entry.name)
+    return text_table(bytes_of(entry), entry.name, {})

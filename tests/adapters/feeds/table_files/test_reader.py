@@ -722,10 +722,13 @@ def test_pairs_of_a_time_and_a_price_are_closes(tmp_path: Path) -> None:
     assert table.frame["close"].to_list() == table.frame["open"].to_list() == [price for _, price in pairs]
 
 
-@pytest.mark.parametrize("header", ["Date,Close", "Date,Close,Volume", "ts,Last"])
+@pytest.mark.parametrize(
+    "header", ["Date,Close", "Date,Close,Volume", "ts,Last", "DATE,VALUE", "Datum,Kurs", "day,fund"]
+)
 def test_a_table_with_no_price_but_the_close_is_bars_of_closes(tmp_path: Path, header: str) -> None:
     lines = [",".join(line.split(",")[: header.count(",") + 1]) for line in CLOSES]
-    table = read_tables(csv(tmp_path, lines, header))
+    columns = {"close": "fund"} if "fund" in header else {}
+    table = read_tables(csv(tmp_path, lines, header), ReadOptions(columns=columns))
     assert table.frame["open"].to_list() == table.frame["close"].to_list()
     assert table.frame["symbol"].unique().to_list() == ["SPY"]
 

@@ -119,7 +119,7 @@ def test_names_of_prices_show_the_encoding_of_a_text(tmp_path: Path, encoding: s
 def test_titles_and_dates_above_the_names_are_remarks(head: str, names: str, line: int) -> None:
     row = "{},1,3,1,2,100\n" if names.count(",") == 5 else "{},2\n"
     table = text_table(
-        (head + names + "\n" + "".join(row.format(f"2023-01-{day}") for day in range(10, 20))).encode(), ""
+        (head + names + "\n" + "".join(row.format(f"2023-01-{day}") for day in range(10, 20))).encode(), "", {}
     )
     assert table.header[-1] == tuple(names.split(","))
     assert (len(table.frame), table.lines[0]) == (10, line)
