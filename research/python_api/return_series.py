@@ -1,5 +1,6 @@
 """Returns and equity of the caller, arrays or frames, as track records with the samples a year of their dates."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds
+from quantd.adapters.feeds.table_files.moments import is_stamp, moments
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, is_wealth, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
@@ -26,6 +28,9 @@ REMEDY: Final = "give the result of quantd.backtest, an array of returns, or a f
 
 HIGHEST_RATE: Final = 0.5
 """Largest annual risk-free rate, as in config.toml. A larger rate was written in percent."""
+
+_MONTH: Final = r"(19|20)\d\d(0[1-9]|1[0-2])"
+"""A month as an integer or text, 202401."""
 
 _COLUMNS: Final = {"return": "return", "returns": "return", "equity": "equity"}
 """Title of a column in lower case -> what its values are."""
@@ -211,7 +216,13 @@ def _series_frame(series: Any) -> object:
     if isinstance(index, pandas.PeriodIndex):
         index = index.to_timestamp()
     if not isinstance(index, pandas.DatetimeIndex):
-        labels = index.tolist()
+        labels = [f"{label}01" if re.fullmatch(_MONTH, str(label)) else label for label in index.tolist()]
+        if labels and all(isinstance(label, str | int) and is_stamp(str(label)) for label in labels):
+            try:
+                labels = moments(pl.Series(map(str, labels)), "the index").values.to_list()
+            except FeedError as error:
+                remedy = "make it times: pandas.to_datetime(index, dayfirst=True), or without dayfirst"
+                raise Misused(f"{error.source}: {error.what}; {remedy}") from None
         if not labels or not all(hasattr(label, "isoformat") or isinstance(label, str) for label in labels):
             return values
         try:

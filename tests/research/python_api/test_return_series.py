@@ -28,6 +28,9 @@ FORMS = {
     "series, months as index": INDEXED["return"].to_period("M"),
     "series, dates as index": pd.Series(R, index=[month.date() for month in MONTHS]),
     "series, text as index": pd.Series(R, index=MONTHS.strftime("%Y-%m-%d")),
+    "series, days as integers": pd.Series(R, index=MONTHS.strftime("%Y%m%d").astype(int)),
+    "series, months as integers": pd.Series(R, index=MONTHS.strftime("%Y%m").astype(int)),
+    "series, day first": pd.Series(R, index=MONTHS.strftime("%d/%m/%Y")),
 }  # fmt: skip
 
 
