@@ -11,16 +11,21 @@ import polars as pl
 
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
+from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order
 from quantd.adapters.feeds.source import some
+from quantd.adapters.feeds.table_files.moments import moments
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, joined, read_frame, read_tables
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
-from quantd.trading.sessions import DAY_NS
 from quantd.trading.statistics import PERIODS_PER_YEAR
 
 BY_PATH: Final = 'give the path of the file itself, bars="FILE", which is read with its header lines'
 """Remedy for a frame without the names that the header lines of its file hold."""
+
+DATES: Final = (
+    'Write it as 2024-01-31, in polars str.to_date("%d/%m/%Y"), in pandas pd.to_datetime(dates, dayfirst=True)'
+)
+"""Remedy for dates that cannot be read, or have two readings."""
 
 DEFAULT_SYMBOL: Final = "ASSET"
 """Symbol of the instrument of a frame without a column of symbols."""
@@ -184,6 +189,18 @@ def _column(name: str, column: Any) -> pl.Series:
     return pl.Series(name, column.astype(object).where(column.notna(), None).tolist())
 
 
+def dates_of(column: pl.Series, whose: str) -> pl.Series:
+    """Return dates or times of any usual form as Datetime in ns. Raises FeedError for one that is none, or has two
+    readings."""
+    try:
+        stamps = moments(column, whose).values
+    except FeedError as error:
+        raise FeedError(error.source, error.what, DATES) from None
+    if len(unreadable := column.filter(stamps.is_null())):
+        raise FeedError(whose, f'"{unreadable[0]}" is no date', DATES)
+    return stamps.cast(pl.Datetime("ns", getattr(stamps.dtype, "time_zone", None)))
+
+
 def factor_columns(frame: object) -> dict[str, dict[int, float]]:
     """Return the factors of a frame: name -> return by date (ns at 00:00 UTC). Raises FeedError without dates."""
     table = of_pandas(frame) if is_pandas(frame) else frame
@@ -194,11 +211,14 @@ def factor_columns(frame: object) -> dict[str, dict[int, float]]:
     if date_column is None:
         fault = f"there is no column of dates (the columns are {', '.join(table.columns)})"
         raise FeedError("factors", fault, "Name it ts or date")
-    dates_ns = (nanoseconds(table[date_column]) // DAY_NS * DAY_NS).tolist()
+    stamps = dates_of(table[date_column], f"column {date_column} of the factors")
+    dates_ns = stamps.dt.truncate("1d").dt.epoch("ns").to_list()
     if (repeated := len(dates_ns) - len(set(dates_ns))) > 0:
         raise FeedError("factors", f"{repeated} dates are repeated", "Give one row for each date")
     names = [name for name in table.columns if name != date_column]
     for name in names:
+        if table[name].cast(pl.Float64, strict=False).null_count() > table[name].null_count():
+            raise FeedError("factors", f"column {name} has text", "Leave it out, or write numbers")
         # returns in percent would give a beta that is a hundred times too small
         if shape := percent_shape(table[name].cast(pl.Float64).drop_nulls().to_numpy(), PERIODS_PER_YEAR):
             raise FeedError("factors", f"{name}: {shape}", f"It {PERCENT}")

@@ -14,25 +14,19 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.table_files.moments import is_midnight, moments
+from quantd.adapters.feeds.table_files.moments import is_midnight
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.policies.user_file import load_user_policy, policy_around
 from quantd.models.isolation.graph_process import opener
 from quantd.models.isolation.session import OpenGraph
 from quantd.research.python_api.arguments import Misused
-from quantd.research.python_api.bar_frame import is_frame, is_pandas, of_pandas
+from quantd.research.python_api.bar_frame import dates_of, is_frame, is_pandas, of_pandas
 from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_point
 from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
 from quantd.trading.view import View
-
-DATES: Final = (
-    'write it as 2024-01-31, in polars str.to_date("%d/%m/%Y"), in pandas pd.to_datetime(dates, dayfirst=True)'
-)
-"""Remedy for dates of weights that cannot be read, or have two readings."""
 
 FILE: Final = "caller.py"
 """Stands for a file in the configuration of a backtest of the caller's function."""
@@ -56,12 +50,7 @@ class TargetTable:
         symbols = [name for name in table.columns if name != dates]
         if dates is None or not symbols:
             raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
-        try:
-            stamps = moments(table[dates], f"column {dates} of the weights").values
-        except FeedError as error:
-            raise Misused(f"{error.source}: {error.what}; {DATES}") from None
-        if len(unreadable := table[dates].filter(stamps.is_null())):
-            raise Misused(f'column {dates} of the weights has "{unreadable[0]}", which is no date; {DATES}')
+        stamps = dates_of(table[dates], f"column {dates} of the weights")
         local = isinstance(stamps.dtype, pl.Datetime) and not stamps.dtype.time_zone and not is_midnight(stamps)
         self.local = str(stamps[0]) if local else ""
         """A time of day of an unknown clock; empty if the rows have dates or instants."""

@@ -10,16 +10,13 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.recorded.bar_files import nanoseconds
-from quantd.adapters.feeds.table_files.moments import is_stamp, moments
+from quantd.adapters.feeds.table_files.moments import is_stamp
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, is_wealth, percent_shape
 from quantd.research.metrics.sample_dates import SampleRate, first_disorder, sample_rate
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.python_api.arguments import Misused
-from quantd.research.python_api.bar_frame import is_pandas, of_pandas
+from quantd.research.python_api.bar_frame import dates_of, is_pandas, of_pandas
 from quantd.trading.display_text import session_date
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS
@@ -191,13 +188,7 @@ def _columns(frame: pl.DataFrame, name: str) -> tuple[str, Ints, pl.Series]:
     column = next((kind for kind in ("return", "equity") if kind in title_of), "")
     if "ts" not in title_of or not column:
         raise Misused(f"{name}: the frame has {', '.join(frame.columns)}, not ts and return or equity; {REMEDY}")
-    try:
-        stamps = nanoseconds(frame[title_of["ts"]])
-    except FeedError as error:
-        raise Misused(f"{name}: {error}") from None
-    if (stamps == NO_STAMP).any():
-        k = int((stamps == NO_STAMP).argmax())
-        raise Misused(f"{name}: row {k} has no readable time; write it as 2024-07-03 or 2024-07-03T17:00:00Z")
+    stamps = dates_of(frame[title_of["ts"]], f"{name}, column {title_of['ts']}").dt.epoch("ns").to_numpy()
     if disorder := first_disorder(stamps):
         raise Misused(f"{name}: {disorder}; sort the rows by ts, one row for each time")
     return column, stamps, frame[title_of[column]]
@@ -218,11 +209,7 @@ def _series_frame(series: Any) -> object:
     if not isinstance(index, pandas.DatetimeIndex):
         labels = [f"{label}01" if re.fullmatch(_MONTH, str(label)) else label for label in index.tolist()]
         if labels and all(isinstance(label, str | int) and is_stamp(str(label)) for label in labels):
-            try:
-                labels = moments(pl.Series(map(str, labels)), "the index").values.to_list()
-            except FeedError as error:
-                remedy = "make it times: pandas.to_datetime(index, dayfirst=True), or without dayfirst"
-                raise Misused(f"{error.source}: {error.what}; {remedy}") from None
+            labels = dates_of(pl.Series(map(str, labels)), "the index").to_list()
         if not labels or not all(hasattr(label, "isoformat") or isinstance(label, str) for label in labels):
             return values
         try:

@@ -67,7 +67,7 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
         (pl.concat([table, table[:1]]), "has .* in more than one row; give one row a date and one column a symbol"),
         (
             table[:1].with_columns(date=pl.lit("03/02/2021")),
-            "has two readings: .*; write it as 2024.*dayfirst=True",
+            "has two readings: .* Write it as 2024.*dayfirst=True",
         ),
         (
             long.with_columns(weight=pl.when(pl.col("weight") > 0).then("weight")),
@@ -198,6 +198,10 @@ def test_attribution_prints_tables_and_names_what_is_missing(bars):
         ValueError, match=f"market has no return on 1 of {len(factors)} dates of the period, first {lost}"
     ):
         result.factors(factors.filter(pl.col("date") != lost))
+    french = factors.with_columns(pl.col("date").dt.strftime("%Y%m%d").cast(pl.Int64))
+    assert str(result.factors(french)) == str(result.factors(factors)), "the dates of French's library"
+    with pytest.raises(quantd.Error, match="column note has text. Leave it out"):
+        result.factors(factors.with_columns(note=pl.lit("x")))
 
 
 @pytest.mark.long
