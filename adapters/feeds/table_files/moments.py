@@ -444,6 +444,7 @@ def _number_moments(values: pl.Series, where: str, unit: str) -> Moments:
 
     A spreadsheet counts days from 1899-12-30; _EXCEL is the range of such numbers that are read as dates.
     """
+    values = values.cast(pl.Int64) if values.dtype.is_integer() else values
     filled = values.drop_nulls()
     if values.dtype.is_float():
         filled = filled.filter(filled.is_finite())

@@ -200,7 +200,7 @@ def test_attribution_prints_tables_and_names_what_is_missing(bars):
         result.factors(factors.filter(pl.col("date") != lost))
     french = factors.with_columns(pl.col("date").dt.strftime("%Y%m%d").cast(pl.Int64))
     assert str(result.factors(french)) == str(result.factors(factors)), "the dates of French's library"
-    with pytest.raises(quantd.Error, match="column note has text. Leave it out"):
+    with pytest.raises(quantd.Error, match=r"column note has text\. Leave it out"):
         result.factors(factors.with_columns(note=pl.lit("x")))
 
 

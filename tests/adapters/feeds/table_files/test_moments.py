@@ -38,6 +38,11 @@ def test_ticks_of_dotnet_are_no_nanoseconds_of_1990(tmp_path: Path) -> None:
     assert read_tables(csv(tmp_path, stamps)).frame["ts"].cast(pl.Datetime("us", "UTC")).to_list() == instants
 
 
+def test_seconds_in_32_bits_are_times() -> None:
+    seconds = pl.Series([int(ts.timestamp()) for ts in hours(48)], dtype=pl.Int32)
+    assert moments(seconds, "").values.cast(pl.Datetime("us", "UTC")).to_list() == hours(48)
+
+
 @pytest.mark.parametrize(
     ("zone", "first"),
     [("America/New_York", datetime(2024, 3, 8)), ("America/Denver", datetime(2024, 11, 1)),
