@@ -13,6 +13,6 @@ def work(context: JobContext) -> Work:
 
 PARITY: Final = JobRecord(
     "parity", 130,
-    "the last day is compared with a backtest of the same bars, and folded again with the interpreted engine",
+    "the last day is compared with a backtest of the same bars, and replayed with the interpreted engine",
     "process", work, 0.5 * HOUR_S, 5, lane="parity", again=True,
 )  # fmt: skip

@@ -54,5 +54,5 @@ SECTION: Final = Section(
     10,
     "Results",
     results,
-    about="the most used metrics of the house, of each benchmark and of each agent's book",
+    about="the most used metrics of the account, of each benchmark and of each agent",
 )
