@@ -14,7 +14,7 @@ them.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -275,13 +275,14 @@ class Replay:
 
         With a single calendar no bar is in progress at a sample.
         """
-        several_calendars = (
-            len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
-        )
-        if tick.warmup or not (tick.due or (tick.sample and several_calendars)):
+        if tick.warmup or not (tick.due or (tick.sample and self._several_calendars)):
             return tick
         opened = self.opened_at(tick.ts)
         return structs.replace(tick, opened=opened) if opened else tick
+
+    @cached_property
+    def _several_calendars(self) -> bool:
+        return len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
 
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it.
