@@ -10,7 +10,7 @@ from quantd import bundled
 from quantd.daemon.cli.failures import Failure
 from quantd.regular_file import write_whole
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, USAGE
-from quantd.trading.instruments import Universe, kind_of
+from quantd.trading.instruments import Universe, house_calendar, kind_of
 
 OF_OTHER_BARS: Final = ("exceptions", "adjusted", "jumps", "spikes", "holes", "zone", "build_from")
 """Keys of [feed] that describe the bars; a person wrote them for the bars that are replaced."""
@@ -75,7 +75,7 @@ class BarLines(NamedTuple):
         def lines(head: str, keys: Mapping[str, object]) -> list[str]:
             return [head, *(assignment(key, value) for key, value in keys.items() if value is not None)]
 
-        if self._only_indices:
+        if self.only_indices:
             return "\n".join(
                 lines("[universe]", {"benchmark": self.universe.symbols[0], "benchmark_path": str(self.path)})
             )
@@ -96,7 +96,7 @@ class BarLines(NamedTuple):
 
         from quantd.daemon.config.edits import EditError, edited
 
-        if self._only_indices:
+        if self.only_indices:
             text = f"{', '.join(self.universe.symbols)}: an index cannot trade, and {config} is unchanged"
             remedy = "import it together with the bars of symbols that trade, or put these lines beside such symbols"
             raise Failure(f"{text}; {remedy}:\n{self.text()}", USAGE)
@@ -128,8 +128,22 @@ class BarLines(NamedTuple):
         ]
         return Written(config, is_new, list(dict.fromkeys(set_keys)), removed)
 
+    def with_benchmark(self) -> "BarLines":
+        """Return the keys by which no index trades and the first index is the benchmark; of indices only, themselves.
+
+        The calendar of the universe becomes that of the symbols that trade.
+        """
+        traded = tuple(item for item in self.universe.instruments if kind_of(item.symbol) != "index")
+        if not traded:
+            return self
+        indices = [symbol for symbol in self.universe.symbols if kind_of(symbol) == "index"]
+        house = house_calendar([item.calendar for item in traded])
+        universe = Universe(traded, currency=self.universe.currency, calendar=house)
+        return self._replace(universe=universe, benchmark=next(iter(indices), ""))
+
     @property
-    def _only_indices(self) -> bool:
+    def only_indices(self) -> bool:
+        """Whether no symbol can be traded."""
         return all(kind_of(symbol) == "index" for symbol in self.universe.symbols)
 
     def _universe(self) -> dict[str, object]:

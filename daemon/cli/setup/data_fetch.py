@@ -19,7 +19,7 @@ from quantd.daemon.cli.output import Bar, answer, iso, print_json, progress, rec
 from quantd.daemon.jobs.tasks.command_process import NOTHING_WRITTEN
 from quantd.trading.display_text import toml_value
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, TRY_LATER, USAGE
-from quantd.trading.instruments import NANO, Universe, synthetic_note
+from quantd.trading.instruments import NANO, Universe, kind_of, synthetic_note
 from quantd.trading.sessions import DAY_NS, Sessions
 
 if TYPE_CHECKING:
@@ -376,26 +376,27 @@ def _write_files(
     """
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.daemon.cli.setup.bar_files import LONGER, actions_csv, beside, without_volume, write_bars
-    from quantd.daemon.cli.setup.download_lines import Download, bar_lines, config_texts, use_lines
+    from quantd.daemon.cli.setup.config_lines import BarLines
+    from quantd.daemon.cli.setup.download_lines import config_texts, use_lines
 
     file, actions, source = taken.file, taken.actions, taken.vendors.source
     write_bars(file, bars, Origin(source.name, interval, source.stamps, source.adjusted))
     beside_it = beside(file)
     if actions:
         write_whole(beside_it, actions_csv(actions, universe).encode())
-    ends = (iso(int(ns))[:10] for ns in (bars["ts"].to_physical().min(), bars["ts"].to_physical().max()))  # type: ignore[arg-type]
-    download = Download(
-        file, beside_it if actions else None, universe, source.stamps, interval, source.adjusted, without_volume(bars),
-        calendar or "", *ends,
-    )  # fmt: skip
-    uses = list(use_lines(download))
+    first, last = (iso(int(ns))[:10] for ns in (bars["ts"].to_physical().min(), bars["ts"].to_physical().max()))  # type: ignore[arg-type]
+    silent = without_volume(bars)
+    lines = BarLines(
+        universe, file, beside_it if actions else None, source.stamps, interval, first, last, adjusted=source.adjusted,
+        silent=any(kind_of(symbol) != "index" for symbol in silent),
+    ).with_benchmark()  # fmt: skip
+    uses = list(use_lines(universe, silent, calendar or ""))
     if not actions and beside_it.exists():
         uses.append(f"{beside_it} is of an earlier download, and this one has no action: remove it")
-    lines = bar_lines(download) if download.traded and interval not in LONGER else None
-    return lines, {
+    return None if lines.only_indices or interval in LONGER else lines, {
         "actions_file": str(beside_it) if actions else None,
         "uses": uses,
-        "config": [{"use": use, "lines": text} for use, text in config_texts(download)],
+        "config": [{"use": use, "lines": text} for use, text in config_texts(lines)],
     }
 
 

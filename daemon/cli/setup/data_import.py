@@ -52,13 +52,11 @@ LOOK_S: Final = 1.0
 
 
 class Imported(NamedTuple):
-    """The result of one import: the files written, the report on them, and lines of config.toml.
+    """The result of one import: the report on the file of bars, and the keys of config.toml with which a run reads it.
 
     `read_as` says how the columns of the table were interpreted.
     """
 
-    file: Path
-    actions_file: Path | None
     report: dict[str, Any]
     read_as: list[str]
     lines: BarLines
@@ -70,17 +68,11 @@ class Stored(NamedTuple):
     `left_out` counts the rows of the tables that are no bars.
     """
 
-    file: Path
-    actions_file: Path | None
-    universe: "Universe"
+    lines: BarLines
     read_back: Reading
     evidence: list[str]
     read_as: list[str]
     left_out: int
-    silent: bool
-    """Whether no bar of some symbol has a volume."""
-    benchmark: str
-    """The first index beside symbols that trade; empty without one."""
 
 
 # Long because the signature is the options of the command.
@@ -200,6 +192,7 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
 
     Raises Failure if the file `into` cannot be changed.
     """
+    file = done.lines.path
     if not as_json:
         for line in done.read_as:
             say(line)
@@ -207,7 +200,7 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
     change = None if into is None else done.lines.into(into)
     if as_json:
         document = {
-            "file": str(done.file), "actions_file": done.actions_file and str(done.actions_file),
+            "file": str(file), "actions_file": done.lines.actions and str(done.lines.actions),
             "read_as": done.read_as, "config": done.lines.text(), "report": done.report,
             "into": change and {"file": str(change.config), "set": change.set, "removed": change.removed},
         }  # fmt: skip
@@ -215,10 +208,7 @@ def _finish(done: Imported, into: Path | None, *, as_json: bool) -> None:
     elif change is not None:
         say(change.text())
         option = "" if change.config == Path("config.toml") else f" -c {change.config}"
-        say(
-            f"Next: quantd backtest{option}, quantd run{option}, or quantd train --bars {done.file} "
-            f"--into {change.config}"
-        )
+        say(f"Next: quantd backtest{option}, quantd run{option}, or quantd train --bars {file} --into {change.config}")
     else:
         say("Lines for config.toml, in place of its [universe] and [feed]; --into config.toml writes them there:")
         say(done.lines.text())
@@ -277,7 +267,7 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     from quantd.adapters.feeds.recorded.origin import Origin
     from quantd.adapters.feeds.source import some
     from quantd.adapters.feeds.table_files.statement import stated
-    from quantd.daemon.cli.setup.bar_files import beside, write_bars
+    from quantd.daemon.cli.setup.bar_files import beside, without_volume, write_bars
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     # the faults are those of the file that is written, which is read back
@@ -309,41 +299,33 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     # the written file has UTC stamps: the clock of the table must not be applied again
     read_back = fitted._replace(actions=actions_file, zone="")
     read_as = [*stated(table.statements), *_clock_lines(table, fitted, reading)]
-    volumes = frame.group_by("symbol").agg(pl.col("volume").fill_nan(0.0).sum())
-    silent = sorted(name for name in volumes.filter(pl.col("volume") == 0.0)["symbol"] if kind_of(name) != "index")
+    silent = [name for name in without_volume(frame) if kind_of(name) != "index"]
     if silent:
         read_as.append(f"{some(silent)}: no bar has a volume, so that no fill is cut: [broker] participation = 0")
-    traded, benchmark = _traded_and_benchmark(names.to_list(), read_as)
-    named_currency = next((item.currency for item in table.statements if item.currency), "")
-    universe = _in_currency(universe_of(traded, fitted), names.to_list(), named_currency, read_as)
-    return Stored(
-        target, actions_file, universe, read_back, report["evidence"], read_as, report["left_out"], bool(silent),
-        benchmark,
-    )  # fmt: skip
+    universe = _stated_universe(names.to_list(), table, fitted, read_as)
+    lines = BarLines(
+        universe, target, actions_file, report["stamps"], report["interval"], report["from"][:10], report["to"][:10],
+        silent=bool(silent),
+    ).with_benchmark()  # fmt: skip
+    return Stored(lines, read_back, report["evidence"], read_as, report["left_out"])
 
 
-def _traded_and_benchmark(names: list[str], read_as: list[str]) -> tuple[list[str], str]:
-    """Return the symbols that trade, and the first index beside them; all symbols and no index if none trades.
+def _stated_universe(names: list[str], table: "Table", fitted: Reading, read_as: list[str]) -> "Universe":
+    """Return the universe of the symbols, in the currency that the table names, or else that all of them are spelled
+    in.
 
-    Indices add a line to `read_as`.
+    Symbols of several currencies have the usual one. They, and indices beside symbols that trade, add a line to
+    `read_as`.
     """
     from quantd.adapters.feeds.source import some
-
-    indices = [name for name in names if kind_of(name) == "index"]
-    if not indices or len(indices) == len(names):
-        return names, ""
-    read_as.append(f"{some(indices)}: an index cannot trade; {indices[0]} is the benchmark")
-    return [name for name in names if name not in indices], indices[0]
-
-
-def _in_currency(universe: "Universe", names: Sequence[str], currency: str, read_as: list[str]) -> "Universe":
-    """Return a universe in the currency that the table names, or else that the spelling of all its symbols has.
-
-    Symbols of several currencies leave it unchanged and add a line to `read_as`.
-    """
     from quantd.adapters.feeds.table_files.reader import ONE_CURRENCY
     from quantd.trading.instruments import usual_currency
 
+    indices = [name for name in names if kind_of(name) == "index"]
+    if indices and len(indices) < len(names):
+        read_as.append(f"{some(indices)}: an index cannot trade; {indices[0]} is the benchmark")
+    universe = universe_of(names, fitted)
+    currency = next((item.currency for item in table.statements if item.currency), "")
     usual = {code: name for name in names if (code := usual_currency(name))}
     if not currency and len(usual) > 1:
         spelled = ", ".join(f"{name} in {code}" for code, name in usual.items())
@@ -357,13 +339,9 @@ def _in_currency(universe: "Universe", names: Sequence[str], currency: str, read
 
 def reported(stored: Stored) -> Imported:
     """Read a stored file back, and report on it. Raises Failure and FeedError."""
-    file, actions_file = stored.file, stored.actions_file
-    final = report_of(file, file, stored.read_back) | {"evidence": stored.evidence, "left_out": stored.left_out}
-    lines = BarLines(
-        stored.universe, file, actions_file, final["stamps"], final["interval"], final["from"][:10], final["to"][:10],
-        benchmark=stored.benchmark, silent=stored.silent,
-    )  # fmt: skip
-    return Imported(file, actions_file, final, stored.read_as, lines)
+    file = stored.lines.path
+    report = report_of(file, file, stored.read_back) | {"evidence": stored.evidence, "left_out": stored.left_out}
+    return Imported(report, stored.read_as, stored.lines)
 
 
 def _clock_lines(table: "Table", fitted: Reading, given: Reading) -> list[str]:
