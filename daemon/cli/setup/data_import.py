@@ -1,13 +1,8 @@
 """`quantd data import`: bars of one's own, in whatever table they are, into a file of bars that a run reads.
 
-The written file is read back and checked, so that the printed lines of config.toml work without a change. A watched
-folder may get a new file each day. Its bars replace bars of the same symbol and time, and nothing else. A file that is
-still growing is not read before it has stopped. A file that is refused is reported once, and tried again when it
-changes.
+The written file is read back and checked, so that the printed lines of config.toml work without a change.
 """
 
-import sys
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -46,9 +41,6 @@ IMPORT: Final = "import of "
 
 UNNAMED: Final = "times of a clock that it does not name"
 """Part of the reader's statement about times without an offset from UTC."""
-
-LOOK_S: Final = 1.0
-"""Seconds between two looks at a watched folder; a file that is equal at two looks is complete."""
 
 
 class Imported(NamedTuple):
@@ -94,10 +86,6 @@ def import_bars(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="F.parquet", help="The file; named by the symbol without it.")
     ] = None,
-    watch: Annotated[
-        Path | None,
-        typer.Option("--watch", metavar="FOLDER", help="Import each file that arrives there, until Ctrl-C."),
-    ] = None,
     into: Annotated[
         Path | None,
         typer.Option("--into", metavar="config.toml", help="Write the lines there; comments stay. Made where absent."),
@@ -123,16 +111,12 @@ def import_bars(
     asked = options.asked()
     # no file of actions and none of exceptions
     reading = Reading(None, None, stamps, interval, calendar, options.zone, asked)  # type: ignore[arg-type]
-    if watch is not None:
-        if files or out is None or into is not None:
-            raise Failure("--watch FOLDER takes no further file and no --into, and needs --out F.parquet", USAGE)
-        return _watch(watch, out, reading)
     if sentiment is not None:
         if files is None or len(files) != 1 or out is None:
             raise Failure("--sentiment MODEL takes one file of headlines, and needs --out F.parquet", USAGE)
         return _score(files[0], sentiment, out, calendar or "XNYS", threads, as_json=as_json)
     if not files:
-        raise Failure("name a file of bars, or a folder with --watch", USAGE)
+        raise Failure("name a file of bars, or a folder of them", USAGE)
     from quantd.adapters.feeds.recorded.bar_files import foreign_table, forget_tables
     from quantd.adapters.feeds.table_files.file_symbol import symbol_of
     from quantd.adapters.feeds.table_files.reader import joined
@@ -372,79 +356,3 @@ def _floats(column: "pl.Series") -> Any:
     import polars as pl
 
     return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-
-
-def _watch(folder: Path, out: Path, reading: Reading) -> int:
-    """Import the files in a folder, and each file that arrives there, into one file of bars, until Ctrl-C."""
-    from quantd.adapters.feeds.feed_errors import FeedError
-    from quantd.adapters.feeds.recorded.bar_files import foreign_table
-    from quantd.adapters.feeds.table_files.containers import SUFFIXES
-
-    if not folder.is_dir():
-        raise Failure(f"{folder}: there is no such folder", USAGE)
-    _require_own(out, IMPORT)
-    say(f"watching {folder}; each table that arrives goes to {out}; Ctrl-C ends it")
-    # (size in bytes, time of change in ns) of each file: at the last look, and when it was imported or refused
-    last_state: dict[Path, tuple[int, int]] = {}
-    handled_state: dict[Path, tuple[int, int]] = {}
-    while True:
-        if not folder.is_dir():
-            raise Failure(f"{folder} was removed; make it again, and watch it again", CHECK_FAILED)
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or path.resolve() == out.resolve():
-                continue
-            try:
-                stat = path.stat()
-            except FileNotFoundError:
-                continue
-            state = stat.st_size, stat.st_mtime_ns
-            # a file is read once two looks in a row find the same state: it is then no longer being written
-            if handled_state.get(path) == state or last_state.get(path) != state or not path.is_file():
-                last_state[path] = state
-                continue
-            handled_state[path] = state
-            try:
-                table = _merged(foreign_table(path, reading.asked), path.name, out, reading)
-                done = written(table, out, path.name, reading)
-            except (FeedError, Failure) as error:
-                say(f"not taken: {path.name}: {error}")
-                continue
-            for line in done.read_as:
-                say(line)
-            report = done.report
-            bars = f"{report['bars']} bars of {counted_symbols(report['symbols'])}"
-            say(f"{out}: {bars}, {report['from']} to {report['to']}")
-        sys.stdout.flush()  # output to a file is buffered: show each import at once
-        time.sleep(LOOK_S)
-
-
-def _merged(table: "Table", name: str, out: Path, reading: Reading) -> "Table":
-    """Return the bars of the file `out` together with a table's bars, which replace bars of the same symbol and time.
-
-    For times without an offset the clock of the earlier tables is used, because one session may fit several clocks. If
-    the file records none, the clock that fits this table is used.
-    """
-    import polars as pl
-
-    from quantd.adapters.feeds.bars.rows import PRICES
-    from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
-    from quantd.adapters.feeds.recorded.origin import origin_of
-    from quantd.daemon.cli.setup.bar_files import beside
-
-    if not out.exists():
-        return table
-    origin = origin_of(out)
-    zone = origin.zone if origin else ""
-    zone = zone or fitting(out, BarFrame(table.frame, name), reading._replace(exceptions=None), checked=False)[1].zone
-    old = pl.read_parquet(out).select("ts", "symbol", *PRICES, "volume")
-    new = table.frame.with_columns(
-        pl.Series("ts", nanoseconds(table.frame["ts"], zone, table.frame["symbol"])).cast(pl.Datetime("ns", "UTC")),
-        *(pl.Series(name, _floats(table.frame[name])) for name in (*PRICES, "volume")),
-    )
-    not_replaced = old.join(new.select("symbol", "ts"), on=["symbol", "ts"], how="anti")
-    frame = pl.concat([not_replaced, new.select(not_replaced.columns)]).sort("symbol", "ts", maintain_order=True)
-    actions = _without_empty_text(table.actions)
-    if beside(out).is_file():
-        old_actions = _without_empty_text(pl.read_csv(beside(out), infer_schema=False))
-        actions = pl.concat([old_actions, actions]).unique(maintain_order=True).sort("ts")
-    return table._replace(frame=frame, actions=actions, lines=pl.Series(range(1, len(frame) + 1), dtype=pl.Int64))

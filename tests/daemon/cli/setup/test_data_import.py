@@ -1,15 +1,8 @@
 """`quantd data import` as its users meet it: any table into bars, with a statement, or a refusal whose remedy works."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +20,7 @@ from quantd.daemon.cli.setup.bar_report import Reading, fitting
 from quantd.daemon.cli.setup.data_import import written
 from tests.adapters.feeds.table_files.reading import differences
 from tests.adapters.feeds.table_files.recorded_tables import FORMATS, Format, formats
-from tests.support.command_line import Done, answer, environment, quantd
+from tests.support.command_line import Done, answer, quantd
 from tests.support.venues.yahoo import home
 from tests.support.yahoo_files import days, three
 
@@ -314,9 +307,6 @@ def test_actions_that_a_person_wrote_beside_the_bars_stay_and_are_named(tmp_path
         (("a.csv", "--zone", "America/NewYork"), "Did you mean America/New_York?"),
         (("a.csv", "--column", "price=X"), "write one of these roles"),
         (("a.csv", "--out", "a.csv"), "name it a.parquet"),
-        (("--watch", "."), "needs --out"),
-        (("--watch", "gone", "--out", "b.parquet"), "there is no such folder"),
-        (("--watch", ".", "--out", "b.parquet", "--into", "config.toml"), "no --into"),
     ],
 )
 def test_a_wrong_call_is_refused_with_its_remedy(tmp_path: Path, words: tuple[str, ...], text: str) -> None:
@@ -328,111 +318,16 @@ def test_a_wrong_call_is_refused_with_its_remedy(tmp_path: Path, words: tuple[st
     assert list(tmp_path.glob("*.parquet")) == []
 
 
-# a watched folder
-
-
-@contextmanager
-def watching(folder: Path, *words: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [
-        sys.executable,
-        "-m",
-        "quantd.daemon.cli",
-        "data",
-        "import",
-        "--watch",
-        "in",
-        "--out",
-        "b.parquet",
-        *words,
-    ]
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(command, cwd=folder, env={**environment(), **ENV}, stdout=log, stderr=log, text=True)
-    try:
-        printed(folder, "watching in")
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        process.wait(30)
-        log.close()
-
-
-def printed(folder: Path, text: str, count: int = 1) -> str:
-    """What the command has printed, once it has a text `count` times."""
-    end = time.monotonic() + 60
-    while (log := (folder / "log").read_text()).count(text) < count:
-        assert time.monotonic() < end, f"{text!r} is not printed:\n{log}"
-        time.sleep(0.1)
-    return log
-
-
-@pytest.mark.long
-def test_files_that_arrive_in_a_watched_folder_are_taken_one_after_another(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    lines = days("ACME", 12).splitlines()
-    head, rows = lines[0], lines[1:]
-
-    def arrive(name: str, *rows: str) -> None:
-        part = folder / f"{name}.part"
-        part.write_text("\n".join([head, *rows, ""]))
-        part.rename(folder / name)
-
-    words = ("--symbol", "ACME")
-    with watching(tmp_path, *words) as process:
-        arrive("day-1.csv", *rows[:8])
-        printed(tmp_path, "b.parquet: 8 bars of 1 symbol")
-        corrected = rows[7].replace(",100007", ",777777")
-        arrive("day-2.csv", corrected, rows[8])
-        printed(tmp_path, "b.parquet: 9 bars of 1 symbol")
-        volumes = stored(tmp_path / "b.parquet").sort("ts")["volume"].to_list()
-        assert volumes[7] == 777_777, "a corrected row replaces the earlier one"
-
-        with (folder / "day-3.csv").open("w") as growing:
-            for text in (f"{head}\n", f"{rows[9]}\n", rows[10][:20]):
-                growing.write(text)
-                growing.flush()
-                os.fsync(growing.fileno())
-                time.sleep(0.4)
-            assert "day-3" not in (tmp_path / "log").read_text(), "a file that grows is left alone"
-            growing.write(rows[10][20:] + "\n")
-        printed(tmp_path, "b.parquet: 11 bars of 1 symbol")
-
-        arrive("day-4.csv", rows[11].rsplit(",", 3)[0])
-        printed(tmp_path, "not taken: day-4.csv")
-        time.sleep(2.5)
-        assert (tmp_path / "log").read_text().count("not taken: day-4.csv") == 1, "it is named once"
-        assert len(stored(tmp_path / "b.parquet")) == 11
-        arrive("day-4.csv", rows[11])
-        log = printed(tmp_path, "b.parquet: 12 bars of 1 symbol")
-        assert "Traceback" not in log
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
-    assert answer(quantd(tmp_path, "data", "check", "b.parquet", "--json", env=ENV))["bars"] == 12
-
-
-@pytest.mark.long
-def test_a_watched_folder_keeps_the_clock_of_times_without_an_offset(tmp_path: Path) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    text = (FORMATS / ENTRIES["alphavantage-intraday-csv"].path).read_text().splitlines()
-    head, rows = text[0], text[1:]
-    days_ = sorted({row[:10] for row in rows})
-    (folder / "AAPL_1.csv").write_text("\n".join([head, *(row for row in rows if row.startswith(days_[0])), ""]))
-    with watching(tmp_path, "--symbol", "AAPL"):
-        printed(tmp_path, "b.parquet: 78 bars")
-        (folder / "AAPL_2.csv").write_text("\n".join([head, *(row for row in rows if row.startswith(days_[1])), ""]))
-        printed(tmp_path, "b.parquet: 144 bars")
-    expected = pl.read_csv(FORMATS.parent / "expected/us-minutes.csv")["ts"].to_list()
-    assert stored(tmp_path / "b.parquet")["ts"].dt.strftime("%Y-%m-%dT%H:%M:%SZ").to_list() == expected
-
-
-def test_a_watched_folder_does_not_write_into_bars_of_a_vendor(tmp_path: Path) -> None:
+def test_a_folder_is_imported_again_when_a_file_has_come(tmp_path: Path) -> None:
+    head, *rows = days("ACME", 12).splitlines()
     (tmp_path / "in").mkdir()
-    pl.DataFrame({"ts": [date(2024, 1, 2)], "symbol": ["A"]}).write_parquet(tmp_path / "b.parquet")
-    done = run(tmp_path, "--watch", "in", "--out", "b.parquet")
-    assert done.returncode == 2
-    assert "another origin" in done.stderr
+    words = ("in", "--symbol", "ACME", "--overlap", "last", "--out", "b.parquet", "--json")
+    (tmp_path / "in/day-1.csv").write_text("\n".join([head, *rows[:8], ""]))
+    assert answer(run(tmp_path, *words))["report"]["bars"] == 8
+    corrected = rows[7].replace(",100007", ",777777")
+    (tmp_path / "in/day-2.csv").write_text("\n".join([head, corrected, rows[8], ""]))
+    assert answer(run(tmp_path, *words))["report"]["bars"] == 9
+    assert stored(tmp_path / "b.parquet").sort("ts")["volume"].to_list()[7] == 777_777
 
 
 def test_a_table_judged_by_groups_of_symbols_has_the_report_of_one_judged_at_once(
