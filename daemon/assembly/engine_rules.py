@@ -45,7 +45,7 @@ def rules_of(
     house = house_limits(config, universe, interval_ns)
     capital = [Fraction(repr(agent.capital)) for agent in config.agents]
     calendars = tuple(sorted({universe.calendar, *(i.calendar for i in universe.instruments)}))
-    scheduled = {name for s in schedules if s.do in FEED_ASKS for name in s.agents}
+    scheduled = _scheduled_names(config, schedules)
     agents = tuple(
         AgentRules(
             name=agent.name,
@@ -129,6 +129,12 @@ def macro_columns(config: Config, universe: Universe) -> tuple[str, ...]:
     )
 
 
+def _scheduled_names(config: Config, schedules: tuple[Schedule, ...]) -> set[str]:
+    """The agents that a schedule asks, and which decide at no sample beside it; one that names none asks all."""
+    every = tuple(agent.name for agent in config.seats)
+    return {name for schedule in schedules if schedule.do in FEED_ASKS for name in schedule.agents or every}
+
+
 def _shadow(
     config: Config, house: Rules, k: int, agent: Agent, schedules: tuple[Schedule, ...], shocks: Mapping[str, Shock]
 ) -> Rules:
@@ -140,7 +146,7 @@ def _shadow(
     if limits.protective is not None:
         # a simulated venue takes no stop orders: the daemon watches the levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))
-    scheduled_names = {name for schedule in schedules if schedule.do in FEED_ASKS for name in schedule.agents}
+    scheduled_names = _scheduled_names(config, schedules)
     capital = int(house.cash_micro * Fraction(repr(agent.capital)))
     # a challenger without a schedule has that of its champion
     shadow_rules = AgentRules(

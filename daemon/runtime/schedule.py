@@ -90,11 +90,11 @@ class Schedule(Struct, frozen=True):
     it is None), weekdays by name; if the line has both a day of the month and a weekday, a date must fit both.
     `every`: "5m", counted from 1970-01-01 00:00 UTC, so that a restart does not move it.
 
-    TRADING_JOBS with `cron` are due on session dates only. With an `every` shorter than a day they are due from each
-    open to its close.
-    `on_closed` moves an instant of a cron line whose date has no session: to the "next" or "previous" session
-    at the same clock time, or at that session's close where the close is earlier; "skip" drops it. A session on which
-    the line itself has an instant takes none from closed dates. Instants that move to the same time become one.
+    TRADING_JOBS with `cron` are due on session dates of the exchange only. With an `every` shorter than a day they are
+    due from each open to its close. `on_closed` moves an instant of a cron line whose date has no session: to the
+    "next" or "previous" session at the same clock time, or at that session's close where the close is earlier; "skip"
+    drops it. A session on which the line itself has an instant takes none from closed dates. Instants that move to the
+    same time become one.
     `missed`: what is done about an instant that passed while the daemon did not run. `amount_micro` is the money of the
     job DEPOSIT, which a real venue should have within `within_ns` of the instant. Raises ScheduleError.
     """
@@ -146,6 +146,8 @@ def stream(
         if schedule.calendar not in sessions:
             names = ", ".join(sorted(sessions))
             raise ScheduleError(schedule.name, f'calendar "{schedule.calendar}" has no sessions', f"use one of {names}")
+        if schedule.at is not None:
+            _check_inside(schedule, sessions[schedule.calendar])
     return merge(
         *(zip(_instants(s, sessions[s.calendar], after_ns, until_ns), repeat(k)) for k, s in enumerate(schedules))
     )
@@ -270,7 +272,7 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
     last_wall = _datetime(until).astimezone(zone).replace(tzinfo=UTC, fold=0) + _DISORDER
     candidates: Iterator[tuple[datetime, int | None, date | None]]
     if schedule.do in TRADING_JOBS:
-        candidates = _in_sessions(line, schedule.on_closed, sessions, first_wall, last_wall)
+        candidates = _in_sessions(line, schedule.on_closed, zone, sessions, first_wall, last_wall)
     else:
         candidates = ((wall, None, None) for wall in _walls(line, first_wall, last_wall))
     waiting: list[tuple[int, int, date | None]] = []  # a heap of (instant, order of arrival, closed date)
@@ -295,14 +297,14 @@ def _cron(schedule: Schedule, sessions: Sessions, after: int, until: int) -> Ite
 
 
 def _in_sessions(
-    line: str, on_closed: OnClosed, sessions: Sessions, first: datetime, last: datetime
+    line: str, on_closed: OnClosed, zone: ZoneInfo, sessions: Sessions, first: datetime, last: datetime
 ) -> Iterator[tuple[datetime, int | None, date | None]]:
-    """(wall-clock time, latest instant, closed date) of a cron line on the session dates in [first, last].
+    """(wall-clock time in `zone`, latest instant, closed date) of a cron line on the session dates in [first, last].
 
-    `on_closed` says whether a time on a closed date is skipped or moves to the previous or next session. For a moved
-    time, the latest instant is the close of the session to which it moves, and the closed date is the date from which
-    it moves. Both are None for a time that stays. Dates outside the known sessions may be open: nothing is moved from
-    them.
+    The date of a time is that at the exchange. `on_closed` says whether a time on a closed date is skipped or moves to
+    the previous or next session. For a moved time, the latest instant is the close of the session to which it moves,
+    and the closed date is the date from which it moves. Both are None for a time that stays. Dates outside the known
+    sessions may be open: nothing is moved from them.
     """
     days = sessions.day_ns
     if not days:
@@ -310,22 +312,29 @@ def _in_sessions(
     # neighbouring sessions are needed for instants that are moved
     first_row = max(0, bisect_left(days, _ns(first)) - 2)
     last_row = min(len(days) - 1, bisect_left(days, _ns(last)) + 2)
+    first_day, last_day = _datetime(days[first_row]), _datetime(days[last_row])
+    exchange = ZoneInfo(sessions.zone)
+
+    def day_of(wall: datetime) -> datetime:  # the date at the exchange, at 00:00
+        there = wall if zone.key == exchange.key else wall.replace(tzinfo=zone).astimezone(exchange)
+        return there.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC, fold=0)
 
     def session_row(wall: datetime) -> int:  # of the date's session, or else the next or previous one
-        day = _ns(wall) // DAY_NS * DAY_NS
+        day = _ns(day_of(wall))
         row = bisect_left(days, day)
         return row if days[row] == day or on_closed != "previous" else row - 1
 
-    end = _datetime(days[last_row]) + timedelta(days=1) - _SECOND
-    for row, walls in groupby(_walls(line, _datetime(days[first_row]), end), key=session_row):
+    around = _walls(line, first_day - _DAY, last_day + 2 * _DAY)
+    for row, walls in groupby((wall for wall in around if first_day <= day_of(wall) <= last_day), key=session_row):
         day = _datetime(days[row])
         group = list(walls)
-        same_day = [wall for wall in group if wall.date() == day.date()]
+        same_day = [wall for wall in group if day_of(wall) == day]
         if same_day or on_closed == "skip":
             yield from ((wall, None, None) for wall in same_day)
             continue
         for wall in sorted(group, key=lambda wall: wall.timetz()):
-            yield datetime.combine(day.date(), wall.timetz()), sessions.close_ns[row], wall.date()
+            closed = day_of(wall)
+            yield wall + (day - closed), sessions.close_ns[row], closed.date()
 
 
 class _Line:
@@ -415,6 +424,15 @@ def _offset(schedule: Schedule) -> tuple[str, int]:
     if offset >= DAY_NS:
         raise ScheduleError(schedule.name, f'at = "{schedule.at}" is a day or more away', "write less than 24 hours")
     return edge, -offset if sign == "-" else offset
+
+
+def _check_inside(schedule: Schedule, sessions: Sessions) -> None:
+    """Raise ScheduleError if an offset into the session is longer than each session."""
+    edge, offset = _offset(schedule)
+    longest = max((end - begin for begin, end in zip(sessions.open_ns, sessions.close_ns, strict=True)), default=DAY_NS)
+    if (offset if edge == "open" else -offset) > longest:
+        what = f'at = "{schedule.at}" lies outside every session of {schedule.calendar}'
+        raise ScheduleError(schedule.name, what, f"write less than {interval_text(longest)}, the longest session")
 
 
 def _period(schedule: Schedule) -> int:

@@ -218,6 +218,11 @@ def test_orders_are_scheduled_on_session_dates_only_and_reports_on_any() -> None
         ({"cron": "0 10,15 * * sat,sun"}, ("2024-03-01", "2024-03-06"), ["03-04 10:00", "03-04 15:00"]),
         ({"cron": "0 16 1 * *"}, ("2023-12-15", "2024-01-15"), ["01-02 16:00"]),
         ({"cron": "0 16 1 * *", "on_closed": "previous"}, ("2023-12-15", "2024-01-15"), ["12-29 16:00"]),
+        # the morning in Tokyo after a close in New York; 2024-01-15 was a holiday there
+        ({"cron": "30 6 * * sat", "timezone": "Asia/Tokyo"}, ("2024-03-21", "2024-04-05"),
+         ["03-23 06:30", "04-02 05:00"]),
+        ({"cron": "0 1 * * tue", "timezone": "Asia/Tokyo"}, ("2024-01-07", "2024-01-20"),
+         ["01-09 01:00", "01-17 01:00"]),
     ],
 )  # fmt: skip
 def test_an_order_due_on_a_closed_date_moves_to_the_session_that_on_closed_names(
@@ -292,6 +297,12 @@ def test_an_account_in_which_every_agent_has_a_schedule_has_no_other_decisions()
     assert {tick.coming[0].split()[0] for tick in ticks if tick.coming} == {"close"}
 
 
+def test_a_rebalance_that_names_no_agent_is_the_only_time_at_which_all_decide() -> None:
+    parts = assemble(read(CONFIG.replace('agents = ["trend"]', ""), known_names()))
+    assert {tick.due for tick in parts.ticks()} >= {(0, 1)}
+    assert {agent.name: agent.scheduled for agent in parts.rules.agents} == {"even": True, "trend": True}
+
+
 def test_the_next_sample_is_an_interval_of_a_session_or_its_close() -> None:
     house, minute = CALENDARS["XNYS"], 60 * 10**9
     eve = "2024-07-03"  # closes at 13:00
@@ -364,6 +375,14 @@ def test_a_schedule_that_cannot_be_kept_names_the_value_and_the_remedy(
     assert names in str(caught.value)
     assert remedy in caught.value.remedy
     assert '"it"' in str(caught.value)
+
+
+@pytest.mark.parametrize("at", ["open+7h", "close-8h"])
+def test_an_instant_outside_every_session_is_refused_and_not_moved(at: str) -> None:
+    with pytest.raises(ScheduleError, match="XNYS") as caught:
+        due([job(at=at)], CALENDARS, 0, 1)
+    assert "390m" in caught.value.remedy
+    assert due([job(at="close-6h")], CALENDARS, 0, 1) == []
 
 
 def test_a_calendar_without_sessions_is_named_before_anything_runs() -> None:
