@@ -369,7 +369,7 @@ def _outcome_text(verdict: ProposalVerdict, cuts: Sequence[CutLine], skipped: Se
             return "a person must approve it in time, else it lapses"
         case "nothing":
             return "no position has to change by a lot or more, and all together not by min_trade"
-        case "waits":
+        case "waits" if not cuts and not skipped:
             return "open orders or stops are cancelled first, and the orders follow"
         case _:
             texts = [

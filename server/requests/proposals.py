@@ -131,7 +131,7 @@ class Targets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Propose(Targets, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Targets to trade. The same id with the same targets is answered with the first verdict."""
+    """Targets to trade. The same id with the same fields, whatever the reason, is answered with the first verdict."""
 
     id: Id
     reason: Because
@@ -185,14 +185,14 @@ def proposed(
 def earlier_verdict(state: State, proposal: Proposed) -> ProposalVerdict | None:
     """The verdict on an earlier proposal with the same id; None for a new id.
 
-    Raises NotDone if the earlier proposal had other targets, or was refused before it was planned.
+    Raises NotDone if the earlier proposal had other targets or conditions, or was refused before it was planned.
     """
     log = state.outside.get(proposal.agent)
     if log is None or proposal.id not in log.ids:
         return None
     verdict = log.find(proposal.id)
     if verdict is None or verdict.targets != targets_bytes(proposal):
-        what = "and its verdict is no longer remembered" if verdict is None else "with other targets"
+        what = "and its verdict is no longer remembered" if verdict is None else "with other fields"
         raise NotDone("duplicate", f"the id {proposal.id} was used earlier {what}; choose a new id")
     if verdict.outcome == "refused" and verdict.why:
         raise NotDone("refused", refused_text(verdict.id) + verdict.why)

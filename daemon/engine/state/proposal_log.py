@@ -144,8 +144,12 @@ def plans_of(effects: Sequence[Effect]) -> list[Planned]:
 
 
 def targets_bytes(proposal: Proposed) -> bytes:
-    """The weights or the orders of a proposal, by which a repetition of its id is told from a new one."""
-    return proposal.weights or msgpack.encode(proposal.orders)
+    """The weights or the orders of a proposal with its conditions, by which a repetition of its id is told from a new
+    one."""
+    conditions = (proposal.whole, proposal.expires, proposal.plan)
+    return (proposal.weights or msgpack.encode(proposal.orders)) + (
+        msgpack.encode(conditions) if any(conditions) else b""
+    )
 
 
 def verdict_of(
@@ -171,7 +175,7 @@ def verdict_of(
     outcome: Outcome = "cut" if ends & {"cut", "skipped", "refused"} else "passed" if orders else "nothing"
     if refused or (outcome == "cut" and not orders):
         outcome = "refused"
-    if held or (not plans and not refused and cancels):
+    if held or (cancels and not orders and not refused):
         outcome = "waits"  # for a first price, or for the end of cancelled orders
     return ProposalVerdict(
         ts=proposal.ts,

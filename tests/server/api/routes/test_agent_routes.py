@@ -63,6 +63,12 @@ async def test_wait_for_orders_that_follow_cancelled_ones_ends_with_these(tmp_pa
         await propose(world, "a-1", weights={"SPY": 0.3})
         second = await propose(world, "a-2", weights={"SPY": 0.1})
         assert "its open order is cancelled first, and it is traded later" in second["verdict"]["text"]
+        assert (second["verdict"]["outcome"], second["repeated"]) == ("waits", False)
+        assert (await propose(world, "a-2", weights={"SPY": 0.1}))["repeated"] is True
+        for condition in ({"whole": True}, {"expires": "2019-01-01T00:00:00Z"}, {"plan": "0" * 32}):
+            again = {"id": "a-2", "reason": "r", "weights": {"SPY": 0.1}} | condition
+            async with world.session.post("/api/v1/agents/guest/propose", json=again) as response:
+                assert (response.status, (await response.json())["code"]) == (409, "duplicate")
         _, first = await get(world, "agents/guest/wait/a-1")
         assert (first["ended"], [row["state"] for row in first["orders"]]) == (True, ["cancelled"])
         _, early = await get(world, "agents/guest/wait/a-2?within=0.2")
