@@ -93,5 +93,5 @@ def _effective(config: Config) -> dict[tuple[str | int, ...], _Effective]:
     if config.document.portfolios is not None and (places := config.document.portfolios.agents()):
         agent_tables.append((("portfolios", "limits"), places[0]))  # type: ignore[arg-type]
     for path, agent in agent_tables:
-        effective[path] = _Effective(agent_limits(agent, house, universe, shocks), house, agent.profile)
+        effective[path] = _Effective(agent_limits(config, agent, house, universe, shocks), house, agent.profile)
     return effective

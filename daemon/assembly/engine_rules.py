@@ -50,7 +50,7 @@ def rules_of(
         AgentRules(
             name=agent.name,
             capital_micro=int(config.broker.cash_micro * share),
-            limits=agent_limits(agent, house, universe, shocks),
+            limits=agent_limits(config, agent, house, universe, shocks),
             min_trade=agent.min_trade,
             scheduled=agent.name in scheduled or agent.name == MANUAL or agent.name in config.places,
             place=agent.name in config.places,
@@ -142,7 +142,7 @@ def _shadow(
 
     Only the agent's limits apply; the limits of its house are off, except those that describe the venue.
     """
-    limits = agent_limits(agent, house.house, house.universe, shocks)
+    limits = agent_limits(config, agent, house.house, house.universe, shocks)
     if limits.protective is not None:
         # a simulated venue takes no stop orders: the daemon watches the levels
         limits = override(limits, protective=replace(limits.protective, at_venue=False))

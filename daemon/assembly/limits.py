@@ -52,7 +52,10 @@ def table_of(name: str) -> Callable[..., Any]:
 def limits_of(
     keys: LimitKeys, profile: str | None, universe: Universe, shocks: Mapping[str, Shock], **defaults: object
 ) -> Limits:
-    """Return the limits of one section of config.toml: its keys, then its profile, or `defaults` if it has none."""
+    """Return the limits of one section of config.toml: its keys, then its profile, or `defaults` if it has none.
+
+    Without a key or a profile that allows short positions there are none, unless `defaults` say so.
+    """
     names = (key.attribute for key in limit_keys())
     configured = {name: value for name in names if (value := getattr(keys, name, None)) is not None}
     if "max_order_notional_micro" in configured:
@@ -66,7 +69,7 @@ def limits_of(
             configured[name] = table_of(name)(**value.model_dump())
     if "group_caps" in configured:
         configured["group_caps"] = tuple((group.group, group.cap) for group in configured["group_caps"])
-    base = PROFILES[profile] if profile else override(Limits(), **defaults)
+    base = PROFILES[profile] if profile else override(Limits(), **({"allow_short": False} | defaults))
     if not any(universe.sectors):
         # without sectors the cap of a profile would refuse every order; an explicit key stays in force
         base = override(base, max_sector_weight=None)
@@ -81,16 +84,23 @@ def max_price_age_ns(interval_ns: int) -> int:
 def house_limits(config: Config, universe: Universe, interval_ns: int) -> Limits:
     """Return the limits of the whole account."""
     risk, age = config.risk, {"max_price_age_ns": max_price_age_ns(interval_ns)}
-    house = limits_of(risk, risk.profile, universe, shocks_of(config), **age)
+    # each book forbids short positions by itself: the account does so only by its key or profile
+    house = limits_of(risk, risk.profile, universe, shocks_of(config), **age, allow_short=True)
     house = override(house, fee_bp=config.broker.commission_bp)
     return override(house, **age) if getattr(risk, "max_price_age_ns", None) is None else house
 
 
-def agent_limits(agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]) -> Limits:
-    """Return the limits of an agent; those that describe the venue have the values of the whole account."""
+def agent_limits(
+    config: Config, agent: Agent, house: Limits, universe: Universe, shocks: Mapping[str, Shock]
+) -> Limits:
+    """Return the limits of an agent; those that describe the venue have the values of the whole account.
+
+    Without a profile it may go short where [risk] says so.
+    """
     venue = {name: getattr(house, name) for name in VENUE}
     tolerance = {name: getattr(house, name) for name in TOLERANCE}
-    limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=True)
+    short = limits_of(config.risk, config.risk.profile, universe, shocks).allow_short
+    limits = limits_of(agent.limits, agent.profile, universe, shocks, **venue, **tolerance, allow_short=short)
     return override(limits, **{k: v for k, v in venue.items() if k not in agent.limits.model_fields_set})
 
 
@@ -113,7 +123,7 @@ def target_mistakes(config: Config) -> Iterator[Mistake]:
     house, shocks = house_limits(config, universe, config.feed.interval_ns), shocks_of(config)
     for k, agent in enumerate(config.document.agents):
         sized = agent.sizing != type(agent.sizing)()  # it changes what the policy asks for, and no sign
-        own, path = agent_limits(agent, house, universe, shocks), ("agents", k, "params")
+        own, path = agent_limits(config, agent, house, universe, shocks), ("agents", k, "params")
         account = [] if agent.shadow else [("of the account ", house, agent.capital)]
         for key, name, asked, bound_of in _targets(agent, universe):
             if sized and name not in (RESTRICTED, SHORT):

@@ -130,7 +130,7 @@ def factor_of(config: Config, universe: Universe, interval_ns: int, agent: Agent
     """Return a function from weights, float64[N] by instrument, to the factor by which the limits of `agent` scale them
     all."""
     house = house_limits(config, universe, interval_ns)
-    limits = agent_limits(agent, house, universe, shocks_of(config))
+    limits = agent_limits(config, agent, house, universe, shocks_of(config))
     return lambda weights: headroom(weights, limits, house)
 
 

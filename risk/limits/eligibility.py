@@ -109,11 +109,11 @@ LIMITS: Final = (
         300,
         "no short selling",
         "none",
-        (Refusal(15, "SHORT", "short selling is not allowed"),),
+        (Refusal(15, "SHORT", "allow_short permits no short position"),),
         (Capped(90, short, lasting=True),),
         example="allow_short = false",
         profiles={"conservative": False, "balanced": False},
-        about="false refuses orders that would go below zero",
+        about="false, also without a profile, refuses orders that would go below zero",
         formula="Sold `x = 0`",
     ),
     Limit(

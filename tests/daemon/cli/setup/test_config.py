@@ -238,7 +238,11 @@ def test_two_values_of_one_key_are_refused_and_one_value_twice_is_not(tmp_path):
 def test_a_short_target_without_allow_short_is_a_mistake_also_with_sizing(tmp_path):
     short = re.sub(r"SPY = 0\.3", "SPY = -0.3", MIX, count=1)
     assert short != MIX
-    assert of_mix(tmp_path, mix=short).returncode == 0
+    # neither an own table, the account nor a profile says that it may go short
+    assert "SPY asks for 0.3 but the largest short position, by allow_short, is 0" in of_mix(tmp_path, mix=short).stderr
+    for said in ("agents.mix.limits.allow_short=true", "risk.allow_short=true", "agents.mix.profile=research"):
+        assert of_mix(tmp_path, said, mix=short).returncode == 0, said
+    short = short.replace('policy = "fixed_mix"', 'policy = "fixed_mix"\nlimits = { allow_short = true }')
     for change in ("agents.mix.sizing.volatility_target=0.1", "risk.max_drawdown=0.3"):
         done = of_mix(tmp_path, "risk.allow_short=false", change, mix=short)
         assert "SPY asks for 0.3 but the largest short position, by allow_short, of the account is 0" in done.stderr
