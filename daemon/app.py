@@ -64,7 +64,7 @@ from quantd.daemon.recovery.continuation import (
     connected_to,
 )
 from quantd.daemon.recovery.replay import save_config
-from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.start import begin, without_effect
 from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
 from quantd.daemon.recovery.tightening import last_live, limits_of, loosened
 from quantd.daemon.runtime.alert_filter import filter_of
@@ -178,7 +178,8 @@ async def serve(
         fresh = journal.seq == 0
         pending = shell.state.loosening.limits if shell.state.loosening is not None else b""
         before = carried_limits(store, run) if fresh else limits_of(shell.state)
-        if not options.loosen and (mistakes := loosened(before, parts.rules, config, pending)):
+        mistakes = without_effect(store, run, folder, config, shell.config)
+        if mistakes := [*mistakes, *(() if options.loosen else loosened(before, parts.rules, config, pending))]:
             raise ConfigError(mistakes)
         before = (last_live(store, run) if config.quantd.mode == "live" else before) if fresh else None
         aside = begin(shell, parts, config, run, fresh=fresh, carried=carried_from(parts, store, run), before=before)

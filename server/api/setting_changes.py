@@ -257,7 +257,7 @@ def _flows(service: Service, wanted: Config, path: tuple[str | int, ...], by: st
     if service.config.document.capital is not None:
         raise NotDone("conflict", "[capital] moves the shares by its schedule; change [capital] and start again")
     if service.config.broker.kind != "paper":
-        text = "the agents of an account at a venue pay at its next start: edit the file, then quantd run --carry"
+        text = "the books of an account at a venue keep their money; other shares are those of a new run, with --fresh"
         raise NotDone("venue", text)
     agent, sender = wanted.document.agents[int(path[1])], by.partition(": ")[0]
     return share_events(service.shell.state, {agent.name: agent.capital}, market_now(service), sender, by)

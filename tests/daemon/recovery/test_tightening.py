@@ -1,10 +1,12 @@
 """Looser limits: the start that stops for them, and in mode live what waits, until when, and what ends the wait."""
 
+import json
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from quantd import Client
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import read
 from quantd.daemon.engine import step
@@ -17,7 +19,7 @@ from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loose
 from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.effects import Publish, Refused
 from quantd.trading.events import Approved, Reloaded, Tick
-from tests.support.command_line import CONFIG, Done, quantd, write
+from tests.support.command_line import CONFIG, Done, quantd, running, write
 from tests.support.engine import World, block, walk
 
 OLD = Limits(collar=0.05, max_position_weight=0.3, max_drawdown=0.2, var=Tail(limit=0.03), cash_reserve=0.05)
@@ -194,3 +196,23 @@ def test_a_fresh_run_is_compared_with_the_run_before_it_by_the_names_of_its_agen
     assert looser == ("risk.max_drawdown",), "a new agent is within the limits of the house"
     assert isinstance(tight, InForce)
     assert (tight.house.max_drawdown, tight.agents[0][0].max_drawdown) == (0.2, 0.9)
+
+
+@pytest.mark.long
+def test_a_start_refuses_cash_and_shares_for_which_no_money_moves_until_they_are_put_back(tmp_path: Path) -> None:
+    write(tmp_path, CONFIG.replace('at_end = "stop"', 'at_end = "wait"'))
+    with running(tmp_path):
+        place, token = (tmp_path / "state" / name for name in ("api.json", "token"))
+        client = Client(f"http://127.0.0.1:{json.loads(place.read_text())['port']}", token.read_text().strip())
+        asked = {"setting": "agents[0].capital", "value": "0.55"}
+        client.change_setting(**asked, plan=client.preview_setting(**asked).plan, reason="more")
+    text = (tmp_path / "config.toml").read_text()
+    with running(tmp_path) as moved:
+        assert moved.poll() is None, "the page moved the money of the share in the file"
+    for present, other in (('cash = "100000.00"', 'cash = "200000.00"'), ("capital = 0.55", "capital = 0.3")):
+        write(tmp_path, text.replace(present, other))
+        refused = quantd(tmp_path, "run", "--quiet")
+        assert (refused.returncode, f"{other.replace(chr(34), '')} moves no money" in refused.stderr) == (78, True)
+    write(tmp_path, text)
+    with running(tmp_path) as back:
+        assert back.poll() is None
