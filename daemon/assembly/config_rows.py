@@ -10,8 +10,7 @@ from quantd.daemon.assembly.limits import agent_limits, house_limits, shocks_of
 from quantd.daemon.config import Config, flat
 from quantd.daemon.config.document import given
 from quantd.daemon.config.keys import all_keys, pattern_of
-from quantd.daemon.config.mistakes import dotted
-from quantd.daemon.config.trading_keys import notation
+from quantd.daemon.config.mistakes import dotted, notation
 from quantd.risk.limits import catalogue
 from quantd.risk.limits.catalogue import PROFILES
 

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 from quantd.bundled import absent, find
 from quantd.daemon.config.agent_tables import Agent, Approvals
 from quantd.daemon.config.keys import all_keys, keys_of, pattern_of
-from quantd.daemon.config.mistakes import Mistake, Source, shown
+from quantd.daemon.config.mistakes import Mistake, Source, notation, shown
 from quantd.daemon.config.risk_tables import Alerts, NoticeTable, Risk
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.schema import (
@@ -380,7 +380,7 @@ def _changes(old: Config, new: Config, fixed: Container[str], granted: Path) -> 
     refused = {}
     for path in changed:
         reloadable, reload = _enclosing_key(path, RELOADABLE), keys[pattern_of(path)].reload
-        wanted, in_force = _reload_text(after[path]), _reload_text(before[path])
+        wanted, in_force = (_reload_text(keys[pattern_of(path)].attribute, each[path]) for each in (after, before))
         stays = reloadable in fixed or (reload is not None and reload.looser == "fixed")
         if path == granted and not stays:
             continue
@@ -456,13 +456,13 @@ def _with_value_of(section: Any, other: Any, path: Path) -> Any:
     return section.model_copy(update={attribute: mine})
 
 
-def _reload_text(value: Any) -> str:
-    """Return a configuration value as text for a message about a reload."""
+def _reload_text(attribute: str, value: Any) -> str:
+    """Return the value of a key as text for a message about a reload, in the units of config.toml."""
     if value is None or value is True:
         return "the profile or default" if value is None else "on"
-    text = shown(value)
+    text = shown(notation(attribute, value))
     # an address may have a password, and the text is sent to every receiver of alerts
-    return "a value with an address" if "://" in text else "a table" if isinstance(value, Mapping) else text
+    return "a value with an address" if "://" in text else text
 
 
 def _looser(path: Path, reload: Reload | None, before: Mapping[Path, Any], after: Mapping[Path, Any]) -> bool:

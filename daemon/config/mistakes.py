@@ -9,6 +9,8 @@ from typing import Any
 
 from quantd.daemon.config.scan import Path
 from quantd.trading.exit_codes import CONFIG, ExplainedError
+from quantd.trading.orders import money_text, price_text
+from quantd.trading.sessions import interval_text
 
 _PASSWORD = re.compile(r"(?<=[^/]):[^@/]*@")
 
@@ -115,6 +117,28 @@ def suggestion(word: object, words: Sequence[str]) -> str:
 def without_password(text: str) -> str:
     """Return a network address with its password removed."""
     return _PASSWORD.sub(":…@", text)
+
+
+def notation(attribute: str, value: Any) -> Any:
+    """Return the value of a key as config.toml would write it.
+
+    The ending of `attribute` names the unit: durations (_ns), money (_micro) and prices (_nano) become text. Dates are
+    ISO 8601 text. Passwords are removed from addresses.
+    """
+    if isinstance(value, int) and attribute.endswith("_ns"):
+        # `interval_text` would drop the fraction of a second, and write 0 as "0d"
+        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
+    if isinstance(value, int) and attribute.endswith("_micro"):
+        return money_text(value)
+    if isinstance(value, int) and attribute.endswith("_nano"):
+        return price_text(value)
+    if isinstance(value, str):
+        return without_password(value)
+    if isinstance(value, Mapping):
+        return {str(name): notation("", inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [notation("", inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def shown(value: Any) -> str:

@@ -12,11 +12,9 @@ from typing import Any, Final
 
 from quantd.daemon.config.document import Config, affects_trading
 from quantd.daemon.config.keys import keys_of
-from quantd.daemon.config.mistakes import without_password
+from quantd.daemon.config.mistakes import notation
 from quantd.daemon.config.scan import Path
 from quantd.daemon.config.values import Section
-from quantd.trading.orders import money_text, price_text
-from quantd.trading.sessions import interval_text
 
 NAMES: Final = ("name", "symbol", "agent", "of")
 """Keys that contain the name of a table in a list."""
@@ -167,25 +165,3 @@ def _values(attribute: str, dotted_name: str, value: Any, usual: Any) -> Iterato
         return
     for name, inner in value.items():
         yield f"{dotted_name}.{name}", notation("", inner), None
-
-
-def notation(attribute: str, value: Any) -> Any:
-    """Return the value of a key as config.toml would write it.
-
-    The ending of `attribute` names the unit: durations (_ns), money (_micro) and prices (_nano) become text. Dates are
-    ISO 8601 text. Passwords are removed from addresses.
-    """
-    if isinstance(value, int) and attribute.endswith("_ns"):
-        # `interval_text` would drop the fraction of a second, and write 0 as "0d"
-        return f"{value / 1e9:g}s" if value % 1_000_000_000 or not value else interval_text(value)
-    if isinstance(value, int) and attribute.endswith("_micro"):
-        return money_text(value)
-    if isinstance(value, int) and attribute.endswith("_nano"):
-        return price_text(value)
-    if isinstance(value, str):
-        return without_password(value)
-    if isinstance(value, Mapping):
-        return {str(name): notation("", inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [notation("", inner) for inner in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)

@@ -67,8 +67,9 @@ def _mistake_of(error: ErrorDetails, source: Source, schema: type[Document]) -> 
         if isinstance(value, str) and kind in ("float_type", "int_type"):
             percent = re.fullmatch(r"(-?\d+(?:\.\d+)?) ?%", value) if kind == "float_type" else None
             in_bp = "_bp" in str(next((part for part in reversed(path) if isinstance(part, str)), ""))
-            number = f"{float(percent[1]) * (100 if in_bp else 0.01):g}" if percent else value
-            is_number = re.fullmatch(r"-?[\d.]+", number)
+            scale = 100 if in_bp else 0.01
+            number = f"{float(percent[1]) * scale:g}" if percent else re.sub(r"^(-?)\.", r"\g<1>0.", value)
+            is_number = re.fullmatch(r"-?\d+(\.\d+)?", number)
             remedy = f"write {number} without quotes" if is_number else "write a number without quotes"
     return source.mistake(path, f"= {shown(value)} {text}", remedy)
 

@@ -96,6 +96,7 @@ CASES = [
     ("max_drawdown = 0.25", "max_drawdown = 0", "8: [risk] max_drawdown = 0 is too small"),
     ("max_drawdown = 0.25", 'max_drawdown = "0.25"',
     "8: [risk] max_drawdown = \"0.25\" is not a number; write 0.25 without"),
+    ("max_drawdown = 0.25", 'max_drawdown = ".2"', "is not a number; write 0.2 without quotes"),
     ("max_drawdown = 0.25", 'max_drawdown = "25%"', "is not a number; write 0.25 without quotes"),
     ("capital = 0.5", 'capital = 0.5\nrebalance = { when = "never" }', "write one of always, calendar"),
     ("capital = 0.5", 'capital = 0.5\n[[schedules]]\nname = "a"\ndo = "deposit"\namount = "5.00"\nevery = "month"',
@@ -375,11 +376,17 @@ def test_a_lot_is_the_instruments_own_or_that_of_its_kind(symbol, more, lot_nano
         assert read(always, KNOWN).instruments().lot_nano == [10, 10]
 
 
+def test_a_reload_names_values_in_the_units_of_the_file():
+    old, new = read(SMALL, KNOWN), read(SMALL.replace('cash = "1000.00"', 'cash = "7000.50"'), KNOWN)
+    (mistake,) = applicable(old, new)[2]
+    assert '[broker] cash = "7000.50" is not in force, "1000.00" is' in str(mistake)
+
+
 def test_sinks_change_no_trade_and_need_a_restart():
     old, new = read(SMALL, KNOWN), read(SMALL + '[alerts.sinks.webhook]\nurl = "https://a/"\n', KNOWN)
     assert digest(old) == digest(new)
     (mistake,) = applicable(old, new)[2]
-    assert "[alerts] sinks = a value with an address is not in force, a table is" in str(mistake)
+    assert "[alerts] sinks = a value with an address is not in force, {  } is" in str(mistake)
     assert "https://" not in str(mistake)
     assert applicable(new, read(SMALL + '[alerts]\nper_minute = 5\nsinks.webhook.url = "https://a/"\n', KNOWN))[1:] == (
         ("alerts.per_minute",),

@@ -31,7 +31,7 @@ GUEST = """[[agents]]
 name = "guest"
 policy = "external"
 capital = 0.3
-limits = { max_position_weight = 0.5 }
+limits = { max_position_weight = 0.5, allow_short = true }
 [[schedules]]"""
 TRADING = CONFIG.replace("capital = 0.4", "capital = 0.2").replace("[[schedules]]", GUEST, 1)
 """A configuration in which the guest trades a book of its own."""

@@ -99,7 +99,7 @@ async def test_a_refusal_is_counted_as_a_refusal_and_not_as_a_cut(bot: Bot) -> N
 
 async def test_an_asset_can_be_sold_short_where_the_book_may_be_short(tmp_path: Path) -> None:
     for limits, short in ((", allow_short = true", True), ("", False)):
-        text = TRADING.replace("max_position_weight = 0.5 }", f"max_position_weight = 0.5{limits} }}")
+        text = TRADING.replace(", allow_short = true", limits)
         async with bot_of(tmp_path / str(short), text) as bot:
             asset = await bot.call(bot.client.get_asset, "SPY")
             assert (asset.shortable, asset.easy_to_borrow) == (short, short)
