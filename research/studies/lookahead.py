@@ -464,8 +464,8 @@ def lines(check: Lookahead, who: str = "policy") -> list[str]:
     elif check.differences:
         texts.append(f"looks ahead: {check.cuts} cuts, {check.differences:,} differences. The first:")
         texts += [
-            f"  {difference.date} {difference.symbol or 'answer'}: {difference.whole} knowing the whole market, "
-            f"{difference.cut} when it ends {difference.cut_after}"
+            f"  {difference.date} {difference.symbol or 'answer'}: {difference.whole} on all bars, "
+            f"{difference.cut} on bars to {difference.cut_after}"
             for difference in check.first
         ]
     elif not check.opened and check.edge is not None and (told := edge_words(check.edge, decided=True)):
@@ -490,7 +490,7 @@ def lines(check: Lookahead, who: str = "policy") -> list[str]:
     elif not check.cuts:
         texts.append("not decided: there is no decision before the last one, so that nothing was compared")
     else:
-        texts.append(f"not decided: {check.cuts} cuts, 0 differences, but the {who} reads what no cut truncates")
+        texts.append(f"not decided: {check.cuts} cuts, 0 differences, but the {who} has other inputs than bars")
     if check.opened:
         texts.append(f"  no cut truncates these inputs of the {who}; check that they contain no later data:")
         texts += [f"    {name}" for name in check.opened]

@@ -100,7 +100,7 @@ def market_line(panel: Panel, splits: Splits, of: MarketPlan, part: Part = "test
     """
     try:
         power = power_of(panel, splits, of, part)
-        return worded(power) if power.missing else f"{worded(power)} What its learner finds was not measured."
+        return worded(power) if power.missing else f"{worded(power)} The share that its learner earns was not measured."
     except Exception as why:  # no fault of a line ends the training that it stands on
         return f"No power was computed: {_reason(why)}."
 
@@ -135,16 +135,17 @@ def one_side_bp(costs: Costs) -> float:
 
 
 def worded(power: Power) -> str:
-    """Return the sentence about the market: the weakest signal that could have been seen in it."""
+    """Return the sentence about the market: the weakest signal with which a rule beats equal weight there, by the whole
+    95 % interval, and the next weaker one."""
     market = f"{power.first} to {power.last}, {power.symbols} symbols, {power.cost_bp:g} bp a side"
     if power.missing:
         return f"No power was computed for {power.first} to {power.last}: {power.missing}."
     if power.least is None:
-        return f"{market}: no rule that was tried could show a daily signal here, not even one of IC {STRENGTHS[-1]:g}."
-    visible = f"{market}: a daily signal of IC {power.least:g} could have been seen here"
+        return f"{market}: with a daily signal no rule beats equal weight, not even with IC {STRENGTHS[-1]:g}."
+    visible = f"{market}: with a daily signal of IC {power.least:g} a rule beats equal weight"
     if power.weaker is None:
-        return f"{visible}, the weakest that was tried."
-    return f"{visible}; no rule that was tried could show one of IC {power.weaker:g}."
+        return f"{visible}; no weaker signal was tried."
+    return f"{visible}, with IC {power.weaker:g} none does."
 
 
 def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | None, part: Part) -> str:
@@ -161,7 +162,7 @@ def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | No
     try:
         recorded = list(recorded_findings() if findings is None else findings)
     except (ValueError, OSError) as why:
-        return f" What {plan.agent} finds is not known: {_reason(why)}."
+        return f" The share that {plan.agent} earns is not known: {_reason(why)}."
     for ic in STRENGTHS[STRENGTHS.index(power.least) :]:
         cell = cell_of(plan, "plan", Plant(ic=ic), power.cost_bp)  # "plan": the learner of the plan, not the scorer
         share_by_seed = {finding.seed: finding.share for finding in recorded if finding.cell == cell}
@@ -171,8 +172,8 @@ def _learner_sentence(plan: Plan, power: Power, findings: Iterable[Finding] | No
             seeds = f"median of {count} seeds" if count >= SEEDS else f"{count} of {SEEDS} seeds"
             # findings are of the test part: the line of another part has to say so
             where = "" if part == "test" else " on the test part"
-            return f" {plan.agent} found {median(shares):.0%} of IC {ic:g}{where} ({seeds})."
-    return f" What {plan.agent} finds of it was not measured."
+            return f" {plan.agent} earned {median(shares):.0%} of the gain at IC {ic:g}{where} ({seeds})."
+    return f" The share that {plan.agent} earns was not measured."
 
 
 def _digest_of(panel: Panel, splits: Splits, of: MarketPlan, part: Part) -> bytes:

@@ -87,7 +87,7 @@ def test_the_line_of_a_plan_and_of_a_trained_policy_is_that_of_their_cards(folde
         "power": done.stdout.strip().removeprefix("power: ")
     }
     shipped = quantd(folder, "study", "power", "models/shipped/ppo", "--line")
-    assert "5 symbols, 15 bp a side: a daily signal of IC 1 could have been seen here; no rule" in shipped.stdout
+    assert "5 symbols, 15 bp a side: with a daily signal of IC 1 a rule beats equal weight, with" in shipped.stdout
     refused = quantd(folder, "study", "power", "models/shipped/scorer", "--line")
     assert (refused.returncode, "its record has no plan" in refused.stderr) == (2, True)
     assert quantd(folder, "study", "power", "models/shipped/ppo", "--line", "--set", "steps=1").returncode == 2

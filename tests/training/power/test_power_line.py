@@ -45,8 +45,8 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
     assert power.weaker is not None
     line = market_line(PANEL, PARTS, CHEAP)
     where = f"{PARTS.test.first} to {PARTS.test.last}, 4 symbols, 5 bp a side"
-    assert line.startswith(f"{where}: a daily signal of IC {power.least:g} could have been seen here")
-    assert f"; no rule that was tried could show one of IC {power.weaker:g}." in line
+    assert line.startswith(f"{where}: with a daily signal of IC {power.least:g} a rule beats equal weight")
+    assert f", with IC {power.weaker:g} none does." in line
     assert "not measured" in line
 
 
@@ -54,7 +54,7 @@ def test_the_line_has_the_weakest_strength_that_the_reference_earns_and_the_next
 def test_where_costs_eat_a_certain_signal_the_line_says_that_none_could_have_been_seen() -> None:
     dear = msgspec.structs.replace(CHEAP, costs=Costs(commission_bp=3_000.0))
     line = market_line(PANEL, PARTS, dear)
-    assert "no rule that was tried could show a daily signal here, not even one of IC 1." in line
+    assert "with a daily signal no rule beats equal weight, not even with IC 1." in line
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,14 @@ def found(count: int, **changes: object) -> list[Finding]:
 def test_the_share_of_the_plans_own_findings_is_named_with_the_number_of_seeds() -> None:
     task = plan()
     cell = cell_of(task, "plan", Plant(ic=1.0), 15.0)
-    assert power_line.power_line(task, ()).endswith("What ppo finds of it was not measured.")
+    assert power_line.power_line(task, ()).endswith("The share that ppo earns was not measured.")
     assert power_line.power_line(task, found(10, cell="of another plan")).endswith("was not measured.")
-    assert power_line.power_line(task, found(3, cell=cell)).endswith("ppo found 55% of IC 1 (3 of 10 seeds).")
-    assert power_line.power_line(task, found(11, cell=cell)).endswith("ppo found 75% of IC 1 (median of 11 seeds).")
+    assert power_line.power_line(task, found(3, cell=cell)).endswith(
+        "ppo earned 55% of the gain at IC 1 (3 of 10 seeds)."
+    )
+    assert power_line.power_line(task, found(11, cell=cell)).endswith(
+        "ppo earned 75% of the gain at IC 1 (median of 11 seeds)."
+    )
     other = plan(**{"learner.gamma": 0.5})
     assert power_line.power_line(other, found(3, cell=cell)).endswith("was not measured.")
     named = msgspec.structs.replace(task, name="renamed", seeds=(7,))
@@ -106,10 +110,10 @@ def test_findings_of_the_results_folder_are_read_and_a_broken_file_is_named(
     monkeypatch.setenv("RESULTS_DIR", str(tmp_path))
     task, path = plan(), tmp_path / "power" / "findings.jsonl"
     append(path, found(1, cell=cell_of(task, "plan", Plant(ic=1.0), 15.0))[0])
-    assert power_line.power_line(task).endswith("ppo found 50% of IC 1 (1 of 10 seeds).")
+    assert power_line.power_line(task).endswith("ppo earned 50% of the gain at IC 1 (1 of 10 seeds).")
     path.write_text("{}\n")
     line = power_line.power_line(task)
-    assert "could have been seen here" in line
+    assert "a rule beats equal weight" in line
     assert "findings.jsonl:1" in line
 
 
