@@ -118,7 +118,7 @@ def require_same(settings_of_run: Settings, settings_of_other: Settings) -> None
         if "begins" in differing:
             dates = (settings.begins or "never" for settings in (settings_of_run, settings_of_other))
             text += f": they begin to decide at {' and '.join(dates)}. "
-            text += "Write LOOKBACK into the file of the policy, or give earlier bars"
+            text += "Write LOOKBACK into the file of the policy (Python: act.lookback = 20), or give earlier bars"
         raise Incomparable(text)
 
 

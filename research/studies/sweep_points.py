@@ -231,7 +231,8 @@ def measured(market: Market, config: Config, number: int, values: tuple[str, ...
     if first_decision(assembly, record) != session_date(record.ts[0]).isoformat():
         needed = longest_history(assembly.policies, assembly.universe)
         text = f"its policy reads {needed:,} samples, more than there are before the first sample of the sweep"
-        return Point(number, values, fault=f"{text}; write LOOKBACK = {needed} into its file, or give earlier bars")
+        remedy = f"write LOOKBACK = {needed} into its file (Python: act.lookback = {needed}), or give earlier bars"
+        return Point(number, values, fault=f"{text}; {remedy}")
     failures = record.failures.of(assembly.rules.names())
     fault = "; ".join(failure.text for failure in failures)
     try:

@@ -1,5 +1,6 @@
 """`quantd.sweep`: a grid of a policy's parameters over a frame, or of a configuration's keys."""
 
+import re
 from datetime import timedelta
 from threading import Lock
 
@@ -111,3 +112,14 @@ def test_a_remedy_of_a_command_is_one_of_python_here(bars):
         quantd.walk_forward(rising, bars, over={"broker.commission_bp": [1, 2]})
     with pytest.raises(ValueError, match="they are fractions"):
         quantd.backtest({"SPY": 0.6}, bars, compare=False).brinson({"SPY": 60})
+
+
+def test_a_notebooks_function_without_a_lookback_is_swept_after_the_named_remedy(bars):
+    def steady(view, k=5):
+        return (view.momentum(k) > 0) / len(view.prices)
+
+    (needed,) = re.findall(
+        r"k=10: .*\(Python: act\.lookback = (\d+)\)", str(quantd.sweep(steady, {"k": [5, 10]}, bars))
+    )
+    steady.lookback = int(needed)
+    assert quantd.sweep(steady, {"k": [5, 10]}, bars).table["sharpe"].null_count() == 0
