@@ -34,6 +34,7 @@ KINDS: Final = (
     DoubtKind("in_sample", 100, result_doubts.in_sample),
     DoubtKind("foresight", 95, result_doubts.foreknown),
     DoubtKind("ratio", 90, result_doubts.beyond_belief),
+    DoubtKind("currencies", 85, price_doubts.several_currencies),
     DoubtKind("bars", 80, price_doubts.rejected_bars, of_market=True),
     DoubtKind("dead_symbol", 70, price_doubts.dead_symbols),
     DoubtKind("last_day", 60, price_doubts.last_day, of_market=True),

@@ -18,7 +18,7 @@ from quantd.adapters.feeds.recorded.soundness import gap_text, gaps, rejected_sy
 from quantd.daemon.assembly.first_session import without_price
 from quantd.research.doubts.evidence import DEAD_SESSIONS, Evidence
 from quantd.trading.display_text import session_date
-from quantd.trading.instruments import NANO, is_pair
+from quantd.trading.instruments import NANO, is_pair, usual_currency
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
 
@@ -70,6 +70,13 @@ def rejected_bars(evidence: Evidence) -> str:
         if texts := [gap_text(hole, feed.universe) for hole in holes if hole.last_ns >= after]:
             clauses.append(_listed(texts))
     return "; ".join(clauses)
+
+
+def several_currencies(evidence: Evidence) -> str:
+    """Symbols that are quoted in several currencies by their spelling, and whose prices are added as one."""
+    first = {usual_currency(symbol): symbol for symbol in reversed(evidence.assembly.universe.symbols)}
+    spelled = ", ".join(f"{symbol} in {code}" for code, symbol in reversed(first.items()))
+    return f"by their symbols the prices are of several currencies, added as one: {spelled}" if len(first) > 1 else ""
 
 
 def few_known(feed: Replay, holes: str) -> bool:

@@ -21,7 +21,7 @@ from quantd.daemon.config import load as load_file
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import DEFAULT_SYMBOL
 from quantd.trading.display_text import toml_value
-from quantd.trading.instruments import calendar_of, house_calendar, kind_of
+from quantd.trading.instruments import calendar_of, house_calendar, kind_of, usual_currency
 from quantd.trading.sessions import DAY_NS
 
 Settings = Mapping[str, object]
@@ -106,8 +106,9 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
 
     The configuration has 100,000 in cash, the default costs of [broker] and the profile `research`. A table without
     volumes has no cap on participation. The interval follows from the times. The spelling of a symbol decides its
-    calendar. A bar on a weekend makes it 24/7 if the symbol is spelled as a coin, or if the bars name no symbol.
-    Indices are not traded beside other symbols: the first index becomes the benchmark.
+    calendar, and its currency where the bars state none. A bar on a weekend makes it 24/7 if the symbol is spelled as
+    a coin, or if the bars name no symbol. Indices are not traded beside other symbols: the first index becomes the
+    benchmark.
     """
     frame = bars.frame
     ts = nanoseconds(frame["ts"])
@@ -135,6 +136,10 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     universe = {"symbols": symbols, "calendar": house, **({"instruments": instruments} if instruments else {})}
     if indices:
         universe["benchmark"] = indices[0]
+    stated = {statement.currency for statement in bars.statements} - {""}
+    currencies = stated or {usual_currency(symbol) for symbol in symbols}
+    if len(currencies) == 1 and currencies != {"USD"}:
+        universe["currency"] = currencies.pop()
     broker: dict[str, object] = {"cash": "100000"}
     if any(statement.volume == NO_VOLUMES for statement in bars.statements):
         broker["participation"] = 0

@@ -240,11 +240,23 @@ def test_an_instrument_whose_bars_are_too_old_for_orders_is_named() -> None:
     tokyo = market(("7203.T",), len(dates), first=first, seed=5).with_columns(ts=dates)
     bars = pl.concat([market(("SPY",), days(300, first).index(dt.date(2019, 8, 9)) + 1, first=first), tokyo])
     abroad = {"universe.instruments": [{"symbol": "7203.T", "calendar": "XTKS"}]}
-    text = only(quantd.backtest(even, bars=bars, settings=abroad))
-    assert text == (
-        "late_prices: at 18 of 300 samples the newest bar of 7203.T was older than orders allow (max_price_age), and "
+    currencies, late = quantd.backtest(even, bars=bars, settings=abroad).verdict.doubts
+    assert currencies.text.endswith("of several currencies, added as one: 7203.T in JPY, SPY in USD")
+    assert late.text == (
+        "at 18 of 300 samples the newest bar of 7203.T was older than orders allow (max_price_age), and "
         "the targets of policies for it were left out there"
     )
+
+
+@pytest.mark.parametrize(
+    ("symbols", "listed"),
+    [(("AAPL", "VOD.L"), "AAPL in USD, VOD.L in GBX"), (("BTC-EUR", "ETH-USD"), "BTC-EUR in EUR, ETH-USD in USD")],
+)
+def test_prices_of_several_currencies_begin_the_first_line(symbols: tuple[str, str], listed: str) -> None:
+    known = {"universe.calendar": "24/7" if "BTC-EUR" in symbols else "XNYS", "feed.holes": "known"}
+    text = str(quantd.backtest(even, bars=market(symbols), settings=known, compare=False))
+    assert text.startswith("In doubt: by their symbols the prices are of several currencies")
+    assert listed in text
 
 
 @pytest.mark.long

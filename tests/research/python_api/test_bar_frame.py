@@ -66,3 +66,13 @@ def test_the_example_bars_are_all_good(folder):
     result = quantd.backtest("equal_weight", bars=quantd.example_bars(), compare=False)
     assert result.rejected == 0
     assert len(result.equity) > 2_000
+
+
+@pytest.mark.parametrize(
+    ("symbol", "stated", "currency"), [("VOD.L", "", "GBX"), ("VOD.L", "GBP", "GBP"), ("X", "", "USD")]
+)
+def test_an_account_is_in_the_currency_of_its_bars(bars, symbol, stated, currency):
+    frame = bars.filter(pl.col("symbol") == "SPY").with_columns(symbol=pl.lit(symbol))
+    frame = frame.with_columns(Currency=pl.lit(stated)).rename({"ts": "date"}) if stated else frame
+    known = {"universe.calendar": "XNYS", "feed.holes": "known"}
+    assert quantd.backtest({symbol: 0.5}, frame, known, compare=False).config.universe.currency == currency
