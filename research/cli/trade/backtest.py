@@ -18,7 +18,7 @@ from quantd.daemon.cli.output import answer, closing, progress
 from quantd.daemon.runtime.garbage import SELDOM, growing
 from quantd.regular_file import write_whole
 from quantd.research.cli.trade import shared_options
-from quantd.research.cli.trade.outside_run import Questions
+from quantd.research.cli.trade.outside_run import asked_drive, configured
 from quantd.research.cli.trade.preset_output import NAMES as PRESETS
 from quantd.research.cli.trade.preset_output import preset as run_preset
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
@@ -77,7 +77,7 @@ def backtest(options: BacktestOptions) -> int:
         return run_preset(options.preset, refused, options.state, options.sets, options.family, as_json=options.as_json)
     stored: list[BacktestJournal] = []  # _backtest adds its journal, so that Ctrl-C can report what was stored
     try:
-        return _backtest(stored, options, Questions(options.most_questions, options.renamed))
+        return _backtest(stored, options)
     except KeyboardInterrupt:
         clauses = [journal_of_run.interrupted() for journal_of_run in stored]
         raise Interrupted(f"interrupted; {clauses[0] if clauses else 'no run is stored'}") from None
@@ -93,7 +93,7 @@ def _begin(options: BacktestOptions) -> None:
 
 # Long because of its order. The report file and the journal are checked and opened before the first step, so that a
 # wrong path does not cost a run. Both then get the same run, summary and verdict.
-def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questions: Questions) -> int:
+def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions) -> int:
     """Run the backtest, print it, and return the exit code: 1 where a policy failed or an agent knows the future.
 
     With --journal the steps are stored, and the open journal is appended to `stored` before the first step.
@@ -118,7 +118,8 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         report_file = ReportFile(options.report)
     _begin(options)
     sets = [*alone(options.policy, options.config), *(options.sets or ())]
-    configuration, overrides = questions.configured(options.config, sets, options.start, options.end)
+    about_agents = options.renamed or options.most_questions is not None
+    configuration, overrides = configured(options.config, sets, options.start, options.end, options=about_agents)
     folder = configuration.state_folder(options.state)
     assembly = after_history(
         lambda history: assemble(configuration, cache=folder / "cache", history=history),
@@ -142,7 +143,9 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         log = report_file.log(assembly, log)
     record = Record(assembly.universe, log)
     explain_pace(assembly, 1 if options.no_compare else 2, note)  # the second run is equal weight's
-    shell, wall_s = questions.drive(assembly, run, record, stored_journal, folder)
+    (shell, wall_s), asked = asked_drive(
+        assembly, run, record, stored_journal, folder, options.most_questions, rename=options.renamed
+    )
     record.end(shell.state)
     result = summary(shell, run, "backtest", wall_s)
     if stored_journal is not None:
@@ -160,13 +163,13 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         return drive_benchmark
 
     compared = benchmark_drive(NAME) if not options.no_compare else None
-    verdict = judge(assembly, record, folder, compared, options.family, knows=questions.foreknowledge)
+    verdict = judge(assembly, record, folder, compared, options.family, knows=asked.foreknowledge if asked else "")
     if report_file is not None:
         verdict = report_file.write(assembly, record, benchmark_drive, finished, result, verdict)
     # the faults, and the headline with the worst reason to doubt it, precede the result
     faults, text = len(verdict.faults), lines(verdict)
     printed = [
-        *questions.first_lines(),
+        *(asked.first_lines if asked else []),
         *text[:faults],
         *overridden_shares(configuration),
         text[faults],
@@ -180,9 +183,10 @@ def _backtest(stored: "list[BacktestJournal]", options: BacktestOptions, questio
         printed.append(f"  journal kept: {command}")
     if options.report is not None:
         printed.append(f"  report {options.report}")
-    body = {**questions.body(), **msgspec.to_builtins(result), **msgspec.to_builtins(verdict)}
-    answer(options.as_json, body, *printed, *questions.lines())
-    return CHECK_FAILED if verdict.failures or questions.named else DONE
+    about_outside = {} if asked is None else {"foresight": asked.verdicts, "outside": asked.counts}
+    body = msgspec.to_builtins(about_outside) | msgspec.to_builtins(result) | msgspec.to_builtins(verdict)
+    answer(options.as_json, body, *printed, *(asked.lines() if asked else []))
+    return CHECK_FAILED if verdict.failures or (asked is not None and asked.knows) else DONE
 
 
 COMMAND: Final = Command("Trade", 20, backtest)
