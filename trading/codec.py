@@ -14,14 +14,15 @@ from quantd.trading.market import Block, Floats, MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.view import Memory
 
-CODEC_VERSION: Final = 9
+CODEC_VERSION: Final = 10
 """Version of the journal's format.
 
 1: plans and baskets have all limits in `values`, plans also in `values_before`. 2: only limits that cut a symbol or
 are at 60 % of their bound or more. 3 adds LimitMoved. 4 adds PriceJumped and JumpExplained. 5 adds Refused, and
 `limits` of Approved. 6 adds CancelRequested and ProposalReviewed. 7 adds OrderSettled, `available`, `orders` and `run`
 of Reconciled, and `units_nano` and `ahead` of Flow. 8 adds `key` and `request` of the events
-that a request makes. 9 adds `signed` of Approved and ProposalReviewed. One decoder reads all versions.
+that a request makes. 9 adds `signed` of Approved and ProposalReviewed. 10 adds `who` and
+`asked_ns` of Reloaded. One decoder reads all versions.
 """
 
 

@@ -40,7 +40,8 @@ class Reloaded(Act, frozen=True, tag=True, omit_defaults=True):
 
     The event follows the first start and every reload of the configuration. `config` is the configuration's digest,
     `changed` are the changed keys. `later` are looser limits that apply from the instant `due` (ns UTC) on, or earlier
-    if approved; `looser` are the names of these limits. Both are empty without such limits.
+    if approved; `looser` are the names of these limits. Both are empty without such limits. `who` sent the request for
+    them (empty for an edited file) at the instant `asked_ns` of the machine's clock, which a recorded market has not.
     """
 
     ts: int
@@ -50,6 +51,8 @@ class Reloaded(Act, frozen=True, tag=True, omit_defaults=True):
     later: bytes = b""
     due: int = 0
     looser: tuple[str, ...] = ()
+    who: str = ""
+    asked_ns: int = 0
 
 
 class DeviceSignature(Struct, frozen=True, forbid_unknown_fields=True):

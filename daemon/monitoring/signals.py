@@ -148,11 +148,13 @@ async def reloaded(service: Service, read: Callable[[], Config], parts: Parts) -
 
 
 class Granted(NamedTuple):
-    """A change that an operator was granted: the path of its key, the operator with the reason, and the fields of `Act`
-    of the request. A looser limit waits."""
+    """A change that an operator was granted: the path of its key, the operator and the reason, and the fields of `Act`
+    of the request. A looser limit waits; `loosens` is whether the change has one."""
 
     path: tuple[str | int, ...]
-    by: str
+    who: str
+    reason: str
+    loosens: bool
     act: Mapping[str, Any]
 
 
@@ -199,8 +201,11 @@ async def reload(
         state = service.shell.state
         rules, config = limits_of_config(parts, merged), digest(merged)
         event = change_of_limits(state, rules, state.now, config, changed, limits_of(state), granted is not None)
+        if event.later and (granted is None or granted.loosens):
+            who = "" if granted is None else granted.who
+            event = msgspec.structs.replace(event, who=who, asked_ns=time.time_ns())
         if granted is not None:
-            by = tuple(f"{key} by {granted.by}" for key in changed)
+            by = tuple(f"{key} by {granted.who}: {granted.reason}" for key in changed)
             event = msgspec.structs.replace(event, changed=by, **granted.act)
         await service.inbox.command(event)
         log.info("reloaded", changed=list(changed))

@@ -165,15 +165,21 @@ async def preview(service: Service, parts: Parts, folder: Path, asked: PreviewAs
 async def change(service: Service, parts: Parts, folder: Path, asked: ChangeAsked, sender: str) -> Change:
     """Write a change into the file, and have the run read it. Raises Refused and NotDone."""
     check_ready(service)
-    by, file = f"{sender}: {journal_reason(asked.reason, 'a change of the configuration')}", _file(service)
+    reason, file = journal_reason(asked.reason, "a change of the configuration"), _file(service)
     async with service.reloading:
-        planned = await asyncio.to_thread(_planned, service, parts, folder, file, asked, by)
+        planned = await asyncio.to_thread(_planned, service, parts, folder, file, asked, f"{sender}: {reason}")
         if asked.plan != planned.change.plan:
             text = "the file or the limits in force are others than at the preview; look at it again"
             raise Refused(409, "conflict", f"{file}: {asked.setting} was not changed: {text}")
         if why := await asyncio.to_thread(_lacks, service, folder, planned.change, asked.signed, sender):
             raise Refused(403, *why)
-        await _carried_out(service, parts, file, planned, Granted(planned.path, by, of_request().act))
+        await _carried_out(
+            service,
+            parts,
+            file,
+            planned,
+            Granted(planned.path, sender, reason, bool(planned.change.looser), of_request().act),
+        )
     return planned.change
 
 

@@ -41,6 +41,7 @@ EVENTS: list[Struct] = [
 ]
 LATER_EVENTS: list[Struct] = [
     events.Reloaded(2, "ee", ("limits",), b"limits", b"looser", 5, ("risk.max_drawdown",)),
+    events.Reloaded(2, "ee", ("limits",), b"limits", b"looser", 5, ("risk.max_drawdown",), "api:ann:ab", 6),
     events.Approved(2, "agreed", "api:second:ab"),
     events.Approved(2, "agreed", "api:second:ab", "00ff"),
     events.Correction(13, [1, 0], -5, "fence", "bought by hand", "me"),

@@ -37,7 +37,11 @@ def postpone(state: State, reloaded: Reloaded) -> list[Effect]:
         state.loosening = before  # the same looser limits: their delay goes on, and does not begin again
         return []
     if reloaded.later:
-        state.loosening = Loosening(state.now, reloaded.due, reloaded.later, reloaded.looser)
+        # a further change, by another person, does not make the first one a second person for his own limit
+        who, asked_ns = (reloaded.who,) if reloaded.who else (), reloaded.asked_ns
+        if before is not None and not set(before.looser).isdisjoint(reloaded.looser):
+            who, asked_ns = tuple(dict.fromkeys((*before.who, *who))), asked_ns or before.asked_ns
+        state.loosening = Loosening(state.now, reloaded.due, reloaded.later, reloaded.looser, who, asked_ns)
         text = (
             f"{_names(state.loosening)} become looser at {instant_text(reloaded.due)}, or when "
             f"{'a device in force signs' if any(map(is_approval, reloaded.looser)) else 'a second person approves'}"

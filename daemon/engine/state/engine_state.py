@@ -96,13 +96,16 @@ class Portfolio(Struct):
 class Loosening(Struct, frozen=True):
     """Looser limits that wait since the event time `since`, and apply at `due` at the latest.
 
-    `limits` are encoded as in a Reloaded event; `looser` are the names of the limits that are looser.
+    `limits` are encoded as in a Reloaded event; `looser` are the names of the limits that are looser. `who` asked for
+    them, the last one at the instant `asked_ns` of the machine's clock.
     """
 
     since: int
     due: int
     limits: bytes
     looser: tuple[str, ...]
+    who: tuple[str, ...] = ()
+    asked_ns: int = 0
 
 
 class InForce(NamedTuple):

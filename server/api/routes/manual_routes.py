@@ -262,9 +262,13 @@ async def approve(by_hand: ByHand, asked: Approve, sender: str) -> Loosened:
         raise Refused(403, "device", f"{why}; sign on the machine of the key: quantd device confirm --key FILE")
     tokens = await asyncio.to_thread(stored, by_hand.folder)
     token = next((candidate for candidate in tokens if sender == f"api:{candidate.name}:{candidate.id}"), None)
-    if asked.signed is None and (token is None or token.created_ns >= waiting.since):
+    since = waiting.asked_ns or waiting.since  # the clock of tokens; the market's may be years back
+    if asked.signed is None and (token is None or token.created_ns >= since):
         # the owner's token is none: who can read its file can also change the configuration, and is one person
-        raise Refused(403, "second", f"{NOT_SECOND} {instant_text(waiting.since)}")
+        raise Refused(403, "second", f"{NOT_SECOND} {instant_text(since)}")
+    if asked.signed is None and sender in waiting.who:
+        text = "the token that asked for the looser limits does not approve them: a second person does, with another"
+        raise Refused(403, "second", text)
     approved = Approved(market_now(service), reason, sender, digest_of(waiting), asked.signed)
     loosened = Loosened(list(waiting.looser), instant_text(waiting.since))
     return (await committed(service, lambda *_: loosened, approved)).answer

@@ -122,6 +122,28 @@ async def test_a_looser_limit_waits_in_every_mode_and_a_restart_or_a_tighter_one
     assert (await approve(world, world.token))[0] == 403, "the owner is no second person"
 
 
+async def test_who_asks_for_a_looser_limit_does_not_approve_it(world: World) -> None:
+    """On a recorded market, whose clock is years behind that of the tokens. A later change of another person does not
+    make the first one a second person; one who only made a limit tighter is one."""
+    ann, bob, eve = (created(world.folder, name, "admin")[1] for name in ("ann", "bob", "eve"))
+    await asyncio.sleep(keyring.CHECK_S)
+    assert (await changed(world, "risk.max_drawdown", "0.30", ann))[0] == 200
+    assert (await changed(world, "risk.max_drawdown", "0.35", bob))[0] == 200
+    assert (await changed(world, "risk.max_position_weight", "0.2", eve))[0] == 200
+    await asyncio.sleep(keyring.CHECK_S)
+    state = world.service.shell.state
+    for who in (ann, bob):
+        status, answer = await approve(world, who)
+        assert (status, answer["code"], "asked for the looser limits" in answer["detail"]) == (403, "second", True)
+    newest = created(world.folder, "newest", "admin")[1]
+    await asyncio.sleep(keyring.CHECK_S)
+    status, answer = await approve(world, newest)
+    assert (status, "made before they were requested" in answer["detail"]) == (403, True), answer
+    assert state.rules.house.max_drawdown == 0.25
+    assert (await approve(world, eve))[0] == 200
+    assert state.rules.house.max_drawdown == 0.35
+
+
 async def test_a_share_moves_cash_and_is_in_the_file(world: World) -> None:
     state = world.service.shell.state
     share = state.equity_of(0) / state.equity_micro
