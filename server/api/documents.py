@@ -3,7 +3,7 @@
 Instants are int64 nanoseconds UTC (`ts`); beside them `time` has the same instant as text.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 
@@ -20,6 +20,9 @@ from quantd.trading.orders import Fill
 MOST_NS: Final = 2**63 - 1
 """The largest instant in ns UTC: the default end of a period."""
 
+LEAST_NS: Final = 10**16
+"""A smaller instant is not in ns, but in seconds, milliseconds or microseconds; 0 is the beginning."""
+
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
 Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
 Until = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.")]
@@ -35,6 +38,9 @@ Search = Annotated[str, Meta(pattern=PLAIN, description="Only symbols that conta
 
 class Query(Struct, frozen=True, forbid_unknown_fields=True):
     """A query without parameters."""
+
+    in_ns: ClassVar[bool] = True
+    """Whether `since` and `until` are instants in ns UTC."""
 
 
 class Thinned(Query, frozen=True):

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from quantd.adapters.json_text import decoded, fault_of
 from quantd.server.api.commits import refused
-from quantd.server.api.documents import Query
+from quantd.server.api.documents import LEAST_NS, MOST_NS, Query
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.tokens import Scope
@@ -223,6 +223,12 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
         raise _fault(
             path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words[:1].lower()}{words[1:]}"
         ) from None
+    for name in ("since", "until") if query.in_ns else ():
+        value = nanoseconds = getattr(query, name, 0)
+        while 0 < nanoseconds * 1000 <= MOST_NS:
+            nanoseconds *= 1000
+        if 0 < value < LEAST_NS:  # seconds, or a fraction of them: they would choose all entries, or none
+            raise _fault(name, f"{name} = {value} is not in nanoseconds UTC; send {nanoseconds}")
     since, until = getattr(query, "since", 0), getattr(query, "until", None)
     if until is not None and since > until:  # an empty answer would say that nothing happened
         raise _fault("since", f"since = {since} is after until = {until}; exchange them")

@@ -265,6 +265,8 @@ class Gateway:
         if direction not in ("asc", "desc") or side not in ("", "buy", "sell"):
             raise invalid("direction must be asc or desc, and side buy or sell")
         names = self._state.universe.symbols
+        if unknown := sorted(symbols.difference(names)):  # an empty list would say that nothing is open
+            raise invalid(f"invalid symbol: {unknown[0][:40]} is none of the {len(names)} symbols of the run")
         rows = [
             ticket
             for ticket in self.tickets.by_id.values()

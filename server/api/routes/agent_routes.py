@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import numpy as np
 from aiohttp import web
@@ -51,6 +51,8 @@ REST_S: Final = 0.1
 
 class SinceEntry(Query, frozen=True):
     """The events after an entry of the journal."""
+
+    in_ns: ClassVar[bool] = False
 
     since: Annotated[
         int, Meta(ge=0, le=2**62, description="`next` of the answer before; without it the newest entries.")

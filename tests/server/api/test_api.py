@@ -445,6 +445,9 @@ async def test_its_own_names_are_accepted(shared, host):
         ("/api/v1/orders?limit=-1", 422),
         ("/api/v1/equity?points=99999999", 422),
         *((f"/api/v1/{what}?since=2&until=1", 422) for what in ("orders", "fills", "alerts", "profit", "profit/days")),
+        # seconds and milliseconds, which would choose every row, or none
+        *((f"/api/v1/{what}?since=1546300800", 422) for what in ("orders", "fills", "alerts", "equity", "bars")),
+        ("/api/v1/orders?until=1546300800000", 422),
         ("/api/v1/why/q-none", 404),
         ("/api/v1/why/d1:SPY", 404),
         ("/api/v1/why/SPYX", 404),

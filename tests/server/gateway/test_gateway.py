@@ -270,6 +270,7 @@ async def test_a_parameter_that_nothing_reads_is_refused_and_changes_nothing(bot
         ("DELETE", "positions/SPY?percentage=50", "percentage is not supported; this route has: qty"),
         ("DELETE", "positions/SPY?qty=1&qty=2", "given twice"),
         ("GET", "positions?symbols=QQQ", "symbols is not supported"),
+        ("GET", "orders?symbols=SPY,qqq", "invalid symbol: qqq is none of"),
         ("GET", "orders?nested=maybe", "nested must be true or false"),
         ("GET", "assets?exchange=NYSE", "this route has: asset_class, status"),
     ):
