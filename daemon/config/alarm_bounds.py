@@ -1,6 +1,7 @@
 """Alarms of one's own: a figure of the account with a bound, as text: "drawdown > 0.1", "price SPY < 400"."""
 
 import re
+from math import inf
 from typing import Final, NamedTuple
 
 from quantd.daemon.config.values import wrong
@@ -14,8 +15,8 @@ OF_ACCOUNT: Final = ("equity", "drawdown", "day")
 OF_SYMBOL: Final = ("weight", "price")
 """Figures of one symbol: the value held over equity, and the last price."""
 
-FRACTIONS: Final = ("drawdown", "day")
-"""Figures that are fractions below 1."""
+FRACTIONS: Final = {"drawdown": 1.0, "day": 1.0, "weight": 5.0}
+"""Figures that are fractions -> a bound that they never reach: gross exposure is at most 4."""
 
 _ALARM: Final = re.compile(
     rf"(?:({'|'.join(OF_ACCOUNT)})|({'|'.join(OF_SYMBOL)}) +(\S{{1,32}})) *([<>]) *(-?\d{{1,15}}(?:\.\d{{1,9}})?)"
@@ -55,8 +56,9 @@ def alarm_texts(value: tuple[str, ...]) -> tuple[str, ...]:
     for text in value:
         if (alarm := alarm_of(text)) is None:
             wrong(f'has "{text[:80]}", which is no alarm', _REMEDY)
-        if alarm.figure in FRACTIONS and abs(alarm.bound) >= 1.0:
-            fraction = f"{alarm.figure} {'>' if alarm.above else '<'} {alarm.bound / 100:g}"
+        if abs(alarm.bound) >= FRACTIONS.get(alarm.figure, inf):
+            of = f"{alarm.figure} {alarm.symbol}".rstrip()
+            fraction = f"{of} {'>' if alarm.above else '<'} {alarm.bound / 100:g}"
             wrong(f'has "{text}", and {alarm.figure} is a fraction, which is never there', f'write "{fraction}"')
         if (first := texts.setdefault(alarm.name, text)) is not text:
             wrong(f'has "{first}" and "{text}", which are one alarm', "remove one of them")

@@ -85,6 +85,8 @@ APPLIES_TO = (
         },
     ),
     ("capital", "method", "fixed", {"tilt": ("performance",), "volatility_of": ("regime",)}),
+    ("alerts", "quiet_hours", None, {"quiet_levels": (), "timezone": ()}),
+    ("alerts", "escalate", None, {"escalate_after": ()}),
 )  # fmt: skip
 """(Table, key that decides, its default, key without effect beside other values -> these values; () is any value)."""
 

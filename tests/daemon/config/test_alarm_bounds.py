@@ -31,6 +31,7 @@ def test_a_figure_a_side_and_a_bound_are_an_alarm() -> None:
         (["equity is low"], ['has "equity is low", which is no alarm', 'write "equity < 95000"']),
         (["equity < 1", "equity<1"], ['has "equity < 1" and "equity<1", which are one alarm', "remove one"]),
         (["drawdown > 10"], ["drawdown is a fraction, which is never there", 'write "drawdown > 0.1"']),
+        (["weight SPY > 30"], ["weight is a fraction, which is never there", 'write "weight SPY > 0.3"']),
         (["day<-2"], ['write "day < -0.02"']),
         (["price NONE > 1"], ["is of NONE, which is not a known symbol"]),
         ([f"equity < {k}" for k in range(MOST + 1)], [f"has {MOST + 1} alarms", f"write at most {MOST}"]),

@@ -225,6 +225,8 @@ CASES = [
     ('capital = 0.5', 'capital = 0.5\nrebalance = { when = "calendar", drift = 0.05 }',
     'rebalance.drift applies only to when = "threshold"'),
     ('capital = 0.5', 'capital = 0.5\nsizing = { kelly_lookback = 63 }', "lookback applies only to kelly; write kelly"),
+    ("[risk]", '[alerts]\nquiet_levels = ["WARNING"]\n[risk]', "quiet_levels applies only to quiet_hours"),
+    ("[risk]", '[alerts]\nescalate_after = "5m"\n[risk]', "escalate_after applies only to escalate; write escalate"),
     ("[risk]", '[execution]\nslices = 3\n[risk]', 'slices applies only to style = "twap" or style = "vwap"'),
 ]  # fmt: skip
 
