@@ -40,7 +40,7 @@ from quantd.research.python_api import frames
 from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.bar_frame import bar_frame, factor_columns
 from quantd.research.python_api.functions import FILE, CallerPolicy, chosen
-from quantd.research.python_api.plots import account_plot
+from quantd.research.python_api.plots import Picture
 from quantd.research.python_api.run_config import Settings, around, loaded, with_adjusted
 from quantd.research.python_api.run_history import Run, Why
 from quantd.research.reports.notebook_picture import picture
@@ -399,16 +399,9 @@ class Backtest:
         """
         return run_figures(self._assembly, self._record, self._books, self.summary, self.config.state_folder(None))
 
-    def plot(self) -> Any:
-        """Return a figure of equity and drawdown: of plotly where it is installed, else the report's picture.
-
-        A notebook shows either figure; its `write_html(path)` writes a page. Equity is in account currency, drawdown
-        in percent. Equal weight is drawn too if it was compared.
-        """
-        curves = {"this run": self.equity}
-        if (equal_weight := self._benchmark_runs.get(EQUAL_WEIGHT)) is not None:
-            curves["equal weight"] = frames.equity_frame(equal_weight)
-        return account_plot(curves, self._repr_html_)
+    def plot(self) -> Picture:
+        """Return the picture that a notebook shows of the result; its `write_html(path)` writes a page."""
+        return Picture(self._repr_html_())
 
     @cached_property
     def _history(self) -> BookHistory | str:

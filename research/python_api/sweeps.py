@@ -4,13 +4,12 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from quantd.daemon.views.report.rendering import html
 from quantd.regular_file import write_whole
 from quantd.research.python_api.backtests import OnError
 from quantd.research.python_api.grid_studies import GridStudy, How, grid_of
-from quantd.research.python_api.plots import Picture, sweep_plot
+from quantd.research.python_api.plots import Picture, sweep_picture
 from quantd.research.python_api.run_config import Settings, with_adjusted
 from quantd.research.studies.heat_map import heat_map_table, sweep_page
 from quantd.research.studies.sweep import Progress, Sweep, folder_of, identity_of
@@ -47,12 +46,12 @@ class SweepResult(Sweep):
         """
         return Picture(html([heat_map_table(self, across, down, metric)]))
 
-    def plot(self, metric: str = "sharpe") -> Any:
-        """Return a figure of a metric: a line over the values of one key, or a heat map over the first two keys.
+    def plot(self, metric: str = "sharpe") -> Picture:
+        """Return the picture of a metric: a line over the values of one key, or a heat map for each pair of keys.
 
-        Without plotly, the figure consists of the report's tables. Raises NoFigure for an unknown metric.
+        Raises NoFigure for an unknown metric, and where no point has a value of it.
         """
-        return sweep_plot(self, metric)
+        return sweep_picture(self, metric)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one HTML page that opens without a network, and return its path."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import polars as pl
@@ -15,6 +15,7 @@ from quantd.research.python_api.arguments import Misused
 from quantd.research.python_api.backtests import Backtest, OnError, backtest_of
 from quantd.research.python_api.bar_frame import bar_frame
 from quantd.research.python_api.grid_studies import GridStudy, How, grid_of, is_file
+from quantd.research.python_api.plots import Picture
 from quantd.research.python_api.run_config import AGENT, PLACE, Settings, sets_of, text_around, with_adjusted
 from quantd.research.python_api.sweeps import SweepResult
 from quantd.research.runs.comparison import samples_a_year
@@ -78,8 +79,8 @@ class WalkForward:
         """The share of refits that chose the same values as the previous refit; None for a single refit."""
         return self.walk.stability
 
-    def plot(self) -> Any:
-        """Return a figure of equity and drawdown of the run out of sample."""
+    def plot(self) -> Picture:
+        """Return the picture of equity and drawdown of the run out of sample."""
         return self.backtest.plot()
 
     def report(self, path: str | os.PathLike[str]) -> Path:
