@@ -245,9 +245,10 @@ class OpenOrder(Struct, frozen=True, omit_defaults=True):
 class Order(Struct, frozen=True):
     """The current state of one order, for people and exports. Money and sizes are exact decimal text.
 
-    `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `price`
-    is the mean price of its fills and `fee` their fees, both empty without a fill. `reason` is the code or the name of
-    the limit that reduced the order. `note` is the venue's message at its end.
+    `ts` (ns UTC) and `time` (text) are its creation; `ended` is the time of its end, empty for an open order. `limit`
+    is empty for an order without a limit price. `price` is the mean price of its fills and `fee` their fees, both empty
+    without a fill. `reason` is the code or the name of the limit that reduced the order. `note` is the venue's message
+    at its end.
     """
 
     id: str
@@ -334,8 +335,9 @@ def price_text(nano: int) -> str:
     return decimal_text(nano, 9)
 
 
-NO_LIMIT: Final = frozenset({price_text(ANY_BUY), price_text(ANY_SALE)})
-"""Texts of the limit price of an order without a collar."""
+def limit_text(nano: int) -> str:
+    """Format the limit price of an order; empty for an order without a collar, which has none."""
+    return "" if nano in (ANY_BUY, ANY_SALE) else price_text(nano)
 
 
 def quantity_text(lots: int, lot_nano: int) -> str:

@@ -28,7 +28,16 @@ from quantd.adapters.bus.messages import Composer, Message, clean, measures
 from quantd.adapters.bus.payloads import CrossLine, Decisions, FillLine, Fills, OrderLine, Orders, Payload
 from quantd.trading.codec import effects_of
 from quantd.trading.effects import Crossed, Ended, Filled, JournalEffect, Planned
-from quantd.trading.orders import OrderBasket, OrderState, money_text, order_id, price_text, quantity_text, size_text
+from quantd.trading.orders import (
+    OrderBasket,
+    OrderState,
+    limit_text,
+    money_text,
+    order_id,
+    price_text,
+    quantity_text,
+    size_text,
+)
 
 BASKETS: Final = 4_096
 """Maximum number of open baskets in memory; the oldest is removed first."""
@@ -172,7 +181,7 @@ class EntryComposer:
                     row=row,
                     order=order_id(run, effect.sample, universe.symbols[column], effect.n),
                     **size_text(universe.symbols[column], basket.lots[row], universe.lot_nano[column]),
-                    limit=price_text(basket.worst_nano[row]),
+                    limit=limit_text(basket.worst_nano[row]),
                     state=state,
                     reason=limit_reason if reason is None else reason,
                     agent=open_basket.agents[row],

@@ -38,7 +38,7 @@ from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Booked, Planned, Promotion, Reallocated, Switched, Valued
 from quantd.trading.ledger.shares import fee_parts
-from quantd.trading.orders import Fill, Order, OrderState, money_text, price_text, quantity_text, size_text
+from quantd.trading.orders import Fill, Order, OrderState, limit_text, money_text, price_text, quantity_text, size_text
 
 END: Final = 2**63 - 1
 """The last instant that a column can have."""
@@ -506,7 +506,7 @@ class Reader:
             orders.append(
                 Order(
                     id=row.id, ts=row.ts, time=instant_text(row.ts), **size_text(row.symbol, row.lots, lot),
-                    limit=price_text(row.worst_nano), state=OrderState(row.state).name.lower(),
+                    limit=limit_text(row.worst_nano), state=OrderState(row.state).name.lower(),
                     filled=quantity_text(row.filled, lot), price=price, fee=fee, reason=str(row.reason),
                     agent=row.agents, ended=instant_text(row.ended_ts), note=row.note,
                 )

@@ -34,7 +34,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import AgentPlan, Planned, Protected, Rested
 from quantd.trading.instruments import MICRO, NANO
-from quantd.trading.orders import NO_LIMIT, Fill, Order, price_text, quantity_text
+from quantd.trading.orders import Fill, Order, price_text, quantity_text
 
 
 class ExitPart(Struct, frozen=True):
@@ -240,7 +240,7 @@ def explain(subject: Found, judge: Judge | None = None, slices: Slices | None = 
         symbol=symbol,
         side=order.side if order is not None else _SIDES[side > 0],
         qty=order.qty if order is not None else "0",
-        limit=order.limit if order is not None and order.limit not in NO_LIMIT else "",
+        limit=order.limit if order is not None else "",
         state=_outcome(order, plan, column),
         note=order.note if order is not None else "",
         run=reader.run.run,

@@ -33,7 +33,7 @@ from quantd.trading.execution import RATE_ONE, Costs, commission_ratio
 from quantd.trading.fill_prices import commission_micro, impact_rate
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Floats
-from quantd.trading.orders import Kind, OrderBasket, price_text, quantities, size_text
+from quantd.trading.orders import Kind, OrderBasket, limit_text, price_text, quantities, size_text
 from quantd.trading.statistics import RISK_FREE_ANNUAL
 
 Answer = Callable[[Ask], Decided]
@@ -289,7 +289,7 @@ def priced(
     value, commission, slippage = cost_of(state, costs, column, lots)
     fields: dict[str, Any] = {
         **size_text(state.universe.symbols[column], lots, state.universe.lot_nano[column]), **more,
-        "price": price_text(int(state.marks_nano[column])), "limit": price_text(worst_nano),
+        "price": price_text(int(state.marks_nano[column])), "limit": limit_text(worst_nano),
         "value": value, "commission": commission, "slippage": slippage,
     }  # fmt: skip
     return kind(**fields)

@@ -24,7 +24,7 @@ from quantd.trading.effects import Valued
 from quantd.trading.exit_codes import PackageMissing
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.market import Floats
-from quantd.trading.orders import NO_LIMIT, Fill, Order, order_id
+from quantd.trading.orders import Fill, Order, order_id
 
 TIME: Final = pl.Datetime("ns", "UTC")
 
@@ -178,7 +178,7 @@ def orders_frame(orders: Iterable[Order]) -> Frame:
     rows = (
         (
             order.ts, order.id, order.symbol, order.side, float(order.qty),
-            None if order.limit in NO_LIMIT else float(order.limit), order.state, float(order.filled),
+            float(order.limit) if order.limit else None, order.state, float(order.filled),
             reason_name(int(order.reason)) if order.reason not in ("", "0") else "", order.agent, order.note,
         )
         for order in orders

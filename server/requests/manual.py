@@ -45,6 +45,7 @@ from quantd.trading.market import JumpExplained
 from quantd.trading.orders import (
     OrderBasket,
     Side,
+    limit_text,
     money_text,
     order_id,
     price_text,
@@ -227,7 +228,7 @@ def became_of_order(state: State, effects: Sequence[Effect], order: Proposed, ru
     passed_lots, limit, order_name = 0, "", ""
     if basket is not None:
         row = basket.sym.index(column)
-        passed_lots, limit = abs(basket.lots[row]), price_text(basket.worst_nano[row])
+        passed_lots, limit = abs(basket.lots[row]), limit_text(basket.worst_nano[row])
         order_name = order_id(run, basket.sample, universe.symbols[column], basket.n)
     text = reason_text(reason, {} if plan is None else plan.agents[0].values, universe.symbols[column])
     strictest, switch = _strictest(state, order.agent, agent_index)

@@ -57,7 +57,7 @@ function Review({ waiting, found, lapsed, close }) {
     ${shown && html`<p>${refused ? "At the prices of now: " : ""}${shown.verdict.outcome}: ${shown.verdict.text}</p>
       <${Table} name="Orders that would be sent" rows=${shown.trades ? shown.trades.orders : []} by=${(o) => o.symbol} words=${(o) => o.symbol} empty="no order" columns=${[
     { head: "order", cell: (o) => html`${o.side} ${plain(o.qty)} ${o.symbol}` },
-    { head: "limit price", num: true, cell: (o) => plain(o.limit) },
+    { head: "limit price", num: true, cell: (o) => (o.limit ? plain(o.limit) : "–") },
   ]} />
       <${After} agent=${waiting.agent} shown=${shown} />`}
     ${waiting.approval === "device" && html`<p>${waiting.agent} has approval = "device": ${unable ? `no token approves, and ${unable}. Or sign where a key is: quantd review ${waiting.agent} --id ${waiting.id} --approve --plan ${shown ? shown.plan : "PLAN"} --key FILE` : "this device signs the orders above, for ten minutes, once"}.</p>`}

@@ -373,7 +373,7 @@ def names_of(text: str) -> tuple[str, ...]:
 def _orders_text(answer: ProposalAnswer) -> str:
     """The orders of an answer as text, the first eight."""
     orders = answer.trades.orders if answer.trades is not None else []
-    texts = [f"{order.side} {order.qty} {order.symbol} at {order.limit}" for order in orders]
+    texts = [f"{order.side} {order.qty} {order.symbol} at {order.limit or 'any price'}" for order in orders]
     return ", ".join([*texts[:8], *([f"{len(texts) - 8} more"] if len(texts) > 8 else [])]) or "no order"
 
 

@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-from tests.support.command_line import CONFIG, quantd, write
+from tests.support.checkout import ROOT
+from tests.support.command_line import CONFIG, one_agent, quantd, write
 
 
 def test_the_account_can_be_rebuilt_from_the_exported_fills(ran):
@@ -41,6 +42,18 @@ def test_orders_and_equity_are_exported_with_their_columns(ran):
     rows = list(csv.DictReader((folder / "e.csv").open()))
     assert list(rows[0]) == ["ts", "equity", "cash", "gross", "limit_drawdown"]
     assert Decimal(rows[-1]["equity"]) == Decimal(run["equity"])
+
+
+def test_an_order_without_a_limit_price_has_none(tmp_path):
+    write(
+        tmp_path,
+        one_agent(["SPY", "QQQ"], path=f"{ROOT}/data/us_daily.parquet", feed="start = 2012-01-03\nend = 2012-03-30"),
+    )
+    assert quantd(tmp_path, "backtest", "--journal", "--no-compare").returncode == 0
+    stored = ("--state", "state/backtests")
+    assert {row["limit"] for row in rows_of(tmp_path, "orders", *stored)} == {""}
+    (listed,) = json.loads(quantd(tmp_path, "orders", "--last", "1", "--json", *stored).stdout)["orders"]
+    assert listed["limit"] == ""
 
 
 def rows_of(folder, what, *more):
