@@ -3,6 +3,7 @@ after a kill, too. A request whose answer was lost is found by its key.
 """
 
 import asyncio
+import contextlib
 import http.client
 import json
 import re
@@ -10,6 +11,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -305,3 +307,28 @@ async def test_a_request_is_found_by_its_sender_alone_and_after_a_restart(world:
 async def test_a_key_that_is_none_and_a_question_with_another_parameter_are_refused(world: Any) -> None:
     for asked_key in ("%20", "x" * 65, "one?age_s=1", "one?age=1"):
         assert (await act(world, asked_key))[0] == 422, asked_key
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("capsys")  # the log is no file then
+async def test_a_halt_on_a_full_disk_is_answered_by_the_switch(world: Any) -> None:
+    """Nothing of the halt is on the disk; an order needs the journal, and did nothing."""
+    with no_bytes():
+        assert (await post(world, "commands", HALT, "halt"))[0] == 200
+        assert (await post(world, "cash", CASH, "one"))[0] == 503
+        assert (await act(world, "halt"))[1]["answer"]["unrecorded"]
+        async with world.session.get("/api/v1/switches") as response:
+            house = (await response.json())["switches"][0]
+        assert (house["switch"], house["cause"]["who"], house["cause"]["text"]) == ("HALT", "api:owner", "news")
+        assert (await act(world, "one"))[1]["code"] == "no_act"
+
+
+@contextlib.contextmanager
+def no_bytes() -> Iterator[None]:
+    """A disk without a free block: no file of this process can grow."""
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, bounds[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
