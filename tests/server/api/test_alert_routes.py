@@ -6,9 +6,7 @@ from quantd.adapters.store.handle import read_only
 from quantd.trading.codec import decode
 from quantd.trading.effects import LimitMoved
 from quantd.trading.events import Acknowledged, Condition
-from tests.support.api_world import RUN, get, world
-
-__all__ = ["world"]
+from tests.support.api_world import RUN, get
 
 
 async def acknowledge(world, incident, reason="seen", headers=None):

@@ -27,12 +27,10 @@ from quantd.server.api import commits, server
 from quantd.server.api.access import guard
 from quantd.server.api.server import Api, ApiUnavailable
 from quantd.trading.events import Condition, Tick
-from tests.support.api_world import RUN, World, command, get, in_shared_loop, raw, shared, standing_at_the_end, world
+from tests.support.api_world import RUN, World, command, get, in_shared_loop, raw, standing_at_the_end
 from tests.support.command_line import CONFIG, ROOT, write
 from tests.support.mqtt import certificate, until
 from tests.support.service_kit import FullFor, Slow
-
-__all__ = ["shared", "world"]
 
 
 @in_shared_loop

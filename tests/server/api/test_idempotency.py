@@ -30,12 +30,10 @@ from quantd.trading.orders import ScheduleRun
 from tests.proofs.kill_switch import Daemon
 from tests.server.api.shut_store import gated
 from tests.server.requests.orders_by_hand import journalled
-from tests.support.api_world import get, in_shared_loop, shared, world
+from tests.support.api_world import get, in_shared_loop
 from tests.support.checkout import ROOT
 from tests.support.command_line import environment
 from tests.support.mqtt import until
-
-__all__ = ["shared", "world"]
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
 HALT = {"command": "halt", "reason": "news"}

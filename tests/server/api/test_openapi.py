@@ -14,10 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.api_world import get, in_shared_loop, shared
+from tests.support.api_world import get, in_shared_loop
 from tests.support.command_line import CONFIG, ROOT, environment, running, write
-
-__all__ = ["shared"]
 
 EVERYTHING = (
     CONFIG.replace('at_end = "stop"', 'at_end = "wait"')

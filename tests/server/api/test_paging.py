@@ -6,9 +6,7 @@ import pytest
 
 from quantd.server.api.paging import KEYS, cursor_of
 from quantd.server.api.routes import read_routes
-from tests.support.api_world import RUN, command, get, in_shared_loop, shared, world
-
-__all__ = ["shared", "world"]
+from tests.support.api_world import RUN, command, get, in_shared_loop
 
 LISTS = {
     "orders": ("/api/v1/orders", "orders"),

@@ -25,10 +25,8 @@ from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.routes.traded_run import TEXT as TRADED
 from tests.server.requests.orders_by_hand import post
-from tests.support.api_world import RUN, get, in_shared_loop, shared, standing_at_the_end, world
+from tests.support.api_world import RUN, get, in_shared_loop, standing_at_the_end
 from tests.support.command_line import CONFIG
-
-__all__ = ["shared", "world"]
 
 PATH = "/api/v1/performance"
 OF_TRIPS = {"win_rate", "trips", "expectancy"}

@@ -12,11 +12,9 @@ from yarl import URL
 
 from quantd.daemon.config import digest, flat
 from quantd.daemon.runtime.version import lock_hash
-from tests.support.api_world import RUN, get, in_shared_loop, shared, standing_at_the_end, world
+from tests.support.api_world import RUN, get, in_shared_loop, standing_at_the_end
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd
-
-__all__ = ["shared", "world"]
 
 LEARNED = CONFIG.replace('"equal_weight"', f'"{ROOT}/models/shipped/scorer"')
 

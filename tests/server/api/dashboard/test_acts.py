@@ -13,14 +13,12 @@ from quantd.server.requests.tokens import created, revoked
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator, Proposed
 from tests.server.api.dashboard.controls import halt, no_orders, owner, run
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RATES, RUN, World, standing_at_the_end
 from tests.support.browser import DESK, PHONE, intercept, opened, pass_all, violations
 from tests.support.command_line import CONFIG
 from tests.support.mqtt import free_port
-
-__all__ = ["browser"]
 
 ACT = "#main [role=alert]:not(:text('no answer of the daemon'))"
 """What is known of an act; a list that could not be read is another alert."""

@@ -17,12 +17,12 @@ from quantd.daemon.config import read as read_config
 from quantd.daemon.monitoring.signals import reload
 from quantd.server.requests.tokens import created
 from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
-from tests.server.api.dashboard.screens import audit, browser, commands, in_module_loop, show
+from tests.server.api.dashboard.screens import audit, commands, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import TEXT, ok, statement
 from tests.support.browser import DESK, PHONE, intercept, opened, pass_all, sideways, unreachable, violations
 
-__all__ = ["browser", "statement", "world"]
+__all__ = ["statement", "world"]
 
 
 FOLD = {"width": 1440, "height": 900}

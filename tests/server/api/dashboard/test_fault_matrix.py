@@ -20,14 +20,11 @@ from playwright.async_api import Browser, Request, Route, expect
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from quantd.server.requests.tokens import created
 from tests.server.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control, send
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RUN, standing_at_the_end
 from tests.support.browser import acts_by_link, opened, sign_in
 from tests.support.mqtt import free_port
-
-__all__ = ["browser"]
-
 
 MAY_HAVE = "It may have happened."
 ENDED = "the session has ended"

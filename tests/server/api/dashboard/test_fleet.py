@@ -17,12 +17,10 @@ from playwright.async_api import Browser, Locator, Page, Route, expect
 from quantd.adapters.store.queries import Reader
 from quantd.trading.codec import decode
 from quantd.trading.events import Operator
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.support.browser import PHONE, acts_by_link, intercept, opened, sideways, violations
 from tests.support.command_line import CONFIG, answer, quantd, running, write
 from tests.support.mqtt import free_port
-
-__all__ = ["browser"]
 
 NAMES = ("alpha", "beta", "gamma")
 LOST = "it may have happened"

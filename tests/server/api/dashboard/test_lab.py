@@ -8,12 +8,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.support.api_world import RATES, World, get, standing_at_the_end
 from tests.support.browser import PHONE, opened, sideways, violations
 from tests.support.command_line import CONFIG
-
-__all__ = ["browser"]
 
 LOOKBACK = "agents.trend.params.lookback"
 HOSTILE = "<img src=x onerror=window.hacked=1>"

@@ -20,14 +20,12 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from quantd.server.requests.tokens import created
 from tests.server.api.dashboard.controls import CONTROLS, SENDER, TEXT, Control, halt, kind, run, send
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.server.api.dashboard.stage import Stage
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.browser import sign_in
 from tests.support.mqtt import free_port
 from tests.support.services import require
-
-__all__ = ["browser"]
 
 NGINX = """
 daemon off; pid {folder}/pid; error_log {folder}/log; worker_processes 1;

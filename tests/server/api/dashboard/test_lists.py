@@ -13,13 +13,11 @@ from playwright.async_api import Browser, expect
 from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.research.runs.looks import note_looks
 from quantd.risk.limits.catalogue import Reason
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.support.api_world import RATES, World, get, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import ALERTING
 from tests.support.looks import look
-
-__all__ = ["browser"]
 
 OPEN, ALERTS, REFUSED = 300, 150, 250
 """Rows that are added: more than a page of either list has."""

@@ -14,15 +14,12 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.trading.sessions import DAY_NS
-from tests.server.api.dashboard.screens import audit, browser, in_module_loop, shared, show
+from tests.server.api.dashboard.screens import audit, in_module_loop, show
 from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import World, get, standing_at_the_end
 from tests.support.browser import PHONE, intercept, opened, unreachable, violations
 from tests.support.command_line import CONFIG
-
-__all__ = ["browser", "shared"]
-
 
 SHOWN = 20
 """Bars of the shortened answer, of which one is missing in the middle."""

@@ -15,11 +15,9 @@ from playwright.async_api import Error as PlaywrightError
 
 from quantd.daemon.recovery.replay import save_config
 from tests.server.api.dashboard.controls import a_backtest, owner
-from tests.server.api.dashboard.screens import SCREENS, browser, commands, in_module_loop, show
+from tests.server.api.dashboard.screens import SCREENS, commands, in_module_loop, show
 from tests.server.api.routes.traded_run import TEXT, traded
 from tests.support.browser import opened, violations
-
-__all__ = ["browser"]
 
 GUEST = '[[agents]]\nname = "guest"\npolicy = "external"\napproval = "person"\ncapital = 0.05\n[[schedules]]'
 

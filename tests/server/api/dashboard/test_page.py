@@ -21,13 +21,11 @@ from quantd.trading.events import (
     Proposed,
 )
 from tests.server.api.dashboard.controls import TEXT
-from tests.server.api.dashboard.screens import SCREENS, audit, browser, commands, in_module_loop, shared, show
+from tests.server.api.dashboard.screens import SCREENS, audit, commands, in_module_loop, show
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import RATES, RUN, World, get, standing_at_the_end
 from tests.support.browser import DESK, PHONE, opened, sideways, unreachable, violations
 from tests.support.command_line import CONFIG, answer, quantd, write
-
-__all__ = ["browser", "shared"]
 
 FIRST = ("now", "orders")
 """The screens that carry an incident, in every state of the daemon."""

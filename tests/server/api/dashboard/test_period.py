@@ -8,12 +8,12 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.server.api.dashboard.cockpit import cents, figure, number, read, world
-from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.server.api.dashboard.screens import SCREENS, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok, window
 from tests.support.browser import opened, sideways, violations
 
-__all__ = ["browser", "world"]
+__all__ = ["world"]
 
 
 async def choose(page: Page, name: str) -> None:

@@ -13,12 +13,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.server.api.dashboard.screens import SCREENS, browser, commands, in_module_loop, show
+from tests.server.api.dashboard.screens import SCREENS, commands, in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import ok, traded
 from tests.support.browser import PHONE, opened, sideways, violations
-
-__all__ = ["browser"]
 
 WINDOW = {"width": 1440, "height": 900}
 

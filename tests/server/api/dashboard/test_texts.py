@@ -21,13 +21,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.server.api.dashboard.screens import SCREENS, browser, in_module_loop, show
+from tests.server.api.dashboard.screens import SCREENS, in_module_loop, show
 from tests.server.requests.orders_by_hand import BY_HAND
 from tests.support.api_world import RATES, World, get, standing_at_the_end
 from tests.support.browser import opened
 from tests.support.command_line import CONFIG, ROOT
-
-__all__ = ["browser"]
 
 WRONG = re.compile(r"\b(?:NaN|undefined|null|Infinity)\b|∞|\[object |\bInvalid Date\b")
 

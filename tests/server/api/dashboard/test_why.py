@@ -15,7 +15,7 @@ from quantd.research.routes.performance_routes import VarRecord
 from quantd.risk.measures.var_backtest import backtest
 from quantd.server.api.routes.dashboard_routes import FOLDER
 from tests.server.api.dashboard.cockpit import read, world
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.server.api.model_worlds import Halfway
 from tests.server.api.routes.traded_run import TEXT, ok, traded
 from tests.support.api_world import standing_at_the_end
@@ -23,7 +23,7 @@ from tests.support.browser import PHONE, intercept, opened, sideways, violations
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG
 
-__all__ = ["browser", "world"]
+__all__ = ["world"]
 
 TERMS = (FOLDER / "panels" / "terms.js").read_text()
 

@@ -10,7 +10,7 @@ from quantd.adapters.store.queries import Reader
 from quantd.server.api.routes.agent_routes import Following, Within
 from tests.server.api.routes.outside_run import REVIEWED, market, promote
 from tests.server.requests.orders_by_hand import get
-from tests.support.api_world import in_shared_loop, shared  # noqa: F401
+from tests.support.api_world import in_shared_loop
 
 
 async def propose(world: Any, id: str, **targets: Any) -> Any:
@@ -140,7 +140,7 @@ async def test_events_are_those_of_the_own_book_after_an_entry(tmp_path: Path) -
 
 
 @in_shared_loop
-async def test_the_calendar_has_the_sessions_after_the_present_instant(shared: Any) -> None:  # noqa: F811
+async def test_the_calendar_has_the_sessions_after_the_present_instant(shared: Any) -> None:
     async with shared.session.get("/api/v1/calendar?limit=3") as response:
         answer = await response.json()
     assert (answer["time"], answer["status"], answer["open"]) == ("2019-03-29T20:00:00Z", "ended", False)

@@ -7,10 +7,10 @@ from playwright.async_api import Browser, expect
 
 from quantd.daemon.monitoring.log_ring import RING
 from tests.server.api.dashboard.screens import browser, show
-from tests.support.api_world import World, in_shared_loop, shared
+from tests.support.api_world import World, in_shared_loop
 from tests.support.browser import PHONE, opened, violations
 
-__all__ = ["browser", "shared"]
+__all__ = ["browser"]
 
 
 def line(text: str, level: str = "INFO") -> None:

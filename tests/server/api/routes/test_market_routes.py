@@ -13,10 +13,8 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.addresses import AskedLine, refused_lines
 from quantd.server.api.routes.market_routes import BarNow, joined
 from tests.server.api.routes.traded_run import ok
-from tests.support.api_world import World, get, in_shared_loop, shared
+from tests.support.api_world import World, get, in_shared_loop
 from tests.support.command_line import ROOT
-
-__all__ = ["shared"]
 
 
 @in_shared_loop

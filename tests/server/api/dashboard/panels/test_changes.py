@@ -7,12 +7,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from quantd.daemon.recovery.replay import save_config
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened, sideways, violations
 from tests.support.command_line import CONFIG
-
-__all__ = ["browser"]
 
 TEXT = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.25   # mine")
 DRAWDOWN = "[risk] max_drawdown"

@@ -18,14 +18,12 @@ from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.server.requests.tokens import created
 from quantd.trading.codec import decode
 from quantd.trading.events import ProposalReviewed
-from tests.server.api.dashboard.screens import browser, in_module_loop
+from tests.server.api.dashboard.screens import in_module_loop
 from tests.server.api.routes.outside_run import REVIEWED, market
 from tests.support.api_world import RUN
 from tests.support.browser import PHONE, opened, sideways, violations
 from tests.support.command_line import CONFIG, answer, environment, quantd, running, write
 from tests.support.mqtt import free_port
-
-__all__ = ["browser"]
 
 WAITING = CONFIG.replace('at_end = "stop"', 'at_end = "wait"').replace("max_position_weight = 0.25\n", "")
 SHORT = "feed.end=2019-03-29"

@@ -14,14 +14,12 @@ from playwright.async_api import Browser, Page, Route, expect
 from quantd.daemon.recovery.replay import save_config
 from tests.server.api.dashboard.controls import RATES as ALL_RATES
 from tests.server.api.dashboard.controls import owner
-from tests.server.api.dashboard.screens import browser, in_module_loop, show
+from tests.server.api.dashboard.screens import in_module_loop, show
 from tests.server.api.routes.outside_run import journalled, market
 from tests.server.requests.orders_by_hand import BY_HAND
 from tests.support.api_world import RATES, World, standing_at_the_end
 from tests.support.browser import opened, sideways, violations
 from tests.support.command_line import CONFIG
-
-__all__ = ["browser"]
 
 CHANGE = "risk.max_position_weight=0.05"
 
