@@ -41,6 +41,7 @@ KINDS: Final = (
     DoubtKind("files", 55, result_doubts.opened_files),
     DoubtKind("size", 50, result_doubts.cut_sizes),
     DoubtKind("volume", 48, result_doubts.beyond_volume),
+    DoubtKind("debit", 47, result_doubts.borrowed_cash),
     DoubtKind("opens", 46, market_harm.repeated_opens),
     DoubtKind("late_prices", 45, price_doubts.late_prices),
     DoubtKind("shifted_symbol", 44, market_harm.shifted_symbols),

@@ -116,19 +116,25 @@ class Evidence:
 
     @cached_property
     def missing(self) -> Ints:
+        """The same number as `ended`; 0 for a symbol that is no member of the universe at the end."""
+        members = self.assembly.members
+        if members is None:
+            return self.ended
+        last_members = list(members.at(int(self.assembly.feed.columns.key[-1])))
+        return np.where(np.isin(np.arange(len(self.ended)), last_members), self.ended, 0)
+
+    @cached_property
+    def ended(self) -> Ints:
         """For each of N symbols, the number of sessions of its calendar after its last bar, int64[N].
 
-        The number is 0 for a symbol that was delisted, or that is no member of the universe at the end.
+        The number is 0 for a symbol that was delisted.
         """
         feed, sessions = self.assembly.feed, self.assembly.sessions
         lacking = np.zeros(feed.universe.size, dtype=np.int64)
         delisted = {action.symbol for action in feed.actions if action.kind == "delisting"}
-        members = self.assembly.members
-        last_members = None if members is None else members.at(int(feed.columns.key[-1]))
         for column, instrument in enumerate(feed.universe.instruments):
             row = int(self.last_row[column])
-            # a row of -1: the symbol has no bar at all
-            if column in delisted or row < 0 or (last_members is not None and column not in last_members):
+            if column in delisted or row < 0:  # a row of -1: the symbol has no bar at all
                 continue
             calendar = sessions[instrument.calendar]
             # a session that has opened but not closed can have intraday bars, but no daily bar
@@ -147,9 +153,12 @@ class Evidence:
         return session_date(key if self.assembly.feed.interval_ns >= DAY_NS else key - 1).isoformat()
 
     def held(self, record: Record) -> dict[int, tuple[float, float, float]]:
-        """Return last positions in symbols without recent bars: index -> (quantity, last price, share of equity)."""
+        """Return last positions in symbols without recent bars: index -> (quantity, last price, share of equity).
+
+        A symbol that left the universe may still be held: its sale found no bar.
+        """
         columns, positions = self.assembly.feed.columns, {}
-        for column in np.flatnonzero(self.missing >= DEAD_SESSIONS).tolist():
+        for column in np.flatnonzero(self.ended >= DEAD_SESSIONS).tolist():
             lots = int(record.lots[column]) if len(record.lots) else 0
             if lots:
                 quantity = lots * float(self.assembly.universe.lot_size[column])

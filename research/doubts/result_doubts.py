@@ -63,6 +63,9 @@ MARKET_SHARPE: Final = 0.5
 MOST_OF_VOLUME: Final = 0.1
 """A fill of this share of a bar's volume or more is not tradable at the price of the bar, or was cut to it."""
 
+MOST_DEBIT: Final = 0.05
+"""The debit, as a share of equity, that fills at other prices than those of the decision explain."""
+
 MAX_IDLE_CASH: Final = 0.25
 """Average share of cash in equity above which the interest that it does not earn may be material."""
 
@@ -177,6 +180,21 @@ def beyond_volume(evidence: Evidence) -> str:
     return (
         f"{share:.0%} of the traded value is in fills of {typical:.0%} of a bar's volume on average: {consequence}, so "
         "the result is not of this policy at this capital"
+    )
+
+
+def borrowed_cash(evidence: Evidence) -> str:
+    """Cash below zero by a twentieth of equity or more, though no more than the capital was asked for, all of it long.
+
+    Purchases at the open of a sale count on its proceeds. A sale in a symbol without a bar does not fill.
+    """
+    asked, low = evidence.record.asked.asked, evidence.cash_share < -MOST_DEBIT
+    if not low.any() or asked > 1.0 + MOST_DEBIT or evidence.record.flows or not evidence.long_only:
+        return ""
+    first = session_date(evidence.record.ts[int(np.flatnonzero(low)[0])])
+    return (
+        f"cash was below zero by up to {-float(evidence.cash_share.min()):.0%} of equity, at {int(low.sum())} samples "
+        f"from {first} on: purchases counted on sales that did not fill, and an account without margin refuses them"
     )
 
 

@@ -171,6 +171,17 @@ def test_a_dead_symbol_that_is_held_begins_the_first_line() -> None:
     assert f"TLT has no bar since {days(150)[-1]}, held at its last price to the end by equal weight" in beside
 
 
+def test_a_dead_symbol_that_left_the_universe_is_held_too_and_its_purchases_were_on_debit(folder) -> None:
+    """Its sale finds no bar, while the other symbols are bought with its proceeds."""
+    last = days(150)[-1]
+    (folder / "members.csv").write_text(f"symbol,joined,left\nSPY,{FIRST},\nGLD,{FIRST},\nTLT,{FIRST},{last}\n")
+    bars = market(("SPY", "TLT", "GLD")).filter((pl.col("symbol") != "TLT") | (pl.col("ts") <= last))
+    result = quantd.backtest("equal_weight", bars=bars, settings={"universe.members": str(folder / "members.csv")})
+    texts = [f"{doubt.kind}: {doubt.text}" for doubt in result.verdict.doubts]
+    assert texts[0].startswith(f"dead_symbol: TLT has no bar since {last} and is held at its last price to the end")
+    assert "purchases counted on sales that did not fill" in next(text for text in texts if text.startswith("debit: "))
+
+
 def test_a_last_day_that_lacks_symbols_is_not_complete() -> None:
     bars = market(("SPY", "TLT", "GLD"))
     last = days(300)[-1]
