@@ -3,13 +3,17 @@
 A new folder is found by its config.toml.
 """
 
+import inspect
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from scripts.site.strategy_results import described, folders, result
@@ -35,6 +39,24 @@ def test_a_folder_has_its_four_files_and_its_headings(folder: Path) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == HEADINGS
     assert len(text.split("## When it fails\n\n")[1].split("\n\n")[0]) > 100, "when it fails is not optional"
+
+
+@each_folder
+def test_the_parameters_of_a_policy_are_its_constants_and_lookback_sets_its_window(folder: Path) -> None:
+    module = runpy.run_path(str(folder / "policy.py"))
+    defaults = {name: one.default for name, one in inspect.signature(module["act"]).parameters.items()}
+    del defaults["view"]
+    assert "lookback" in defaults
+    assert defaults == {name: module[name.upper()] for name in defaults}
+    read: list[int] = []
+
+    def returns(k: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        read.append(k)
+        return np.random.default_rng(1).normal(0.001, 0.01, (k, 3))
+
+    universe = SimpleNamespace(symbols=("SPY", "QQQ", "IWM"))
+    module["act"](SimpleNamespace(returns=returns, weights=np.zeros(3), universe=universe), lookback=60)
+    assert max(read) == 60
 
 
 @pytest.mark.long

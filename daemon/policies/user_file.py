@@ -333,8 +333,6 @@ def policy_around(
         raise ParamsError(f"{path}: lookback = {lookback!r} is not valid; {remedy}")
     uses_bars = bool(_declared("uses_bars", target, owner, module))
     with_memory = _takes_memory(path, attribute, target)
-    if "lookback" not in inspect.signature(target).parameters:
-        keywords.pop("lookback", None)  # lookback sets the samples to store; act has no such parameter
     _require_parameters(path, attribute, target, keywords, given=1 + with_memory)
     act = partial(target, **keywords) if keywords else target
     if act_rows is not None:
@@ -366,7 +364,8 @@ def _require_parameters(
     names = list(signature.parameters)[given:]
     for key in keywords:
         if key not in names and not takes_any:
-            raise ParamsError(f"{path}: {attribute} has no parameter {key!r}; {nearest(key, names)}")
+            takes = f"it takes {', '.join(names)}" if names else f"add it to def {attribute}, or remove it from params"
+            raise ParamsError(f"{path}: {attribute} has no parameter {key!r}; {takes}")
     try:
         signature.bind(*[None] * given, **keywords)
     except TypeError as error:

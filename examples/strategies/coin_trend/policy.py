@@ -8,7 +8,7 @@ import numpy as np
 LOOKBACK = 28  # samples of returns that act reads: coins trade on all seven days
 
 
-def act(view):
+def act(view, lookback=LOOKBACK):
     """Return one weight per coin: an equal part for a coin that rose, else nothing; the rest is cash."""
-    rise = view.returns(LOOKBACK).sum(axis=0)
+    rise = view.returns(lookback).sum(axis=0)
     return np.where(rise > 0, 1.0, 0.0) / len(rise)

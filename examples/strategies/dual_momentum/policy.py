@@ -10,12 +10,12 @@ FUNDS = ("SPY", "QQQ", "IWM")
 HURDLE_ANNUAL = 0.02  # what cash would have earned
 
 
-def act(view):
+def act(view, lookback=LOOKBACK, hurdle_annual=HURDLE_ANNUAL):
     """Return 1 for one of the funds, or nothing for all."""
-    rise = view.returns(LOOKBACK).sum(axis=0)
+    rise = view.returns(lookback).sum(axis=0)
     fund = np.isin(np.asarray(view.universe.symbols), FUNDS)
     rise = np.where(fund & np.isfinite(rise), rise, -np.inf)
     weights = np.zeros(len(rise))
     best = int(np.argmax(rise))
-    weights[best] = float(rise[best] > HURDLE_ANNUAL)
+    weights[best] = float(rise[best] > hurdle_annual)
     return weights

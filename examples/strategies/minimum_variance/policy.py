@@ -12,25 +12,25 @@ MOST = 0.4  # of the book in one symbol
 STEPS = 60
 
 
-def act(view):
+def act(view, lookback=LOOKBACK, shrink=SHRINK, most=MOST):
     """Return one weight per symbol; their sum is 1, or 0 while nothing has a history."""
-    returns = view.returns(LOOKBACK)
+    returns = view.returns(lookback)
     usable = np.isfinite(returns).all(axis=0) & (np.nan_to_num(returns).std(axis=0) > 0)
     weights = np.zeros(returns.shape[1])
     if not usable.any():
         return weights
     covariance = np.atleast_2d(np.cov(returns[:, usable], rowvar=False))
-    covariance = (1 - SHRINK) * covariance + SHRINK * np.diag(np.diag(covariance))
-    weights[usable] = calmest(covariance)
+    covariance = (1 - shrink) * covariance + shrink * np.diag(np.diag(covariance))
+    weights[usable] = calmest(covariance, most)
     return weights
 
 
-def calmest(covariance):
-    """The weights of least variance, by exponentiated gradient; none above MOST where that can be kept."""
+def calmest(covariance, most=MOST):
+    """The weights of least variance, by exponentiated gradient; none above `most` where that can be kept."""
     count = len(covariance)
     weights = np.full(count, 1 / count)
     rate = 1 / np.trace(covariance)
-    most = max(MOST, 1 / count)
+    most = max(most, 1 / count)
     for _ in range(STEPS):
         weights = weights * np.exp(-rate * (covariance @ weights) * count)
         weights = weights / weights.sum()

@@ -10,11 +10,11 @@ SKIPPED = 21  # newest samples that do not count
 TOP = 2  # symbols that are held
 
 
-def act(view):
+def act(view, lookback=LOOKBACK, skipped=SKIPPED, top=TOP):
     """Return one weight per symbol; a symbol without a year of returns gets nothing."""
-    rise = view.returns(LOOKBACK)[: LOOKBACK - SKIPPED].sum(axis=0)
+    rise = view.returns(lookback)[: lookback - skipped].sum(axis=0)
     rise = np.where(np.isfinite(rise), rise, -np.inf)
-    chosen = np.argsort(-rise, kind="stable")[:TOP]
+    chosen = np.argsort(-rise, kind="stable")[:top]
     weights = np.zeros(len(rise))
-    weights[chosen] = np.isfinite(rise[chosen]) / TOP
+    weights[chosen] = np.isfinite(rise[chosen]) / top
     return weights

@@ -11,14 +11,14 @@ TARGET_ANNUAL = 0.10
 YEAR = 252
 
 
-def act(view):
+def act(view, lookback=LOOKBACK, month=MONTH, target_annual=TARGET_ANNUAL):
     """Return one weight per symbol; the rest is cash, and the sum is at most 1."""
-    returns = view.returns(LOOKBACK)
+    returns = view.returns(lookback)
     path = np.exp(np.cumsum(returns, axis=0))  # prices, as multiples of the first
     rising = np.isfinite(path).all(axis=0) & (path[-1] > path.mean(axis=0))
     if not rising.any():
         return np.zeros(returns.shape[1])
     weights = rising / len(rising)
-    month = np.where(rising, np.nan_to_num(returns[-MONTH:]), 0.0) @ weights
-    volatility_annual = month.std() * np.sqrt(YEAR)
-    return weights * min(1.0 / weights.sum(), TARGET_ANNUAL / max(volatility_annual, 1e-6))
+    newest = np.where(rising, np.nan_to_num(returns[-month:]), 0.0) @ weights
+    volatility_annual = newest.std() * np.sqrt(YEAR)
+    return weights * min(1.0 / weights.sum(), target_annual / max(volatility_annual, 1e-6))

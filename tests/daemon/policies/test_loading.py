@@ -260,16 +260,27 @@ def test_a_class_takes_its_parameters_and_says_its_lookback(tmp_path: Path) -> N
     policy = load("own.py:Mine", {"size": 0.2}, tmp_path)
     assert policy.lookback == 9
     assert weights_in(answer(policy, ask())) == [0.2] * 3
-    with pytest.raises(PolicyError, match=r"own\.py: Mine has no parameter 'sise'; did you mean 'size'\?"):
+    with pytest.raises(PolicyError, match=r"own\.py: Mine has no parameter 'sise'; it takes lookback, size"):
         load("own.py:Mine", {"sise": 0.2}, tmp_path)
 
 
 def test_a_functions_lookback_comes_from_params_or_its_file(tmp_path: Path) -> None:
-    (tmp_path / "v.py").write_text("LOOKBACK = 40\ndef act(view, *, k=2):\n    return [k / 10, 0, 0]\n")
+    (tmp_path / "v.py").write_text("LOOKBACK = 40\ndef act(view, lookback=40, k=2):\n    return [k / lookback, 0, 0]\n")
     assert load("v.py:act", {}, tmp_path).lookback == 40
-    policy = load("v.py:act", {"lookback": 50, "k": 3}, tmp_path)
+    policy = load("v.py:act", {"lookback": 50, "k": 5}, tmp_path)
     assert policy.lookback == 50
-    assert weights_in(answer(policy, ask())) == [0.3, 0, 0]
+    assert weights_in(answer(policy, ask())) == [0.1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("head", "takes"),
+    [("view", "add it to def act, or remove it from params"), ("view, memory, k=2, n=1", "it takes k, n")],
+)
+@pytest.mark.parametrize("key", ["lookback", "window"])
+def test_a_function_gets_no_parameter_that_it_does_not_take(tmp_path: Path, head: str, takes: str, key: str) -> None:
+    (tmp_path / "v.py").write_text(f"LOOKBACK = 40\ndef act({head}):\n    return [0, 0, 0]\n")
+    with pytest.raises(PolicyError, match=f"act has no parameter '{key}'; {takes}$"):
+        load("v.py:act", {key: 50}, tmp_path)
 
 
 @pytest.mark.parametrize(
