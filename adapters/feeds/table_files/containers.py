@@ -10,7 +10,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -35,9 +35,12 @@ RATIO_FREE: Final = 16 << 20
 
 SUFFIXES: Final = (
     ".csv", ".parquet", ".json", ".zip", ".feather", ".txt", ".tsv", ".prn", ".asc", ".dat", ".pq", ".arrow", ".ipc",
-    ".gz",
+    ".gz", ".jsonl", ".ndjson",
 )  # fmt: skip
 """Endings of the names of files in a folder that may have bars."""
+
+UNREAD: Final = (".xlsx", ".xls", ".ods", ".db", ".sqlite", ".h5", ".hdf", ".pkl", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of the names of files that may have bars in a form that is not read."""
 
 NO_BARS: Final = (".actions.csv", "exceptions.csv", "_actions.csv")
 """Endings of the names of files that are not bars: files of actions and of exceptions beside them."""
@@ -131,11 +134,19 @@ def table_files(folder: Path) -> list[Path]:
     return files
 
 
-def _tables_among(paths: Iterable[Path]) -> list[Path]:
+def unread_files(folder: Path, files: Sequence[Path]) -> list[str]:
+    """Return the names of files that may have bars too, and are not among the `files` of a folder: in another form, or
+    in a subfolder."""
+    inside = list(islice(folder.rglob("*"), 10 * MOST_MEMBERS))
+    others = {*_tables_among(inside), *_tables_among(inside, UNREAD)} - {*files}
+    return sorted(path.relative_to(folder).as_posix() for path in others)
+
+
+def _tables_among(paths: Iterable[Path], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     return sorted(
         path
         for path in paths
-        if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith(".")
         and not path.name.lower().endswith(NO_BARS)
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.actions import actions_of, with_action_columns
-from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files
+from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files, unread_files
 from quantd.adapters.feeds.table_files.file_symbol import is_disputed, require_symbol, symbol_of, without_blanks
 from quantd.adapters.feeds.table_files.large_text import large_table
 from quantd.adapters.feeds.table_files.moments import (
@@ -112,6 +112,8 @@ def read_tables(path: Path, asked: ReadOptions = NOTHING_ASKED) -> Table:
     if not tables:
         raise prose[0]
     names = [f"{error.source} has no bars and is left out" for error in prose]
+    if several and (unread := unread_files(path, table_files(path))):
+        names.append(f"not read, by its form or its subfolder: {some(unread)}")
     statement = tables[0].statements[0]
     tables[0] = tables[0]._replace(statements=(statement._replace(notes=(*statement.notes, *names)),))
     return joined(tables, asked.overlap)

@@ -212,3 +212,13 @@ def test_a_faulty_line_of_leans_minutes_is_named(tmp_path: Path, line: str) -> N
         archive.writestr("20240703_spy_minute_trade.csv", text)
     with pytest.raises(FeedError, match=r"trade\.csv\):2: .* is not milliseconds since midnight and five numbers"):
         read_tables(tmp_path / "20240703_trade.zip")
+
+
+def test_tables_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "KO").mkdir()
+    lines = "".join(f"2024-01-0{day},10,12,9,11,100\n" for day in range(2, 6))
+    for name in ("AAPL.csv", "MSFT.xlsx", "KO/2024.csv", "mine.py", "AAPL.actions.csv"):
+        (tmp_path / name).write_text("Date,Open,High,Low,Close,Volume\n" + lines)
+    table = read_tables(tmp_path)
+    assert table.frame["symbol"].unique().to_list() == ["AAPL"]
+    assert table.statements[0].notes == ("not read, by its form or its subfolder: KO/2024.csv, MSFT.xlsx",)
