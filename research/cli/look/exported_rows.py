@@ -67,7 +67,7 @@ def export(
 
     `readers` are of the runs whose account it carries on, the oldest first, and of the run. The rows are CSV, or with
     `as_json` one JSON document. `folder` is the state folder. A sentence on standard error names a `since` before the
-    day of the first sample.
+    day of the first sample, and a period without a sample.
     """
     from quantd.trading.sessions import DAY_NS  # loads numpy
 
@@ -77,7 +77,10 @@ def export(
         if COLUMNS[what] in (GAINS, CLOSING) or since <= ts <= until
     ]
     reader, first = readers[-1], readers[0]
-    if since > 1 and not first.equity(until=since + DAY_NS, last=1):  # 1: no --from
+    if not any(one.equity(since=since, until=until, last=1) for one in readers) and (samples := first.equity()):
+        days = [session_date(sample.ts - 1) for sample in (samples[0], reader.equity(last=1)[-1])]
+        note(f"no sample is in this period: the record of run {reader.run.run} is of {days[0]} to {days[1]}")
+    elif since > 1 and not first.equity(until=since + DAY_NS, last=1):  # 1: no --from
         begun = next((f"begins on {session_date(sample.ts - 1)}" for sample in first.equity()), "has no sample")
         note(f"--from {session_date(since)} is before the record of this account: run {first.run.run} {begun}")
     if as_json:

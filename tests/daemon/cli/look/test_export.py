@@ -44,6 +44,16 @@ def test_orders_and_equity_are_exported_with_their_columns(ran):
     assert Decimal(rows[-1]["equity"]) == Decimal(run["equity"])
 
 
+@pytest.mark.parametrize("period", [("--from", "2030-01-01"), ("--to", "2010-01-01")])
+def test_a_period_without_a_sample_is_named(ran, period):
+    folder, run = ran
+    for what in ("fills", "equity"):
+        done = quantd(folder, "report", "--export", what, *period)
+        assert done.stdout.count("\n") == 1
+        assert f"no sample is in this period: the record of run {run['run']} is of " in done.stderr
+    assert "no sample" not in quantd(folder, "report", "--export", "fills").stderr
+
+
 def test_an_order_without_a_limit_price_has_none(tmp_path):
     write(
         tmp_path,
