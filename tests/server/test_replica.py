@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +20,7 @@ from quantd.daemon.runtime.leader import age_text, leader_of
 from quantd.daemon.views.overview import overview
 from quantd.server.replica import GONE, Replica
 from tests.support.calendar_files import with_calendar
-from tests.support.command_line import CONFIG, environment, quantd, write
+from tests.support.command_line import CONFIG, begun, quantd, write
 from tests.support.services import find
 
 WITHIN_S = 60.0
@@ -35,17 +34,6 @@ READS = (
     f"{V1}/models", f"{V1}/models/even", f"{V1}/portfolios", f"{V1}/alerts/active", f"{V1}/jobs", f"{V1}/runs",
     f"{V1}/schedules", f"{V1}/config", f"{V1}/version", f"{V1}/stats",
 )  # fmt: skip
-
-
-def started(folder: Path, *command: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "quantd.daemon.cli", *command],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -78,11 +66,11 @@ def test_a_read_only_instance_reads_beside_the_daemon_refuses_to_trade_and_says_
     write(tmp_path, PACED)
     with_calendar(tmp_path)
     state = tmp_path / "state"
-    leader = started(tmp_path, "run", "--quiet")
+    leader = begun(tmp_path, "run", "--quiet", stderr=subprocess.STDOUT)
     replica: subprocess.Popen[str] | None = None
     try:
         until((state / "api.json").exists)
-        replica = started(tmp_path, "serve", "--read-only")
+        replica = begun(tmp_path, "serve", "--read-only", stderr=subprocess.STDOUT)
         assert replica.stdout is not None
         line = next(line for line in replica.stdout if line.startswith("read-only: "))
         url = line.split()[1].rstrip("/")

@@ -170,17 +170,21 @@ def quantd(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) 
     raise AssertionError("a command ends with an exit code")
 
 
-def program(folder: Path, *arguments: str) -> Done:
-    """One command as a program of its own, where the test is about the process."""
+def program(folder: Path, *arguments: str, env: dict[str, str] | None = None, **how: Any) -> Done:
+    """One command as a program of its own, where the test is about the process; `env` is added to its environment."""
     process = subprocess.run(
         [sys.executable, "-m", "quantd.daemon.cli", *arguments],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+        cwd=folder, env=environment() | (env or {}), capture_output=True, text=True, timeout=180, **how,
+    )  # fmt: skip
     return Done(process.returncode, process.stdout, process.stderr)
+
+
+def begun(folder: Path, *arguments: str, stderr: int = subprocess.PIPE) -> "subprocess.Popen[str]":
+    """One command as a program of its own that goes on, and what it prints."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "quantd.daemon.cli", *arguments],
+        cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=stderr, text=True,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -6,8 +6,6 @@ equity of 102057.311356; EQUITY is that of the present code.
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -19,7 +17,7 @@ from quantd.daemon.engine.state.snapshot import Frozen
 from quantd.daemon.runtime.loop import RunSnapshot
 from tests.recorded_runs import processor
 from tests.recorded_runs.archive import place, unpack
-from tests.support.command_line import environment
+from tests.support.command_line import Done, program
 
 STORES = Path(__file__).parent / "earlier_stores"
 EQUITY = "102146.600137"
@@ -35,11 +33,9 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(folder: Path) -> subprocess.CompletedProcess[str]:
+def started(folder: Path) -> Done:
     """The present version's run of the store to the end of the market, as on the processor of the record."""
-    words = (sys.executable, "-m", "quantd.daemon.cli", "run", "--json", "--quiet", "--set", "feed.pace=fast")
-    environ = environment() | processor.SETTING
-    return subprocess.run(words, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    return program(folder, "run", "--json", "--quiet", "--set", "feed.pace=fast", env=processor.SETTING)
 
 
 @pytest.mark.long

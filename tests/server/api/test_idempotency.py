@@ -9,8 +9,6 @@ import json
 import re
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +30,7 @@ from tests.server.api.shut_store import gated
 from tests.server.requests.orders_by_hand import journalled
 from tests.support.api_world import get, in_shared_loop
 from tests.support.checkout import ROOT
-from tests.support.command_line import environment
+from tests.support.command_line import program
 from tests.support.mqtt import until
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
@@ -210,8 +208,7 @@ def test_the_journal_answers_for_a_key_after_a_kill_9_and_after_a_compaction(tmp
             for absent in ("none", "never"):  # refused before it became an event, and never sent
                 assert asked(daemon, f"acts/{absent}")[1]["code"] == "no_act"
             daemon.stop(signal.SIGTERM)
-            command = [sys.executable, "-m", "quantd.daemon.cli", "store", "compact", "--keep-days", "0"]
-            done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+            done = program(tmp_path, "store", "compact", "--keep-days", "0")
             assert done.returncode == 0, done.stderr
     finally:
         daemon.stop(signal.SIGKILL)

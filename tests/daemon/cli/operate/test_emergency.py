@@ -19,7 +19,7 @@ import pytest
 
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.checkout import ROOT
-from tests.support.command_line import Done, environment, quantd
+from tests.support.command_line import Done, program, quantd
 from tests.support.venues import binance
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.ibkr import Gateway
@@ -60,13 +60,7 @@ async def inside(folder: Path, server: AlpacaServer, *more: str, env: dict[str, 
 
 async def outside(folder: Path, *arguments: str, env: dict[str, str], **how: Any) -> Done:
     """The program as a process of its own, without a terminal unless `stdin` is one."""
-    how = {"stdin": subprocess.DEVNULL} | how
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "quantd.daemon.cli", *arguments],
-        cwd=folder, env=environment() | env, capture_output=True, text=True, timeout=60, **how,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+    return await asyncio.to_thread(program, folder, *arguments, env=env, **{"stdin": subprocess.DEVNULL} | how)
 
 
 def untouched(server: AlpacaServer) -> bool:

@@ -21,7 +21,7 @@ from quantd.daemon.cli.setup import credentials
 from quantd.daemon.cli.setup.connect import service_of
 from quantd.daemon.config import secret
 from tests.support.checkout import ROOT
-from tests.support.command_line import Done, environment, quantd
+from tests.support.command_line import Done, environment, program, quantd
 from tests.support.mqtt import certificate
 from tests.support.sink_servers import NTFY_TOKEN, TOKEN, BotApi, NtfyServer
 from tests.support.venues.alpaca import AlpacaServer
@@ -173,9 +173,7 @@ def test_a_proxys_certificate_is_named_and_its_remedy_works(tmp_path: Path) -> N
         assert "self-signed certificate" in done.stderr
         assert done.stderr.rstrip().endswith(f"SSL_CERT_FILE=proxy.pem quantd connect alpaca --url {url}")
         (pem,) = (file for file in (tmp_path / "pem").iterdir() if "KEY" not in file.read_text())
-        command = [sys.executable, "-m", "quantd.daemon.cli", "connect", "alpaca", "--url", url]
-        given = environment() | KEYS | {"SSL_CERT_FILE": str(pem)}
-        trusted = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+        trusted = program(tmp_path, "connect", "alpaca", "--url", url, env=KEYS | {"SSL_CERT_FILE": str(pem)})
     assert trusted.returncode == 0, trusted.stderr
 
 

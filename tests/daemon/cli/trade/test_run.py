@@ -1,15 +1,13 @@
 """`quantd run` from outside: one daemon in a state folder, and the rights of its files."""
 
 import stat
-import subprocess
-import sys
 
 import pytest
 
 from quantd.daemon.access.api_token import tighten
 from quantd.daemon.cli.trade.run import carrying
 from tests.support.calendar_files import with_calendar
-from tests.support.command_line import environment, quantd, write
+from tests.support.command_line import program, quantd, write
 
 ALPACA = ("--set", "broker.kind=alpaca", "--set", "feed.kind=alpaca", "--set", "feed.interval=1d")
 
@@ -70,10 +68,7 @@ def test_the_files_that_name_the_daemon_are_its_owners_alone(live):
 @pytest.mark.long
 def test_a_run_without_a_compiled_engine_logs_why(tmp_path):
     write(with_calendar(tmp_path))
-    done = subprocess.run(
-        [sys.executable, "-m", "quantd.daemon.cli", "run", "--quiet"], cwd=tmp_path,
-        env=environment() | {"QUANTD_UNCOMPILED": "1"}, capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
+    done = program(tmp_path, "run", "--quiet", env={"QUANTD_UNCOMPILED": "1"})
     assert done.returncode == 0
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "engine.uncompiled" in line]
     assert "QUANTD_UNCOMPILED is set; unset it" in line

@@ -1,14 +1,12 @@
 """SIGTERM during a start that takes long: systemd's stop, and a person's, ends it at once."""
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CONFIG, environment, quantd, write
+from tests.support.command_line import CONFIG, begun, quantd, write
 
 ENDS_S = 30.0
 """Seconds within which a start ends; the policies load for longer."""
@@ -37,10 +35,7 @@ def test_a_start_whose_policy_loads_for_long_ends_at_sigterm_with_its_processes(
     slow = '[[agents]]\nname = "slow"\npolicy = "slow.py:act"\ncapital = 1.0\n'
     write(tmp_path, f"{head}{slow}[bus]{tail.partition('[bus]')[2]}")
     (tmp_path / "slow.py").write_text(SLOW[load])
-    start = subprocess.Popen(
-        [sys.executable, "-m", "quantd.daemon.cli", "run"], cwd=tmp_path, env=environment(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    start = begun(tmp_path, "run")
     try:
         limit = time.monotonic() + 60
         while not (workers := children(start.pid)):

@@ -3,7 +3,6 @@ to do."""
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 
 from quantd.training.learners.record import learners
 from quantd.training.search.spaces import dump
-from tests.support.command_line import ROOT, environment, quantd
+from tests.support.command_line import ROOT, begun, quantd
 from tests.support.studies import text
 
 DATA = ("--bars", f"{ROOT}/data/us_daily.parquet", "--actions", f"{ROOT}/data/us_actions.csv")
@@ -24,17 +23,6 @@ DATA = ("--bars", f"{ROOT}/data/us_daily.parquet", "--actions", f"{ROOT}/data/us
 def place(tmp_path: Path) -> Path:
     (tmp_path / "small.toml").write_text(text())
     return tmp_path
-
-
-def begun(place: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "quantd.daemon.cli", "tune", "small.toml", *arguments],
-        cwd=place,
-        env=environment() | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def lines_until(stream: IO[str] | None, wanted: str) -> Iterator[str]:
@@ -70,7 +58,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
 def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -> None:
     long = ("--n-trials", "3", "--max-steps", "1280")
     reference = quantd(place, "tune", "small.toml", *long, "--out", "whole", "--json")
-    killed = begun(place, *long, "--out", "cut", "--json")
+    killed = begun(place, "tune", "small.toml", *long, "--out", "cut", "--json")
     assert any("trial 2 of 3" in line for line in lines_until(killed.stderr, "trial 2 of 3"))
     time.sleep(0.2)
     killed.send_signal(signal.SIGKILL)
@@ -92,7 +80,7 @@ def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -
 
 @pytest.mark.long
 def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
-    running = begun(place, "--n-trials", "50", "--max-steps", "3840", "--set", "patience=0")
+    running = begun(place, "tune", "small.toml", "--n-trials", "50", "--max-steps", "3840", "--set", "patience=0")
     assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
     time.sleep(0.7)  # into the second trial
     running.send_signal(signal.SIGINT)

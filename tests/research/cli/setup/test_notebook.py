@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from quantd.extras import absent, package_command
-from tests.support.command_line import ROOT, environment, quantd
+from tests.support.command_line import ROOT, environment, program, quantd
 
 ALL = {path.name for path in (ROOT / "examples/notebooks").glob("*.ipynb")}
 WITHOUT = pytest.mark.skipif(not absent(["jupyterlab", "notebook"]), reason="Jupyter is installed")
@@ -52,9 +51,7 @@ def test_jupyter_is_started_by_this_python_with_the_notebook(tmp_path: Path) -> 
         "pathlib.Path('started.json').write_text(json.dumps([sys.executable, *sys.argv[1:]]))\n"
         "sys.exit(3)\n"
     )
-    given = environment()
-    given["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{given['PYTHONPATH']}"
-    command = [sys.executable, "-m", "quantd.daemon.cli", "init", "--notebook", "factor"]
-    done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60)
+    path = f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"
+    done = program(tmp_path, "init", "--notebook", "factor", env={"PYTHONPATH": path})
     assert done.returncode == 3, done.stderr
     assert json.loads((tmp_path / "started.json").read_text()) == [sys.executable, "notebooks/factor.ipynb"]

@@ -21,7 +21,7 @@ from quantd.server import gateway
 from quantd.server.requests.tokens import stored
 from tests.server.answering_daemon import paced, priced, trading
 from tests.server.cli.operate.mcp_calls import AGENT_TOOLS, call
-from tests.support.command_line import CONFIG, answer, environment, quantd, write
+from tests.support.command_line import CONFIG, answer, begun, environment, quantd, write
 from tests.support.sockets import free_port
 
 PACED = paced("2/s")
@@ -217,10 +217,7 @@ def answers(port: int, name: str, secret: str) -> None:
 
 # a process of its own, because the program takes the place of the command
 def executed(folder: Path, *words: str) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-m", "quantd.daemon.cli", "gateway", "exec", *words]
-    return subprocess.Popen(
-        line, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return begun(folder, "gateway", "exec", *words)
 
 
 def refused(folder: Path, code: int, text: str, *program: str) -> None:
