@@ -13,7 +13,10 @@ def moves(seed: int, size: int) -> np.ndarray:
     return draw.normal(0.0, draw.uniform(0.003, 0.03, size), (LOOKBACK, size))
 
 
-def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, missing: int | None = None) -> View:
+def view_of(
+    returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray | None = None, missing: int | None = None
+) -> View:
+    held = np.zeros(len(symbols)) if weights is None else weights
     ring = Ring(len(symbols), LOOKBACK)
     prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
     if missing is not None:
@@ -22,7 +25,7 @@ def view_of(returns: np.ndarray, symbols: tuple[str, ...], weights: np.ndarray, 
         ring.append(row)
     return View(
         universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
-        weights=weights, cash=1.0 - float(weights.sum()), equity=1.0, time=0, sample_time=0,
+        weights=held, cash=1.0 - float(held.sum()), equity=1.0, time=0, sample_time=0,
     )  # fmt: skip
 
 

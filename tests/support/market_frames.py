@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from quantd.adapters.calendars import sessions as calendar_sessions
+from tests.support.checkout import DATA
 
 
 def sessions(count: int, first: date = date(2024, 1, 2)) -> list[date]:
@@ -20,6 +22,12 @@ def sessions(count: int, first: date = date(2024, 1, 2)) -> list[date]:
     return days
 
 
+def bars_of(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Bars of rows with date, symbol, open, high, low, close and volume."""
+    names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
+
+
 def frame_of(opens: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
     """Bars with these opens from 2024-01-02 on, closed where they opened; None is no bar."""
     rows = [
@@ -28,8 +36,7 @@ def frame_of(opens: Mapping[str, Sequence[float | None]]) -> pl.DataFrame:
         for day, price in zip(sessions(len(prices)), prices, strict=True)
         if price is not None
     ]
-    names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
-    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
+    return bars_of(rows)
 
 
 def crashed_fund(seed: int, count: int = 4061) -> pl.DataFrame:
@@ -66,5 +73,14 @@ def random_frame(seed: int, symbols: int, count: int) -> pl.DataFrame:
             (day, f"S{number:02}", *(round(float(x[k]), 6) for x in (opened, high, low, close)), 1e6)
             for k, day in enumerate(days)
         ]
-    names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
-    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
+    return bars_of(rows)
+
+
+def price_files(folder: Path, symbols: Sequence[str], year: int) -> Path:
+    """The folder with a file of daily bars from this year on for each symbol, in the columns of a page."""
+    bars = pl.read_parquet(DATA / "us_daily.parquet").filter(pl.col("ts").dt.year() >= year)
+    columns = [pl.col(name).alias(name.title()) for name in ("open", "high", "low", "close", "volume")]
+    for symbol in symbols:
+        of = bars.filter(pl.col("symbol") == symbol).with_columns(pl.col("ts").dt.date().alias("Date"))
+        of.select("Date", *columns).write_csv(folder / f"{symbol}.csv")
+    return folder

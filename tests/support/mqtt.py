@@ -31,7 +31,7 @@ def wait_for_port(port: int, within_s: float = 60.0) -> None:
     raise AssertionError(f"nothing listens on {port}")
 
 
-async def until(true: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
+async def until(true: Callable[[], object], what: str = "it", within_s: float = 60.0) -> None:
     limit = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < limit, f"{what} did not happen within {within_s} s"

@@ -1,7 +1,7 @@
 """A service over a real store, with stores that are full or slow."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from quantd.adapters.bus.messages import Composer, Message
@@ -102,15 +102,6 @@ class Kit:
             )
             await self.service.step_forever()
             feed.cancel()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until it is so, at most a minute."""
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 def backtest(of: World) -> str:

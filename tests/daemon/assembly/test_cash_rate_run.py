@@ -10,7 +10,7 @@ import pytest
 from quantd.adapters.store.queries import Reader
 from quantd.daemon.app import Options, read_config
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.assembly.parts import Assembly, assemble, assemble_live
+from quantd.daemon.assembly.parts import assemble, assemble_live
 from quantd.daemon.config import read
 from quantd.daemon.recovery.start import begin
 from quantd.daemon.views.report.figures import report
@@ -20,6 +20,7 @@ from quantd.trading.effects import Booked
 from quantd.trading.execution import interest_micro
 from quantd.trading.sessions import DAY_NS
 from tests.daemon.assembly.snapshot_runs import straight_and_restored
+from tests.support.backtest_reports import driven
 from tests.support.command_line import CONFIG, answer, quantd, write
 from tests.support.engine import Kept
 from tests.support.killed_runs import kill_after
@@ -41,18 +42,10 @@ def interest_of(log: Kept) -> list[Booked]:
     return [effect for effect in log.effects if isinstance(effect, Booked) and effect.kind == "interest"]
 
 
-def driven(assembly: Assembly, log: object) -> object:
-    shell = assembly.shell(log)  # type: ignore[arg-type]
-    begin(shell, assembly, assembly.config, "x", fresh=True)
-    for item in assembly.items():
-        shell.take(item)
-    return shell
-
-
 def test_cash_earns_the_last_rate_before_each_session_for_its_calendar_days_to_the_micro(tmp_path: Path) -> None:
     assembly = assemble(read_config(Options(folder_of(tmp_path, IDLE))))
     log = Kept()
-    shell = driven(assembly, log)
+    shell = driven()(assembly, log)
     days = [d // DAY_NS for d in assembly.sessions["XNYS"].day_ns if d >= assembly.feed.start_key]
     rates = {dt.date(2018, 12, 31): 3, dt.date(2019, 1, 15): 40, dt.date(2019, 2, 1): 5}
     cash, booked = 100_000_000_000, []
@@ -124,7 +117,7 @@ def test_the_series_is_the_risk_free_rate_of_backtest_comparison_and_report(tmp_
     assert said in backtest["sharpe_definition"]
     assembly = assemble(read_config(Options(tmp_path / "config.toml")))
     record = Record(assembly.universe)
-    driven(assembly, record)
+    driven()(assembly, record)
     assert backtest["performance"]["interest"] == record.interest_micro / 1e6 > 0.0
     equity = np.array(record.equity_micro) / 1e6
     days = np.diff(np.array(record.days_ns)) // DAY_NS

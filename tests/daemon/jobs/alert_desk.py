@@ -9,7 +9,8 @@ from quantd.adapters.sinks.sink import OpenSink, Selection
 from quantd.adapters.sinks.webhook import Webhook, WebhookOptions
 from quantd.daemon.jobs.alert_delivery import EVERY, Delivery
 from quantd.trading.events import Stopping
-from tests.support.service_kit import Kit, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import Kit, world
 from tests.support.sink_servers import KEY, Receiver
 
 

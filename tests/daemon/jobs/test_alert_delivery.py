@@ -20,8 +20,8 @@ from quantd.daemon.jobs.alert_delivery import Delivery, GroupTopic, merged
 from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.jobs.alert_desk import desk, webhook_of
-from tests.support.mqtt import Mosquitto, Subscriber
-from tests.support.service_kit import Kit, until, world
+from tests.support.mqtt import Mosquitto, Subscriber, until
+from tests.support.service_kit import Kit, world
 from tests.support.sink_servers import Receiver
 
 STATUS = "quantd/paper/status"

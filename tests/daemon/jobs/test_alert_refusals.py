@@ -11,7 +11,7 @@ from quantd.adapters.sinks.sink import SinkError
 from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_refusals import ALERTS, TRIES, Refusals, is_refusal
 from tests.daemon.jobs.alert_desk import Desk, desk, webhook_of
-from tests.support.service_kit import until
+from tests.support.mqtt import until
 from tests.support.sink_servers import Receiver
 
 

@@ -19,7 +19,7 @@ from quantd.daemon.jobs import alert_delivery
 from quantd.daemon.jobs.alert_delivery import Delivery
 from quantd.trading.events import Operator
 from tests.daemon.jobs.alert_desk import desk, webhook_of
-from tests.support.service_kit import until
+from tests.support.mqtt import until
 from tests.support.sink_servers import (
     ALERT,
     NTFY_TOKEN,

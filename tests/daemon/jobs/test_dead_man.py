@@ -11,7 +11,8 @@ from quantd.daemon.jobs.dead_man import DeadMansSwitch, unwell
 from quantd.trading.events import Condition, Stopping
 from tests.daemon import running_daemon
 from tests.support.command_line import CONFIG
-from tests.support.service_kit import Kit, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import Kit, world
 from tests.support.sink_servers import Pulse, in_a_thread
 
 

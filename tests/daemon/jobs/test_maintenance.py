@@ -19,7 +19,8 @@ from quantd.trading.events import Stopping
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, answer, quantd, write
 from tests.support.known_names import KNOWN
-from tests.support.service_kit import TEXT, Kit, backtest, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import TEXT, Kit, backtest, world
 
 
 def upkeep_of(kit: Kit, folder: Path, *sets: str) -> Jobs:

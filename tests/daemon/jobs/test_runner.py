@@ -25,7 +25,8 @@ from quantd.daemon.runtime.timeline import instants
 from quantd.risk.switch import RUN
 from quantd.trading.events import Stopping
 from tests.support.command_line import write
-from tests.support.service_kit import Kit, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import Kit, world
 
 RAISED = [
     StoreFailing("the store"),

@@ -24,6 +24,7 @@ from quantd.adapters.exchange.client import Access
 from quantd.daemon.live import emergency
 from quantd.daemon.live.emergency import Emergency, Remainder, client_id
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
+from tests.support.mqtt import until
 from tests.support.venues.alpaca import AlpacaServer
 from tests.support.venues.kraken import Exchange
 
@@ -74,12 +75,6 @@ def at(server: Exchange, timeout_s: float = 5.0, key: str = "") -> CryptoExit:
         orders_per_minute=0,
     )  # fmt: skip
     return CryptoExit(Line(CryptoSettings(access)), "USD")
-
-
-async def until(happened: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not happened():  # noqa: ASYNC110 - the servers signal nothing
-            await asyncio.sleep(0.01)
 
 
 async def left(

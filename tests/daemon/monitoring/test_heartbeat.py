@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from quantd.daemon.config import read
 from quantd.daemon.monitoring.heartbeat import monitoring
 from tests.support.known_names import KNOWN, SMALL
-from tests.support.service_kit import Kit, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import Kit, world
 
 
 @pytest.mark.requirement("R-155")

@@ -25,7 +25,8 @@ from quantd.server.requests.control import NotDone, operator
 from quantd.trading.codec import decode, encode
 from quantd.trading.events import Condition, Operator, Stopping
 from tests.support.engine import START, Kept, World
-from tests.support.service_kit import FullFor, Kit, Slow, backtest, until, world
+from tests.support.mqtt import until
+from tests.support.service_kit import FullFor, Kit, Slow, backtest, world
 
 
 @pytest.mark.requirement("R-171")

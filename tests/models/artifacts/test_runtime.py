@@ -16,25 +16,11 @@ from quantd.models.artifacts.folder import write
 from quantd.models.artifacts.manifest import MANIFEST, ArtifactError, Network, ScorerManifest
 from quantd.models.artifacts.scorer_policy import LearnedPolicy, load_policy
 from quantd.models.observation.return_features import LOOKBACK
-from quantd.trading.history import Ring
-from quantd.trading.instruments import Instrument, Universe
-from quantd.trading.view import View
-from tests.support.artifact_views import moves
+from tests.support.artifact_views import moves, view_of
 from tests.support.checkout import ROOT
 from tests.support.examples import examples
 
 SHIPPED = ROOT / "models" / "shipped" / "scorer"
-
-
-def view_of(returns: np.ndarray, symbols: tuple[str, ...]) -> View:
-    ring = Ring(len(symbols), LOOKBACK)
-    prices = 100.0 * np.vstack([np.ones(len(symbols)), np.cumprod(1.0 + returns, axis=0)])
-    for row in prices:
-        ring.append(row)
-    return View(
-        universe=Universe(tuple(Instrument(s) for s in symbols)), ring=ring, prices=prices[-1],
-        weights=np.zeros(len(symbols)), cash=1.0, equity=1.0, time=0, sample_time=0,
-    )  # fmt: skip
 
 
 def named(folder: Path, **changes: object) -> Path:

@@ -5,12 +5,11 @@ import json
 from datetime import date
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from quantd.research.studies.crises import PERIODS
 from tests.support.command_line import COSTS, ROOT, one_agent, quantd, write
-from tests.support.market_frames import sessions
+from tests.support.market_frames import bars_of, sessions
 
 PRICES = [99.0, 100.0] * 4 + [90.0, 80.0, 88.0, 96.0, 100.0, 104.0, 103.0, 104.0]
 """Closes, each also the next open: a fall of a fifth over two sessions, and the high again on the twelfth day."""
@@ -46,8 +45,7 @@ def market(folder: Path, risk: str, first: date = date(2024, 1, 2)) -> list[date
         (day, "FUND", start, max(start, end), min(start, end), end, 1e9)
         for day, start, end in zip(days, opens, PRICES, strict=True)
     ]
-    names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
-    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
+    frame = bars_of(rows)
     frame.write_parquet(folder / "bars.parquet")
     write(folder, CONFIG.format(start=days[0], costs=COSTS.replace("1.0", "0"), risk=risk))
     return days

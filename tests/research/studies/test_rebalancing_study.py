@@ -7,14 +7,11 @@ import msgspec
 import pytest
 
 from quantd.daemon.assembly.names import known_names
-from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import load
-from quantd.daemon.recovery.start import begin
-from quantd.daemon.runtime.loop import Shell
-from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.looks import read_looks
 from quantd.research.runs.trials import Known
 from quantd.research.studies.rebalancing_study import RULES, Rebalancing, page, study
+from tests.support.backtest_reports import driven
 from tests.support.checkout import ROOT
 from tests.support.command_line import answer, quantd
 
@@ -39,20 +36,12 @@ profile = "conservative"
 """
 
 
-def driven(assembly: Assembly, log: Log) -> Shell:
-    shell = assembly.shell(log)
-    begin(shell, assembly, assembly.config, "tried", fresh=True)
-    for item in assembly.items():
-        shell.take(item)
-    return shell
-
-
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "config.toml").write_text(CONFIG)
     config = load(folder / "config.toml", known_names())
-    return folder / "state", study(config, "even", driven, folder / "state", costs=(0.0, 20.0))
+    return folder / "state", study(config, "even", driven(), folder / "state", costs=(0.0, 20.0))
 
 
 @pytest.fixture
@@ -108,15 +97,15 @@ def test_every_rule_and_cost_is_a_look_in_the_ledger(studied):
 def test_the_same_study_again_adds_no_trial(studied, tmp_path):
     config = load(studied[0].parent / "config.toml", known_names())
     state = shutil.copytree(studied[0], tmp_path / "state")
-    assert study(config, "even", driven, state, costs=(0.0,)).known.trials == 2 * len(RULES)
-    assert study(config, "even", driven, state, costs=(5.0,)).known.trials == 3 * len(RULES)
+    assert study(config, "even", driven(), state, costs=(0.0,)).known.trials == 2 * len(RULES)
+    assert study(config, "even", driven(), state, costs=(5.0,)).known.trials == 3 * len(RULES)
 
 
 def test_an_agent_that_is_not_there_is_named(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG)
     config = load(tmp_path / "config.toml", known_names())
     with pytest.raises(ValueError, match="no agent 'evn'; choose one of: even"):
-        study(config, "evn", driven, tmp_path / "state")
+        study(config, "evn", driven(), tmp_path / "state")
 
 
 @pytest.mark.requirement("R-254", "F-10")

@@ -25,7 +25,8 @@ from tests.proofs.conformance.rigs.alpaca import AlpacaRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
 from tests.proofs.conformance.scene import opened
 from tests.support.engine import OPEN, START, World, block, walk
-from tests.support.service_kit import Kit, until
+from tests.support.mqtt import until
+from tests.support.service_kit import Kit
 from tests.support.venues.kraken import Pair
 
 HOUR_NS = 3_600 * NANO

@@ -1,12 +1,12 @@
 """The gateway of the tests is one that ib_async, written by others for Interactive Brokers, takes for the real one."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from tests.support.mqtt import until
 from tests.support.venues.ibkr import Gateway
 
 official = pytest.importorskip("ib_async", reason="ib_async is not installed (the extra ibkr)")
@@ -26,12 +26,6 @@ async def connected(gateway: Gateway, client_id: int = 7) -> Any:
     ib.RaiseRequestErrors = True
     await ib.connectAsync("127.0.0.1", gateway.port, clientId=client_id, timeout=5)
     return ib
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def order(qty: float, price: float, **more: Any) -> Any:

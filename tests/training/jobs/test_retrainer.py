@@ -46,9 +46,10 @@ from quantd.training.retraining.refit import Decision, in_use
 from quantd.training.runs.scorer_run import train
 from tests.support.calendar_files import with_calendar
 from tests.support.command_line import answer, environment, quantd, write
+from tests.support.mqtt import until
 from tests.support.promotion_world import better, world, worse
 from tests.support.scorer_plan import ACTIONS, BARS, SMALL
-from tests.support.service_kit import Kit, until
+from tests.support.service_kit import Kit
 from tests.training.retraining.refit_rules import judged, mix
 
 SYMBOLS = ("SPY", "AAPL", "BAC")

@@ -13,7 +13,7 @@ from quantd.adapters.feeds.bars.rows import Rows
 from quantd.adapters.feeds.source import SourceError
 from quantd.adapters.feeds.sources.alpaca_stream import AlpacaStream
 from quantd.trading.instruments import Instrument, Universe
-from tests.support.service_kit import until
+from tests.support.mqtt import until
 from tests.support.venues.alpaca_data import KEY, SECRET, AlpacaData, Bar
 from tests.support.venues.served import served
 

@@ -14,12 +14,10 @@ import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-import polars as pl
 import pytest
 from playwright.async_api import Page, expect
 
@@ -27,20 +25,15 @@ from quantd.daemon.cli.failures import Failure
 from quantd.research.cli.setup.first_hour import Answers, field_of
 from quantd.research.cli.setup.own_symbols import portfolio
 from tests.support.browser import chromium, opened, sideways, violations
-from tests.support.command_line import ROOT, environment, quantd
+from tests.support.command_line import environment, quantd
+from tests.support.market_frames import price_files
 from tests.support.sockets import free_port
 
 
 @pytest.fixture(scope="module")
 def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file of bars for each of two symbols."""
-    folder = tmp_path_factory.mktemp("prices")
-    bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("ts").dt.date() >= date(2019, 1, 1))
-    for symbol in ("SPY", "BAC"):
-        of = bars.filter(pl.col("symbol") == symbol).with_columns(pl.col("ts").dt.date().alias("Date"))
-        columns = [pl.col(name).alias(name.title()) for name in ("open", "high", "low", "close", "volume")]
-        of.select("Date", *columns).write_csv(folder / f"{symbol}.csv")
-    return folder
+    return price_files(tmp_path_factory.mktemp("prices"), ("SPY", "BAC"), 2019)
 
 
 class Terminal:

@@ -20,6 +20,7 @@ from quantd.research.cli.setup import own_symbols
 from quantd.research.cli.setup.own_symbols import _write, portfolio
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import ROOT, Done, environment, quantd
+from tests.support.market_frames import price_files
 from tests.support.venues.random_listing import listing
 from tests.support.venues.served import served
 from tests.support.venues.yahoo import Yahoo, home
@@ -35,13 +36,7 @@ def fetched(folder: Path, *arguments: str) -> Done:
 @pytest.fixture(scope="module")
 def prices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file in the columns of a page for each of three symbols."""
-    folder = tmp_path_factory.mktemp("prices")
-    bars = pl.read_parquet(ROOT / "data/us_daily.parquet").filter(pl.col("ts").dt.date() >= date(2017, 1, 1))
-    for symbol in ("BAC", "SPY", "IWM"):
-        of = bars.filter(pl.col("symbol") == symbol).with_columns(pl.col("ts").dt.date().alias("Date"))
-        columns = [pl.col(name).alias(name.title()) for name in ("open", "high", "low", "close", "volume")]
-        of.select("Date", *columns).write_csv(folder / f"{symbol}.csv")
-    return folder
+    return price_files(tmp_path_factory.mktemp("prices"), ("BAC", "SPY", "IWM"), 2017)
 
 
 @pytest.mark.long

@@ -5,11 +5,10 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from tests.support.command_line import CONFIG, answer, quantd, running, write
-from tests.support.market_frames import sessions
+from tests.support.market_frames import bars_of, sessions
 
 pytestmark = pytest.mark.long
 
@@ -32,9 +31,7 @@ def market(folder: Path) -> None:
             (day, symbol, *(round(float(x[k]), 2) for x in (opened, high, low, close)), float(volume[k]))
             for k, day in enumerate(sessions(DAYS))
         ]
-    names = ["ts", "symbol", "open", "high", "low", "close", "volume"]
-    frame = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("us")))
-    frame.sort("ts", "symbol").write_parquet(folder / "bars.parquet")
+    bars_of(rows).sort("ts", "symbol").write_parquet(folder / "bars.parquet")
 
 
 @pytest.fixture
