@@ -120,6 +120,6 @@ def test_the_line_that_switches_a_limit_on_does(key: str, example: str) -> None:
     universe = Universe((Instrument("SPY", sector="x"), Instrument("QQQ", sector="x")))
     config = read(base.replace("[risk]", f"[risk]\n{example.replace('GME', 'SPY')}"), KNOWN)
     limits = limits_of(config.risk, None, universe, shocks_of(config))
-    closed = {name for name, _, _ in off(Limits())}
+    closed = {name for name, _, _ in off(Limits(allow_short=key == "allow_short"))}
     assert key in closed
     assert closed - {name for name, _, _ in off(limits)} == {key}

@@ -12,7 +12,7 @@ from tests.support.command_line import CONFIG
 
 BY_HAND = (
     CONFIG.replace("max_position_weight = 0.25", "max_position_weight = 0.6")
-    + "\n[manual]\ncapital = 0.1\nlimits = { max_position_weight = 0.5 }\n"
+    + "\n[manual]\ncapital = 0.1\nlimits = { max_position_weight = 0.5, allow_short = true }\n"
 )
 
 

@@ -18,7 +18,9 @@ from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 OUTSIDE = (
-    CONFIG.replace("capital = 0.4", "capital = 0.3").replace(
+    CONFIG.replace("capital = 0.4", "capital = 0.3")
+    .replace("[risk]", "[risk]\nallow_short = true")
+    .replace(
         "[[schedules]]",
         """[[agents]]
 name = "guest"
