@@ -58,7 +58,7 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
         return "", str(malformed)
     words, _, place = str(why).partition(" - at `$")
     words, place = (
-        re.sub(r"`(\w+)`", lambda name: WORDS.get(name[1], name[1]), words.partition(", got ")[0]),
+        re.sub(r"`([\w |]+)`", lambda name: _in_words(name[1]), words.partition(", got ")[0]),
         place[:-1],
     )
     keys: list[Any] = []
@@ -75,6 +75,11 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
     shown = json.dumps(_at(value, keys))
     shown = shown if len(shown) <= KEY_CHARS else f"{shown[:KEY_CHARS]}..."
     return path, f"{path} = {shown}: {words[:1].lower()}{words[1:]}"
+
+
+def _in_words(types: str) -> str:
+    """The types of msgspec's message, such as `str | object`, in words."""
+    return " or ".join(WORDS.get(name, name) for name in types.split(" | "))
 
 
 def _at(value: Any, keys: list[Any]) -> Any:

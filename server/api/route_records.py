@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -239,6 +241,27 @@ def _fault(field: str, detail: str) -> Refused:
     return Refused(422, "query", detail, errors=[FieldFault(field, detail)])
 
 
+def _to_send(example: str, body: bytes, fault: str) -> str:
+    """The remedy for a body with a `fault` at a path: the example with the values of the body that have none; empty
+    where the fault is in a field that the example has not, so that it shows something else."""
+    shown, sent = msgspec.json.decode(example), msgspec.json.decode(body)
+    field = re.split(r"[.\[]", fault)[0]
+    if not isinstance(sent, dict) or not isinstance(shown, dict):
+        return f"; send {example}"
+    if field in sent and field not in shown and re.search(r"[.\[]", fault):
+        return ""
+    kept = {name: sent[name] for name in shown if name in sent and name != field and name not in SECRET}
+    merged = json.dumps(shown | kept)
+    return f"; send {merged if len(merged) <= MOST_SHOWN else example}"
+
+
+SECRET: Final = frozenset({"token", "code"})
+"""Fields of a body that no answer repeats."""
+
+MOST_SHOWN: Final = 300
+"""Most characters of a body in a remedy."""
+
+
 async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     """The typed body of a request. Raises Refused with the field at fault, and for any parameter of the query."""
     query_of(request, Query)
@@ -259,6 +282,6 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     except msgspec.ValidationError as why:
         path, text = fault_of(why, body, kind)
         errors = [FieldFault(path, text)] if path else []
-        raise Refused(422, "command", f"{text}; send {example}", errors=errors) from None
+        raise Refused(422, "command", f"{text}{_to_send(example, body, path)}", errors=errors) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as why:
         raise Refused(422, "command", f"{why}; send {example}") from None

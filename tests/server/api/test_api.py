@@ -461,6 +461,20 @@ async def test_errors_are_json_without_a_stack(shared, path, status):
     assert "Traceback" not in json.dumps(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "remedy"),
+    [
+        ({"command": "resume", "agent": "even"}, '; send {"command": "resume", "reason": "..", "agent": "even"}'),
+        ({"command": "resume", "agent": 5}, '; send {"command": "resume", "reason": "..", "agent": ""}'),
+    ],
+)
+async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy):
+    status, answer = await command(world, body, world.bearer)
+    assert (status, answer["detail"].endswith(remedy)) == (422, True), answer["detail"]
+    status, done = await command(world, json.loads(remedy.removeprefix("; send ")), world.bearer)
+    assert (status, done["command"]) == (200, "resume")
+
+
 @pytest.mark.long
 @pytest.mark.requirement("R-207")
 async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
