@@ -22,7 +22,7 @@ from quantd.trading.events import (
     Stopping,
 )
 from quantd.trading.ledger.errors import LedgerBroken
-from quantd.trading.orders import ENDED, OrderState, side_text
+from quantd.trading.orders import ENDED, OrderState, quantity_text, side_text
 
 TO_HALT: Final = frozenset({"store", "ledger"})
 """Conditions at which the switch of the house moves to HALT; at all other ones it moves to REDUCE."""
@@ -52,8 +52,9 @@ def on_cancel_requested(state: State, request: CancelRequested) -> Sequence[Effe
         if waiting.waits():  # its weight in the symbol becomes the present one, so that it orders nothing there
             waiting.weights[symbol] = state.held_weights(number)[symbol]
     lots, filled = work.lots[request.row], work.filled[request.row]
-    side, size = side_text(lots), abs(lots)
-    text = f"by hand: cancel {side} {size - filled} of {size} lots ({request.who}: {request.reason})"
+    rest, size = (quantity_text(n, state.universe.lot_nano[symbol]) for n in (abs(lots) - filled, abs(lots)))
+    order = f"{side_text(lots)} {rest} of {size} {state.universe.symbols[symbol]}"
+    text = f"by hand: cancel {order} ({request.who}: {request.reason})"
     return [
         alert(state, "INFO", "manual", text, symbol=symbol),
         *end_children(state, request.sample, request.n, symbol, "cancelled by hand"),

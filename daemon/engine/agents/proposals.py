@@ -66,7 +66,7 @@ from quantd.trading.effects import Effect, Level, OrdersHeld, ProposalEnded, Pub
 from quantd.trading.events import DeviceSignature, Event, ProposalReviewed, Proposed
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
-from quantd.trading.orders import OrderBasket, OrderState, Wish, price_text, side_text
+from quantd.trading.orders import OrderBasket, OrderState, Wish, price_text, quantity_text, side_text
 
 PLAN_BYTES: Final = 16
 """Length of the digest of a plan."""
@@ -564,7 +564,11 @@ def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
     state.revalue()
     after = state.held_weights(number, change)
     levels_text = _set_levels(state, number, proposal.orders)
-    sizes = ", ".join(f"{side_text(wish.lots)} {abs(wish.lots)} lots" for wish in proposal.orders)
+    lot_nano, symbols = state.universe.lot_nano, state.universe.symbols
+    sizes = ", ".join(
+        f"{side_text(wish.lots)} {quantity_text(abs(wish.lots), lot_nano[wish.symbol])} {symbols[wish.symbol]}"
+        for wish in proposal.orders
+    )
     text = f"by hand: {sizes}{levels_text} ({proposal.who}: {proposal.reason})"
     priced = any(wish.limit_nano or wish.end for wish in proposal.orders)
     return [

@@ -43,7 +43,7 @@ def test_a_cancelled_order_never_fills_and_reserves_nothing() -> None:
     desk = Desk()
     desk.cancel()
     assert len(desk.of(Cancel)) == 1
-    assert [p.text for p in desk.of(Publish)][-1] == "by hand: cancel buy 10 of 10 lots (me: a typing error)"
+    assert [p.text for p in desk.of(Publish)][-1] == "by hand: cancel buy 10 of 10 S0 (me: a typing error)"
     desk.run(desk.ahead)
     (ended,) = desk.of(Ended)
     state = desk.shell.state

@@ -554,7 +554,7 @@ def test_levels_of_an_order_by_hand_are_its_positions_and_are_watched_where_stop
     (said,) = world.of(Protected)
     assert (said.kind, said.entry, said.mark, said.level) == ("stop_loss", 100.0, 94.0, 95.0)
     texts = [p.text for p in world.of(Publish)]
-    assert "by hand: buy 1000 lots, stop 95.00, target 120.00 (me: try)" in texts
+    assert "by hand: buy 1000 S0, stop 95.00, target 120.00 (me: try)" in texts
     assert any(t.startswith("stop loss: S0 at 94.00 is 6.0% below the entry price 100.00, limit 5.0%") for t in texts)
     assert world.shell.state.protection.own == {}, "they went with the position"
     again = bought(PLAIN, [100.0, 100.0, 121.0, 121.0, 121.0], stop_nano=95, target_nano=120)
