@@ -6,30 +6,25 @@ import math
 import numpy as np
 from scipy import stats
 
-from quantd.research.significance.overfitting import Measure
 
-
-def looped_overfitting(returns: np.ndarray, blocks: int, measure: Measure) -> tuple[float, list[float], float, float]:
+def looped_overfitting(returns: np.ndarray, blocks: int) -> tuple[float, float]:
     """The steps of Bailey et al. 2015: one division at a time, with the ranks of scipy."""
     samples, trials = returns.shape
     edges = [samples * k // blocks for k in range(blocks + 1)]
-    logits, inside, outside = [], [], []
+    logits, outside = [], []
     for chosen in itertools.combinations(range(blocks), blocks // 2):
         mask = np.zeros(samples, dtype=bool)
         for k in chosen:
             mask[edges[k] : edges[k + 1]] = True
         performance = []
         for half in (returns[mask], returns[~mask]):
-            mean, deviation = half.mean(axis=0), half.std(axis=0, ddof=1)
-            performance.append(mean if measure == "mean" else mean / deviation)
+            performance.append(half.mean(axis=0) / half.std(axis=0, ddof=1))
         best = int(np.argmax(performance[0]))
         share = stats.rankdata(performance[1])[best] / (trials + 1)
         logits.append(math.log(share / (1 - share)))
-        inside.append(performance[0][best])
         outside.append(performance[1][best])
-    slope = stats.linregress(inside, outside).slope
     low = sum(logit <= 1e-12 for logit in logits) / len(logits)
-    return low, logits, slope, sum(figure < 0 for figure in outside) / len(outside)
+    return low, sum(figure < 0 for figure in outside) / len(outside)
 
 
 def pair(seed: int = 1, n: int = 120, rho: float = 0.5, edge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
