@@ -26,6 +26,7 @@ from quantd.research.studies.sweep_points import Base, Market, Point, Work, run_
 from quantd.trading.display_text import instant_text
 from quantd.trading.exit_codes import USAGE, ExplainedError
 from quantd.trading.ports import Policy
+from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import View
 
 FILE: Final = "caller.py"
@@ -51,9 +52,9 @@ class TargetTable:
         if dates is None or not symbols:
             raise Misused(f"a table of weights needs a column of dates and one for each symbol, not {table.columns}")
         stamps = dates_of(table[dates], f"column {dates} of the weights")
-        local = isinstance(stamps.dtype, pl.Datetime) and not stamps.dtype.time_zone and not is_midnight(stamps)
-        self.local = str(stamps[0]) if local else ""
-        """A time of day of an unknown clock; empty if the rows have dates or instants."""
+        self.first = "" if getattr(stamps.dtype, "time_zone", None) else str(stamps[0])
+        """The first date, or time of an unknown clock; empty if the rows have instants."""
+        self.dated = is_midnight(stamps)
         table = _wide(table.with_columns(stamps.cast(pl.Datetime("ns")).cast(pl.Int64)), dates, symbols).sort(dates)
         symbols = [name for name in table.columns if name != dates]
         self.dates: list[int] = table[dates].to_list()
@@ -172,13 +173,20 @@ class CallerPolicy:
 
     def unused_rows(self, assembly: Assembly) -> list[str]:
         """Return notes on the rows of a table of weights outside the bars of a run. Raises Misused if all are after
-        them, and for times of day of an unknown clock beside an exchange's sessions."""
+        them, for times of day of an unknown clock beside an exchange's sessions, and for dates beside shorter bars."""
         if not isinstance(self._policy, TargetTable):
             return []
-        if self._policy.local and any(item.calendar != "24/7" for item in assembly.universe.instruments):
+        first, dated = self._policy.first, self._policy.dated
+        always_open = all(item.calendar == "24/7" for item in assembly.universe.instruments)
+        if first and (assembly.interval_ns < DAY_NS if dated else not always_open):
+            what = (
+                f"dates ({first[:10]}), and the bars are shorter" if dated else f"the time {first} of an unknown clock"
+            )
+            index = '(index + pd.Timedelta("16h"))' if dated else "index"
+            column = '(pl.col("date").cast(pl.Datetime) + pl.duration(hours=16))' if dated else 'pl.col("date")'
             raise Misused(
-                f"the weights have the time {self._policy.local} of an unknown clock; name it: in pandas "
-                'index.tz_localize("America/New_York"), in polars pl.col("ts").dt.replace_time_zone("America/New_York")'
+                f'the weights have {what}; write the instants: in pandas {index}.tz_localize("America/New_York"), in '
+                f'polars {column}.dt.replace_time_zone("America/New_York")'
             )
         return self._policy.unused(max(assembly.feed.first_ts, assembly.start_ns), assembly.feed.last_ts)
 

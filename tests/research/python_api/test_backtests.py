@@ -33,6 +33,20 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert "Sharpe" in result._repr_html_()
 
 
+def half_hours(days):
+    times = [
+        datetime(day.year, day.month, day.day, 9, 30) + timedelta(minutes=30 * k) for day in days for k in range(13)
+    ]
+    draw = np.random.default_rng(5)
+    frames = []
+    for symbol in ("SPY", "IWM"):
+        close = 100 * np.exp(np.cumsum(draw.normal(0, 0.002, len(times))))
+        low, high = close * 0.995, close * 1.005
+        bars = {"ts": times, "symbol": symbol, "open": close, "high": high, "low": low, "close": close, "volume": 1e6}
+        frames.append(pl.DataFrame(bars).with_columns(pl.col("ts").dt.replace_time_zone("America/New_York")))
+    return pl.concat(frames)
+
+
 def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
     mix = {"SPY": 0.6, "IWM": 0.4}
     constant = quantd.backtest(mix, bars=bars, compare=False)
@@ -57,6 +71,11 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
     noon = pl.col("date").cast(pl.Datetime) + timedelta(hours=12)
     named = table.with_columns(noon.dt.replace_time_zone("America/New_York"))
     assert quantd.backtest(named, bars, compare=False).fills.equals(fills), "a time of a named clock"
+    with pytest.raises(quantd.Error, match=r"the weights have dates .* bars are shorter; write the instants") as error:
+        quantd.backtest(table, bars=half_hours(days[:44]), compare=False)
+    instants = eval(str(error.value).partition("in polars ")[2], {"pl": pl})  # the remedy, as it is printed
+    held = quantd.backtest(table.with_columns(instants.alias("date")), half_hours(days[:44]), compare=False).fills
+    assert held["ts"].dt.date().unique().sort().to_list() == [days[6], days[41]], "after the close of each row's date"
     outside = [days[0] - timedelta(days=9), days[0] - timedelta(days=2), days[-1] + timedelta(days=9)]
     notes = str(quantd.backtest(pl.concat([table.head(1).with_columns(date=day) for day in outside]), bars=bars))
     assert re.search(rf"1 of 3 rows of the weights are before the bars.*, the first on {outside[0]}", notes)
