@@ -8,6 +8,7 @@ they are read. The kind of a file is detected from its first bytes, not from its
 
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,7 +98,10 @@ def parts_of(path: Path, *, name: str = "") -> Iterator[Part]:
     """
     if path.is_dir():
         for file in table_files(path):
-            yield from parts_of(file, name=f"{path.name}/{file.relative_to(path).as_posix()}")
+            # of KO/2024.csv the folder has the symbol
+            in_subfolder = file.parent != path and not re.search(r"[^\W\d]", file.stem)
+            for part in parts_of(file, name=f"{path.name}/{file.relative_to(path).as_posix()}"):
+                yield part._replace(stem=file.parent.name) if in_subfolder else part
         return
     if not path.is_file():
         raise FeedError(str(path), "there is no such file", "Check the path")

@@ -222,3 +222,14 @@ def test_tables_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
     table = read_tables(tmp_path)
     assert table.frame["symbol"].unique().to_list() == ["AAPL"]
     assert table.statements[0].notes == ("not read, by its form or its subfolder: KO/2024.csv, MSFT.xlsx",)
+
+
+def test_a_subfolder_has_the_symbol_of_files_that_are_named_by_their_period(tmp_path: Path) -> None:
+    for symbol, price in (("AAPL", 10), ("KO", 20)):
+        (tmp_path / symbol).mkdir()
+        for year in ("2023", "2024-01"):
+            lines = "".join(f"{year[:4]}-01-0{day},{price},{price},{price},{price},100\n" for day in range(3, 6))
+            (tmp_path / symbol / f"{year}.csv").write_text("Date,Open,High,Low,Close,Volume\n" + lines)
+    frame = read_tables(tmp_path).frame.with_columns(pl.col("close").cast(pl.Float64))
+    assert frame.group_by("symbol").agg(pl.len(), pl.col("close").mean()).sort("symbol").rows() == [
+        ("AAPL", 6, 10.0), ("KO", 6, 20.0)]  # fmt: skip
