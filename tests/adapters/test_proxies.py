@@ -23,7 +23,8 @@ from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.setup.service_answers import _ask
 from quantd.trading.instruments import Instrument, Universe
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.running_server import running_server
+from tests.support.venues.alpaca import AlpacaServer, listed
 
 NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 SPY = Universe((Instrument("SPY"),))
@@ -83,13 +84,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[AlpacaServer]:
-    server = AlpacaServer()
-    await server.start()
-    server.list("SPY", "400.00")
-    yield server
-    await server.stop()
+venue = running_server(lambda: listed(SPY="400.00"))
 
 
 @pytest.fixture

@@ -21,18 +21,14 @@ from quantd.risk.switch import HALT
 from quantd.trading.events import Operator, Stopping
 from tests.daemon.jobs.alert_desk import desk, webhook_of
 from tests.support.mqtt import Mosquitto, Subscriber, until
+from tests.support.running_server import running_server
 from tests.support.service_kit import Kit, world
 from tests.support.sink_servers import Receiver
 
 STATUS = "quantd/paper/status"
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    webhook = Receiver()
-    await webhook.start()
-    yield webhook
-    await webhook.stop()
+receiver = running_server(Receiver)
 
 
 async def test_each_alert_is_delivered_once_in_order_and_leaves_the_queue(tmp_path: Path, receiver: Receiver) -> None:

@@ -1,6 +1,5 @@
 """A symbol that the venue does not trade any more: the daemon starts, that symbol is halted, the others go on."""
 
-from collections.abc import AsyncIterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from quantd.trading.sessions import DAY_NS
 from tests.proofs.conformance.rigs.alpaca import UNIVERSE, AlpacaRig
 from tests.support.live_runs import NOW, _quick, parts, read_entries, require_equal, slices, stretch, venue_of
 from tests.support.remote_venue import Remote, Script, Venue
+from tests.support.running_server import running_server
 
 __all__ = ["_quick"]
 
@@ -72,12 +72,7 @@ async def test_a_first_start_with_a_symbol_that_the_venue_does_not_trade_trades_
 # ---------------------------------------------------------------- what adapters report
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[AlpacaRig]:
-    alpaca = AlpacaRig()
-    await alpaca.start()
-    yield alpaca
-    await alpaca.stop()
+rig = running_server(AlpacaRig)
 
 
 @pytest.mark.parametrize("how", ["not tradable", "inactive", "both"])

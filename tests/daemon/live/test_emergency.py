@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -25,7 +25,8 @@ from quantd.daemon.live import emergency
 from quantd.daemon.live.emergency import Emergency, Remainder, client_id
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.mqtt import until
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.running_server import running_server
+from tests.support.venues.alpaca import AlpacaServer, listed
 from tests.support.venues.kraken import Exchange
 
 STARTED = 1_790_000_000
@@ -39,26 +40,20 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emergency, "AGAIN_S", 0.3)
 
 
-@pytest.fixture
-async def alpaca() -> AsyncIterator[AlpacaServer]:
-    server = AlpacaServer()
-    await server.start()
-    for symbol, price in (("SPY", "400.00"), ("QQQ", "300.00"), ("TSLA", "200.00")):
-        server.list(symbol, price)
+@running_server
+def alpaca() -> AlpacaServer:
+    server = listed(SPY="400.00", QQQ="300.00", TSLA="200.00")
     server.book.auto = True
-    yield server
-    await server.stop()
+    return server
 
 
-@pytest.fixture
-async def kraken() -> AsyncIterator[Exchange]:
+@running_server
+def kraken() -> Exchange:
     server = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
     server.add("ZUSD", Decimal(100_000))
     server.prices = {"SOL/USD": "150.00", "BTC/USD": "60000.0", "ETH/USD": "2500.00", "LTC/USD": "80.00"}
     server.auto = True
-    await server.start()
-    yield server
-    await server.stop()
+    return server
 
 
 def settings_of(server: AlpacaServer, timeout_s: float = 5.0, secret: str = "") -> AlpacaSettings:

@@ -505,3 +505,11 @@ def _ns(when: str) -> int:
 
 
 __all__ = ["AlpacaServer", "text"]
+
+
+def listed(**prices: str) -> AlpacaServer:
+    """A venue that trades these symbols at these prices."""
+    server = AlpacaServer()
+    for symbol, price in prices.items():
+        server.list(symbol, price)
+    return server

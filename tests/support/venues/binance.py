@@ -668,3 +668,12 @@ class Exchange(Spot[Order]):
 
 def _utc(ns: int) -> str:
     return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def bitcoin_market(exchange: Callable[..., Any]) -> Any:
+    """An exchange that trades BTC for USDT, with an account of both."""
+    server = exchange([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
+    server.add("USDT", Decimal(100_000))
+    server.add("BTC", Decimal(2))
+    server.prices["BTCUSDT"] = "60000.00"
+    return server

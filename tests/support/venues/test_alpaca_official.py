@@ -1,14 +1,14 @@
 """The venue of the tests is one that the vendor's own client takes for Alpaca: it trades here, by its own models."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.running_server import running_server
+from tests.support.venues.alpaca import AlpacaServer, listed
 
 pytest.importorskip("alpaca", reason="alpaca-py is not installed")
 
@@ -36,14 +36,12 @@ from alpaca.trading.requests import (
 from alpaca.trading.stream import TradingStream
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[AlpacaServer]:
-    server = await AlpacaServer().start()
-    server.list("SPY", "400.00")
+@running_server
+def venue() -> AlpacaServer:
+    server = listed(SPY="400.00")
     server.list("HARD", "20.00", shortable=False, fractionable=False)
     server.list("BTC/USD", "60000.0", shortable=False)
-    yield server
-    await server.stop()
+    return server
 
 
 def client(server: AlpacaServer, secret: str | None = None) -> Any:

@@ -1,30 +1,21 @@
 """The server of the tests is one that python-binance, written by others for Binance, takes for Binance."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.support.venues.binance import Exchange, Market, Moved
+from tests.support.running_server import running_server
+from tests.support.venues.binance import Exchange, Moved, bitcoin_market
 
 official = pytest.importorskip("binance.client", reason="python-binance is not installed (pip install python-binance)")
 Client = official.Client
 BinanceAPIException = pytest.importorskip("binance.exceptions").BinanceAPIException
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[Exchange]:
-    import time
-
-    server = Exchange([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
-    server.add("USDT", Decimal(100_000))
-    server.add("BTC", Decimal(2))
-    server.prices["BTCUSDT"] = "60000.00"
-    await server.start()
-    yield server
-    await server.stop()
+venue = running_server(lambda: bitcoin_market(Exchange))
 
 
 def client(server: Exchange, secret: str = "") -> Any:

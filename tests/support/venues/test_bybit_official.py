@@ -1,14 +1,14 @@
 """The server of the tests is one that pybit, Bybit's own client, takes for Bybit."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tests.support.venues.binance import Market
+from tests.support.running_server import running_server
+from tests.support.venues.binance import bitcoin_market
 from tests.support.venues.bybit import Exchange
 
 official = pytest.importorskip("pybit.unified_trading", reason="pybit is not installed (pip install pybit)")
@@ -16,15 +16,7 @@ exceptions = pytest.importorskip("pybit.exceptions")
 SPOT = {"category": "spot", "symbol": "BTCUSDT"}
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[Exchange]:
-    server = Exchange([Market("BTC", "USDT", "0.01", "0.00001", "0.00001", "5")], time.time_ns)
-    server.add("USDT", Decimal(100_000))
-    server.add("BTC", Decimal(2))
-    server.prices["BTCUSDT"] = "60000.00"
-    await server.start()
-    yield server
-    await server.stop()
+venue = running_server(lambda: bitcoin_market(Exchange))
 
 
 def client(server: Exchange, secret: str = "") -> Any:

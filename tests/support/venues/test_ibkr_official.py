@@ -1,24 +1,23 @@
 """The gateway of the tests is one that ib_async, written by others for Interactive Brokers, takes for the real one."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.support.mqtt import until
+from tests.support.running_server import running_server
 from tests.support.venues.ibkr import Gateway
 
 official = pytest.importorskip("ib_async", reason="ib_async is not installed (the extra ibkr)")
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[Gateway]:
-    gateway = await Gateway().start()
+@running_server
+def venue() -> Gateway:
+    gateway = Gateway()
     gateway.add("SPY", "400.00")
     gateway.add("HARD", "20.00", size_increment=Decimal(1))
-    yield gateway
-    await gateway.stop()
+    return gateway
 
 
 async def connected(gateway: Gateway, client_id: int = 7) -> Any:

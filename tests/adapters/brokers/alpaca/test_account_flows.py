@@ -1,6 +1,5 @@
 """Movements of cash and of coins at Alpaca: known kinds are booked as such, unknown ones are booked and named."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,14 +7,9 @@ import pytest
 from quantd.trading.instruments import NANO
 from quantd.trading.ports import VenueFlow
 from tests.proofs.conformance.rigs.alpaca import AlpacaRig
+from tests.support.running_server import running_server
 
-
-@pytest.fixture
-async def rig() -> AsyncIterator[AlpacaRig]:
-    alpaca_rig = AlpacaRig()
-    await alpaca_rig.start()
-    yield alpaca_rig
-    await alpaca_rig.stop()
+rig = running_server(AlpacaRig)
 
 
 async def moved(rig: AlpacaRig, **activity: Any) -> tuple[list[VenueFlow], list[str]]:

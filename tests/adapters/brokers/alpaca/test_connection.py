@@ -1,21 +1,15 @@
 """Each request to Alpaca has one clear outcome: an answer, surely not sent, or lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
 from quantd.adapters.brokers.alpaca.connection import AlpacaSettings, Lost, NotSent, Rest
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.running_server import running_server
+from tests.support.venues.alpaca import AlpacaServer, listed
 
-
-@pytest.fixture
-async def venue() -> AsyncIterator[AlpacaServer]:
-    server = await AlpacaServer().start()
-    server.list("SPY", "400.00")
-    yield server
-    await server.stop()
+venue = running_server(lambda: listed(SPY="400.00"))
 
 
 def settings(venue: AlpacaServer, **how: object) -> AlpacaSettings:

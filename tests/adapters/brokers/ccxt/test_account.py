@@ -1,6 +1,5 @@
 """Movements of cash and of coins in Kraken's ledger, through ccxt."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from importlib.util import find_spec
 
@@ -10,16 +9,12 @@ from quantd.trading.instruments import NANO
 from quantd.trading.orders import Cause
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
+from tests.support.running_server import running_server
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[CcxtRig]:
-    ccxt_rig = CcxtRig()
-    await ccxt_rig.start()
-    yield ccxt_rig
-    await ccxt_rig.stop()
+rig = running_server(CcxtRig)
 
 
 @pytest.mark.long

@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.binance import BinanceRig
 from tests.proofs.conformance.scene import opened
 from tests.support.command_line import environment
+from tests.support.running_server import running_server
 from tests.support.venues.binance import Exchange, Market, Moved, Order, Refused
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
@@ -47,12 +47,7 @@ KNOWN_FORMS: Final[dict[str, set[str]]] = {
 fetchMyTrades; fetchOrder and cancel by client id)."""
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[BinanceRig]:
-    binance_rig = BinanceRig()
-    await binance_rig.start()
-    yield binance_rig
-    await binance_rig.stop()
+rig = running_server(BinanceRig)
 
 
 def order_of(rig: BinanceRig, basket: OrderBasket, row: int = 0) -> Order:

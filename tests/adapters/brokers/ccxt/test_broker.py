@@ -2,7 +2,7 @@
 deadlines, and what it refuses to trade at all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from decimal import Decimal
 from importlib.util import find_spec
 
@@ -23,17 +23,13 @@ from quantd.trading.ports import BrokerNews, TradeRecord
 from tests.proofs.conformance.rig import Row
 from tests.proofs.conformance.rigs.bybit import BybitRig
 from tests.proofs.conformance.rigs.ccxt import CcxtRig
+from tests.support.running_server import running_server
 from tests.support.venues.kraken import Order, Refused
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[CcxtRig]:
-    rig = CcxtRig()
-    await rig.start()
-    yield rig
-    await rig.stop()
+rig = running_server(CcxtRig)
 
 
 def order_of(rig: CcxtRig, basket: OrderBasket, row: int = 0) -> Order:

@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from importlib.util import find_spec
@@ -21,6 +20,7 @@ from quantd.daemon.assembly.feeds import stream_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.market import MarketSlice
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
+from tests.support.running_server import running_server
 from tests.support.venues.kraken import Exchange
 
 pytestmark = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
@@ -30,12 +30,7 @@ START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 UNIVERSE = Universe((Instrument("BTC/USD", calendar="24/7"), Instrument("SOL-USD", calendar="24/7")), calendar="24/7")
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[Exchange]:
-    exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, lambda: START * NANO)
-    await exchange.start()
-    yield exchange
-    await exchange.stop()
+venue = running_server(lambda: Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, lambda: START * NANO))
 
 
 def source(

@@ -18,6 +18,7 @@ from quantd.adapters.feeds.vendor import Request, RequestWrong
 from quantd.daemon.assembly.feeds import source_of
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.sessions import DAY_NS
+from tests.support.running_server import running_server
 from tests.support.venues.ibkr_data import DataGateway, days
 
 pytest.importorskip("ib_async", reason="the extra ibkr is not installed")
@@ -30,15 +31,13 @@ def ns(*day: int) -> int:
     return int(datetime(*day, tzinfo=UTC).timestamp()) * NANO  # type: ignore[misc]
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[DataGateway]:
+@running_server
+def venue() -> DataGateway:
     gateway = DataGateway()
-    await gateway.start()
     for symbol in ("SPY", "BRK B"):
         gateway.add(symbol, "100.00")
         gateway.tape[symbol] = days(FIRST, 30)
-    yield gateway
-    await gateway.stop()
+    return gateway
 
 
 def bars_of(

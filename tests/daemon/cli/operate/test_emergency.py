@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
@@ -20,8 +19,9 @@ import pytest
 from tests.proofs.conformance.rigs.ccxt import ASSETS, MARKETS
 from tests.support.checkout import ROOT
 from tests.support.command_line import Done, program, quantd
+from tests.support.running_server import running_server
 from tests.support.venues import binance
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca import AlpacaServer, listed
 from tests.support.venues.ibkr import Gateway
 from tests.support.venues.kraken import Exchange
 
@@ -30,18 +30,14 @@ ALL = ("emergency", "--venue", "alpaca", "--cancel-all")
 crypto = pytest.mark.skipif(find_spec("ccxt") is None, reason="the extra ccxt is not installed")
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[AlpacaServer]:
-    server = AlpacaServer()
-    await server.start()
-    for symbol, price in (("SPY", "400.00"), ("TSLA", "200.00")):
-        server.list(symbol, price)
+@running_server
+def venue() -> AlpacaServer:
+    server = listed(SPY="400.00", TSLA="200.00")
     server.book.auto = True
     server.book.positions |= {"SPY": Decimal(12), "TSLA": Decimal(-5)}
     order = {"symbol": "SPY", "qty": "10", "side": "buy", "type": "limit", "time_in_force": "gtc"}
     server.book.place(order | {"limit_price": "100.00"})
-    yield server
-    await server.stop()
+    return server
 
 
 def keys(server: AlpacaServer) -> dict[str, str]:
@@ -202,13 +198,7 @@ async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: Alpac
     assert "could not be read" in done.stdout
 
 
-@pytest.fixture
-async def kraken() -> AsyncIterator[Exchange]:
-    exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
-    exchange.auto = True
-    await exchange.start()
-    yield exchange
-    await exchange.stop()
+kraken = running_server(lambda: Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns))
 
 
 async def closed(folder: Path, server: Any, name: str, key: str = "") -> Done:

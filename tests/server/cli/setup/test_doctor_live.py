@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from tests.support.live_runs import NOW as LIVE_NOW
 from tests.support.live_runs import TEXT as SHADOW
 from tests.support.live_runs import slices, stretch
 from tests.support.remote_venue import Script
+from tests.support.running_server import running_server
 from tests.support.sink_servers import KEY, Receiver
-from tests.support.venues.alpaca import AlpacaServer
+from tests.support.venues.alpaca import AlpacaServer, listed
 
 TEXT = """
 [quantd]
@@ -77,14 +77,7 @@ def checks_of(done: Any) -> dict[str, list[tuple[bool | None, str]]]:
     return results
 
 
-@pytest.fixture
-async def venue() -> AsyncIterator[AlpacaServer]:
-    server = AlpacaServer()
-    await server.start()
-    for symbol in ("AAPL", "MSFT"):
-        server.list(symbol, "100.00")
-    yield server
-    await server.stop()
+venue = running_server(lambda: listed(AAPL="100.00", MSFT="100.00"))
 
 
 @pytest.mark.quick_cases(2)
