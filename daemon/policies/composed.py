@@ -10,6 +10,7 @@ from quantd.daemon.config import Agent, Config
 from quantd.daemon.config.agent_tables import RebalanceTable, Sizing
 from quantd.daemon.policies.loading import Apart, Inner, PolicyError, fit, load
 from quantd.models.artifacts.signature import KeyFault, artifacts_in, signature_fault
+from quantd.strategies.policies.members import stateless
 from quantd.strategies.policies.membership import MembersOfDay, MembersOnly
 from quantd.strategies.policies.rebalancing import CostAware, Rebalanced, RebalanceRules
 from quantd.strategies.policies.sizing import RegimeExposure, Sized, SizingRules
@@ -63,7 +64,7 @@ def with_rules(
     if sizing is not None:
         policy = Sized(Inner(policy), sizing)
     if rebalance is not None:
-        policy = Rebalanced(Inner(policy), rebalance, factor)
+        policy = Rebalanced(Inner(policy), rebalance, factor, stateless(policy))
     # outermost again: sizing and rebalancing may give a weight to a symbol that is no member today
     if members is not None and (sizing is not None or rebalance is not None):
         policy = MembersOnly(Inner(policy), members)

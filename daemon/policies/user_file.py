@@ -207,6 +207,11 @@ class UserPolicy:
         """Whether the user's function takes a memory beside the view."""
         return self._with_memory
 
+    @property
+    def stateless(self) -> bool:
+        """Whether a function without a memory decides. An object may keep something itself."""
+        return inspect.isfunction(self.source) and not self._with_memory
+
     def act(self, view: View, memory: Memory) -> tuple[Any, Memory]:
         """The answer of the user's function to a view, and its memory for the next call (`Policy.act`).
 

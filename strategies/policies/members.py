@@ -115,6 +115,11 @@ class Ruled(Around):
     spaces: ClassVar = (RULED,)
 
 
+def stateless(policy: Policy) -> bool:
+    """Return True where the answers of a policy follow from the view alone: it keeps nothing, and says no notes."""
+    return bool(getattr(policy, "stateless", False)) or getattr(policy, "act_rows", None) is not None
+
+
 class Question(NamedTuple):
     """What a composite policy passes to one component; `space` is the component's name and its prefix in the memory."""
 

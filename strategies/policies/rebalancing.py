@@ -10,7 +10,8 @@ book has settled; "short", what the book then missed; "pending", the index of an
 "event", the index and day of the last traded event; "flags", whether volatility and correlation were raised and have
 not passed.
 
-The policy inside the rules is called at every sample, even if no rebalance is due, so that its memory advances.
+A policy with a memory is called at every sample, even if no rebalance is due, so that its memory advances. A stateless
+one is not called between the dates of a calendar.
 """
 
 from collections.abc import Callable
@@ -93,7 +94,8 @@ class RebalanceRules(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Rebalanced(Ruled):
-    """Calls `policy` at every decision, so that its memory stays current, and trades when a rebalance is due.
+    """Calls `policy` at every decision, so that its memory stays current, and trades when a rebalance is due. If the
+    policy is `stateless`, it is not called in a period of the calendar that has been traded.
 
     For the first nonzero target a rebalance is due, and its trades are not limited if the book is empty. `room` maps
     weights to the fraction of them (at most 1) that the limits let a book hold. Targets are multiplied by
@@ -103,6 +105,7 @@ class Rebalanced(Ruled):
 
     rules: RebalanceRules
     room: Callable[[Floats], float] = lambda weights: 1.0
+    stateless: bool = False
 
     @property
     def lookback(self) -> int:
@@ -119,10 +122,14 @@ class Rebalanced(Ruled):
         The memory of the rules has "last", the day and sample of the last rebalance; "asked", the target that the book
         may not have reached yet; and "event", the event of the last rebalance with its day.
         """
+        rule_memory = own_memory(memory, "rebalance")
+        # with another entry than "last", the rules were others before, and have something to settle or to say
+        traded = self.stateless and self.rules.when == "calendar" and rule_memory.keys() == {"last"}
+        if traded and not self._new_period(view, rule_memory["last"]):
+            return HOLD, memory
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
         words = [(note, warns)]
-        rule_memory = own_memory(memory, "rebalance")
         if self.rules.when == "event":
             rule_memory = self._watched(view, rule_memory)
         answer: Floats | Hold = HOLD
@@ -150,8 +157,7 @@ class Rebalanced(Ruled):
         if last is None or rules.when == "always":
             return True
         if rules.when == "calendar":
-            period = PERIODS[rules.every]
-            return period(day_of(view)) != period(int(last[0]))
+            return self._new_period(view, last)
         if rules.when == "threshold":
             held = view.weights
             reachable_target = reachable(target, held, rule_memory["short"]) if "short" in rule_memory else target
@@ -162,6 +168,11 @@ class Rebalanced(Ruled):
                 > rules.risk_drift
             )
         return "pending" in rule_memory and view.sample - int(last[1]) >= rules.wait
+
+    def _new_period(self, view: View, last: Floats) -> bool:
+        """Return True if the calendar's period has changed since the rebalance `last`, its day and sample."""
+        period = PERIODS[self.rules.every]
+        return period(day_of(view)) != period(int(last[0]))
 
     def _towards(self, target: Floats, view: View, first: bool) -> Floats | Hold:
         """Return the weights float64[N] after the rebalance, or HOLD if no trade is worth its costs or all are too

@@ -139,7 +139,7 @@ class Worker:
         """`lookback` is 0 for a policy file, which declares it when it is loaded; `recipe` says what to load."""
         self.name = name
         self.lookback = lookback
-        self.uses_bars = self.undeclared = False
+        self.uses_bars = self.undeclared = self.stateless = False
         self.limit_s = LIMIT_S
         self.max_failures = 3
         """Failures in a row after which the agent is suspended: `max_failures` of [risk]."""
@@ -267,9 +267,9 @@ class Worker:
                     self.missing = [_cleaned(right, 200) for right in missing[:8]]
                 case Unfit(text):
                     raise ParamsError(self._public_text(text, 2 * PRINTED_CHARS))
-                case Loaded(lookback, uses_bars, undeclared) if self._keeps_lookback(lookback):
+                case Loaded(lookback, uses_bars, undeclared, stateless) if self._keeps_lookback(lookback):
                     self.lookback, self.uses_bars, self._ready = lookback, uses_bars, True
-                    self.undeclared = undeclared
+                    self.undeclared, self.stateless = undeclared, stateless
                 case _:
                     raise Broken("its process sent another message before that it is ready")
         self._loads_first = False

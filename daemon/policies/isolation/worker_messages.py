@@ -24,11 +24,12 @@ class Confined(Struct, frozen=True, tag=True):
 
 
 class Loaded(Struct, frozen=True, tag=True):
-    """The policy is loaded; `undeclared` says that it declares no lookback."""
+    """The policy is loaded; `undeclared` says that it declares no lookback, `stateless` that it keeps nothing."""
 
     lookback: int
     uses_bars: bool
     undeclared: bool = False
+    stateless: bool = False
 
 
 class Unfit(Struct, frozen=True, tag=True):

@@ -27,6 +27,7 @@ from quantd.daemon.policies.loading import answer
 from quantd.daemon.policies.user_file import load_user_policy
 from quantd.models.isolation import confinement
 from quantd.strategies.policies import POLICIES, ParamsError
+from quantd.strategies.policies.members import stateless
 from quantd.trading.bars import Bars
 from quantd.trading.effects import Ask
 from quantd.trading.market import Floats
@@ -162,7 +163,10 @@ def main(missing: list[str]) -> None:
         _write(
             target,
             Loaded(
-                policy.lookback, bool(getattr(policy, "uses_bars", False)), bool(getattr(policy, "undeclared", False))
+                policy.lookback,
+                bool(getattr(policy, "uses_bars", False)),
+                bool(getattr(policy, "undeclared", False)),
+                stateless(policy),
             ),
         )
         universe: object = None

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from quantd.strategies.policies.members import stateless
 from quantd.strategies.policies.rebalancing import SETTLES, CostAware, Rebalanced, RebalanceRules
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import Memory, Noted, View
@@ -38,6 +39,31 @@ def test_a_week_is_traded_on_its_friday():
     assert all(b - a <= 5 for a, b in pairwise(rows))
     fortnights = days_of(RebalanceRules(when="calendar", every="two_weeks"), market(1, 3, 40))
     assert set(fortnights[1:]) == set(rows[1:][(rows.index(fortnights[1]) - 1) % 2 :: 2])
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Equal weights, and the times of its calls."""
+
+    times: list[int]
+    stateless: bool
+    lookback: int = 1
+
+    def act(self, view: View, memory: Memory):
+        self.times.append(view.time)
+        return np.full(len(view.prices), 1 / len(view.prices)), memory
+
+
+@pytest.mark.parametrize("when", ["calendar", "always"])
+def test_a_stateless_policy_is_asked_on_the_dates_of_its_calendar_alone_with_the_same_answers(when):
+    rules, prices = RebalanceRules(when=when, every="month"), market(1, 3, 140)
+    kept, free = Counted([], False), Counted([], True)
+    answers = list(walk(Rebalanced(kept, rules, stateless=stateless(kept)), prices))
+    same = list(walk(Rebalanced(free, rules, stateless=stateless(free)), prices))
+    assert [(row, said) for row, said, _ in same] == [(row, said) for row, said, _ in answers]
+    traded = [close_of(row) for row, said, _ in same if said.weights is not None]
+    assert free.times == (traded if when == "calendar" else kept.times)
+    assert len(kept.times) > 130
 
 
 @pytest.mark.requirement("R-110", "R-129")
