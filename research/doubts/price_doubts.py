@@ -45,7 +45,8 @@ WHOLE_CENTS: Final = 0.9
 
 
 def rejected_bars(evidence: Evidence) -> str:
-    """Bars that the checks rejected, and suspicious prices that were accepted, with symbols and dates.
+    """Bars that the checks rejected, suspicious prices that were accepted, and bars after a delisting, with symbols and
+    dates.
 
     Only bars that the run can use count (`Evidence.reads_after`). With `[feed] holes = "known"` a person has accepted
     gaps: up to 1 % rejected bars of each symbol are then a note of `known_bars`, not a doubt.
@@ -65,6 +66,13 @@ def rejected_bars(evidence: Evidence) -> str:
             for jump in jumps
         ]
         clauses.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
+    for action in (listed for listed in feed.actions if listed.kind == "delisting"):
+        last_ts = feed.columns.ts_event[feed.columns.fresh[:, action.symbol]].max(initial=0)
+        if last_ts > action.ts + DAY_NS:
+            name, day = feed.universe.symbols[action.symbol], session_date(action.ts - 1)
+            clauses.append(
+                f"{name} is delisted on {day} by the actions, and its bars go on to {session_date(last_ts - 1)}"
+            )
     if config.holes == "known":
         holes = gaps(feed, evidence.assembly.sessions, evidence.assembly.members)
         if texts := [gap_text(hole, feed.universe) for hole in holes if hole.last_ns >= after]:

@@ -110,6 +110,16 @@ def test_rejected_and_suspicious_bars_are_named_with_symbol_and_date() -> None:
     assert "SPY has no good bar on 30 sessions in a row" in text
 
 
+@pytest.mark.parametrize(("last", "said"), [(300, True), (100, False)])
+def test_bars_after_a_delisting_are_named(tmp_path: Path, last: int, said: bool) -> None:
+    bars, day = market(), days(101)[-1]
+    (tmp_path / "actions.csv").write_text(f"ts,symbol,kind,ratio,cash\n{day},TLT,delisting,,50\n")
+    bars = bars.filter((pl.col("symbol") == "SPY") | (pl.col("ts") < days(last + 1)[-1]))
+    delisted = {"feed.actions": str(tmp_path / "actions.csv")}
+    text = str(quantd.backtest(even, bars=bars, settings=delisted, compare=False))
+    assert (f"TLT is delisted on {day} by the actions, and its bars go on to {days(300)[-1]}" in text) is said
+
+
 @pytest.mark.long
 def test_suspicious_prices_before_those_that_a_run_can_use_are_no_doubt_about_it() -> None:
     """A policy without a longer lookback reads at most 252 samples before the first one."""
