@@ -91,18 +91,31 @@ async def standing_at_the_end(folder, text=CONFIG, kind=World):
     world.store.close()
 
 
-@pytest.fixture
-async def world(tmp_path):
-    async with standing_at_the_end(tmp_path) as world:
-        yield world
+def standing(text=CONFIG):
+    """A fixture: a world of one test under this configuration."""
+
+    @pytest.fixture
+    async def standing_world(tmp_path):
+        async with standing_at_the_end(tmp_path, text) as world:
+            yield world
+
+    return standing_world
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory):
-    """One world of a module for the tests that change nothing in it."""
-    async with standing_at_the_end(tmp_path_factory.mktemp("shared"), CONFIG + RATES) as world:
-        yield world
+def standing_shared(text):
+    """A fixture: one world of a module under this configuration."""
 
+    @pytest_asyncio.fixture(scope="module", loop_scope="module")
+    async def standing_world(tmp_path_factory):
+        async with standing_at_the_end(tmp_path_factory.mktemp("shared"), text) as world:
+            yield world
+
+    return standing_world
+
+
+world = standing()
+shared = standing_shared(CONFIG + RATES)
+"""For the tests of a module that change nothing in it."""
 
 in_shared_loop = pytest.mark.asyncio(loop_scope="module")
 """Of a test with `shared`."""

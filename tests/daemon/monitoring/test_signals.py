@@ -2,22 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, read
 from quantd.daemon.monitoring.signals import reload
-from tests.support.api_world import World, standing_at_the_end
+from tests.support.api_world import World, standing
 from tests.support.command_line import CONFIG
 
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path) as world:
-        yield world
+world = standing()
 
 
 async def test_the_api_answers_while_a_configuration_is_read(world: World) -> None:

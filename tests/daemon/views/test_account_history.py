@@ -1,11 +1,9 @@
 """The fold of the account: lots through splits and delistings, and figures that are unknown rather than wrong."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import numpy as np
 import pytest
-import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +14,7 @@ from quantd.trading.effects import Crossed, Filled, Refused
 from quantd.trading.execution import with_remainder
 from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.market import JumpExplained
-from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, World, standing_shared
 from tests.support.command_line import CONFIG
 from tests.support.examples import examples
 
@@ -30,10 +28,7 @@ SPLIT = (
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path_factory.mktemp("split"), SPLIT) as running_world:
-        yield running_world
+world = standing_shared(SPLIT)
 
 
 def folded(world: World, until: int = 10**9) -> AccountHistory:

@@ -21,7 +21,7 @@ from tests.server.api.routes.outside_run import OUTSIDE
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.api.shut_store import before, gated
 from tests.server.requests.orders_by_hand import journalled, post
-from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, World, standing
 from tests.support.mqtt import until
 
 CASH = {"do": "add", "amount": "1000.00", "reason": "more"}
@@ -29,10 +29,7 @@ HALT = {"command": "halt", "reason": "lunch"}
 RESUME = {"command": "resume", "reason": "back"}
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, PORTFOLIOS) as world:
-        yield world
+world = standing(PORTFOLIOS)
 
 
 async def stepped(world: Any, kind: type, count: int = 1) -> None:

@@ -4,12 +4,11 @@ of them."""
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
@@ -19,7 +18,7 @@ from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import CancelRequested, Flow, Halted, Proposed
 from quantd.trading.sessions import DAY_NS
 from tests.server.requests.orders_by_hand import BY_HAND, journalled, post, world
-from tests.support.api_world import RATES, RUN, get, in_shared_loop, standing_at_the_end
+from tests.support.api_world import RATES, RUN, get, in_shared_loop, standing_shared
 from tests.support.command_line import CONFIG, quantd
 from tests.support.engine import World as Engine
 from tests.support.engine import block, walk
@@ -29,12 +28,7 @@ from tests.support.remote_venue import Remote, Script
 __all__ = ["world"]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    """One world for the requests that change nothing."""
-    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
-    async with standing_at_the_end(tmp_path_factory.mktemp("shared"), text) as world:
-        yield world
+shared = standing_shared(BY_HAND.replace("[api]\n", f"[api]\n{RATES}"))
 
 
 ORDER = {"side": "buy", "qty": "10", "symbol": "SPY", "reason": "the desk wants it"}

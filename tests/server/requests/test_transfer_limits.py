@@ -1,6 +1,5 @@
 """A transfer is measured as an order of the same lots: it makes no limit worse than its bound."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from quantd.daemon.engine.safety.monitor import basket_values
 from quantd.daemon.engine.state import HOUSE
 from quantd.risk.monitor.levels import UNWATCHED, share_of
 from tests.server.requests.orders_by_hand import post
-from tests.support.api_world import World, standing_at_the_end
+from tests.support.api_world import standing, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 GIVER = (
@@ -21,10 +20,7 @@ GIVER = (
 )
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, GIVER) as world:
-        yield world
+world = standing(GIVER)
 
 
 def broken(world: Any, books: list[int]) -> set[tuple[int, str]]:

@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from quantd.server.api.route_groups import routes_of
 from quantd.server.api.route_records import Page, Read
 from quantd.server.requests.tokens import created, revoked
 from tests.server.api.routes.outside_run import OUTSIDE
-from tests.support.api_world import RATES, World, get, standing_at_the_end
+from tests.support.api_world import RATES, get, standing
 
 ALLY = '[[agents]]\nname = "ally"\npolicy = "external"\ncapital = 0.2\nshadow = true\n[promotion]'
 TWO = OUTSIDE.replace("[promotion]", ALLY, 1).replace("rate = { proposals = 90 }\n", RATES)
@@ -25,10 +23,7 @@ OPEN = {
 }  # fmt: skip
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, TWO) as world:
-        yield world
+world = standing(TWO)
 
 
 async def bearer_of(world: Any, name: str) -> dict[str, str]:

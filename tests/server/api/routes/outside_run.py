@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.runtime.feeder import feed_recorded
 from quantd.daemon.runtime.timeline import instants, time_of
 from quantd.trading.codec import decode
 from quantd.trading.events import Proposed
-from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, World, standing
 from tests.support.command_line import CONFIG
 
 OUTSIDE = (
@@ -42,10 +41,7 @@ cron = "0 16 * * fri"
 )
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, OUTSIDE) as outside_world:
-        yield outside_world
+world = standing(OUTSIDE)
 
 
 def journalled(world: Any) -> list[Any]:

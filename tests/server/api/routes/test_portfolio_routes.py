@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,10 @@ from tests.server.api.model_worlds import halfway
 from tests.server.api.routes.portfolio_texts import CORE, PORTFOLIOS
 from tests.server.requests.orders_by_hand import get, journalled
 from tests.server.requests.orders_by_hand import post as sent
-from tests.support.api_world import RUN, World, standing_at_the_end
+from tests.support.api_world import RUN, standing
 from tests.support.command_line import answer, quantd, write
 
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, PORTFOLIOS) as world:
-        yield world
+world = standing(PORTFOLIOS)
 
 
 async def post(world: Any, path: str, body: object) -> tuple[int, Any]:

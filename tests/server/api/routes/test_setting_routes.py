@@ -3,7 +3,6 @@
 import asyncio
 import time
 import tomllib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created
 from quantd.trading.events import Approved, Flow, Reloaded, Stopping
 from tests.server.requests.orders_by_hand import journalled
-from tests.support.api_world import RATES, World, command, get, standing_at_the_end
+from tests.support.api_world import RATES, World, command, get, standing, standing_at_the_end
 from tests.support.command_line import CONFIG
 
 TEXT = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.25   # mine").replace(
@@ -30,10 +29,7 @@ TEXT = CONFIG.replace("max_drawdown = 0.25", "max_drawdown = 0.25   # mine").rep
 REASON = {"reason": "a test"}
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    async with standing_at_the_end(tmp_path, TEXT + RATES) as standing_world:
-        yield standing_world
+world = standing(TEXT + RATES)
 
 
 async def post(world: World, body: dict[str, Any], token: str = "", key: str = "", to: str = "") -> tuple[int, Any]:
