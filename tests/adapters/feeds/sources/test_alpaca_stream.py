@@ -3,7 +3,7 @@ way out."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,26 +55,34 @@ async def test_bars_and_their_corrections_come_exact_and_dated_by_their_open() -
         await ours.close()
 
 
-def test_the_official_client_takes_the_same_stream() -> None:
+def client_takes(venue: AlpacaData, subscription: str, ready: Callable[[], object], send: Callable[[], None]) -> Any:
+    """What the vendor's own client takes of one message."""
     from alpaca.data.live import StockDataStream
 
-    venue = AlpacaData()
     got: list[Any] = []
     with alpaca(venue) as url:
         client = StockDataStream(KEY, SECRET, url_override=f"{url}/v2/iex")
 
-        async def take(bar: Any) -> None:
-            got.append(bar)
+        async def take(message: Any) -> None:
+            got.append(message)
             await client.stop_ws()
 
-        client.subscribe_bars(take, "AAPL")
+        getattr(client, subscription)(take, "AAPL")
         thread = threading.Thread(target=client.run, daemon=True)
         thread.start()
-        asyncio.run(until(lambda: venue.subscribed == {"AAPL"}))
-        venue.send("b", "AAPL", BAR)
+        asyncio.run(until(ready))
+        send()
         thread.join(8)
-    assert [(bar.symbol, bar.open, bar.volume) for bar in got] == [("AAPL", 187.15, 1200.0)]
-    assert got[0].timestamp.timestamp() == OPEN_NS / 1e9
+    (message,) = got
+    return message
+
+
+def test_the_official_client_takes_the_same_stream() -> None:
+    venue = AlpacaData()
+    subscribed = lambda: venue.subscribed == {"AAPL"}  # noqa: E731
+    bar = client_takes(venue, "subscribe_bars", subscribed, lambda: venue.send("b", "AAPL", BAR))
+    assert (bar.symbol, bar.open, bar.volume) == ("AAPL", 187.15, 1200.0)
+    assert bar.timestamp.timestamp() == OPEN_NS / 1e9
 
 
 async def test_a_connection_that_is_cut_is_an_error_and_the_next_call_connects_anew() -> None:
@@ -232,21 +240,8 @@ async def test_pairs_are_never_asked_about_halts() -> None:
 
 
 def test_the_official_client_takes_the_same_halts_and_limits() -> None:
-    from alpaca.data.live import StockDataStream
-
     venue = AlpacaData()
-    got: list[Any] = []
-    with alpaca(venue) as url:
-        client = StockDataStream(KEY, SECRET, url_override=f"{url}/v2/iex")
-
-        async def take(status: Any) -> None:
-            got.append(status)
-            await client.stop_ws()
-
-        client.subscribe_trading_statuses(take, "AAPL")
-        thread = threading.Thread(target=client.run, daemon=True)
-        thread.start()
-        asyncio.run(until(lambda: venue.sockets and venue.sockets[0].tape == {"AAPL"}))
-        venue.status("AAPL", "H", "Trading Halt", AT)
-        thread.join(8)
-    assert [(s.symbol, s.status_code, s.status_message) for s in got] == [("AAPL", "H", "Trading Halt")]
+    subscribed = lambda: venue.sockets and venue.sockets[0].tape == {"AAPL"}  # noqa: E731
+    halt = lambda: venue.status("AAPL", "H", "Trading Halt", AT)  # noqa: E731
+    status = client_takes(venue, "subscribe_trading_statuses", subscribed, halt)
+    assert (status.symbol, status.status_code, status.status_message) == ("AAPL", "H", "Trading Halt")
