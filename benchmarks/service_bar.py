@@ -81,7 +81,7 @@ def configuration(case: str, folder: Path, root: Path) -> Path:
     source = root / "config.toml" if case == "default" else root / "examples" / "allocators-us20.toml"
     text = source.read_text(encoding="utf-8")
     if case != "default":
-        text = text.partition("[[agents]]")[0].replace("../data/", "data/") + ALL_TRADE
+        text = text.partition("[[agents]]")[0] + ALL_TRADE
         text = re.sub(r"(?m)^(exceptions|state) = .*\n", "", text)
         text = re.sub(r"(?m)^cash = .*$", 'cash = "10000000.00"', text)
         text = re.sub(r"(?m)^start = .*$", "start = 2019-01-02", text)

@@ -13,7 +13,7 @@ import json
 import sys
 from typing import Any
 
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 
 
 async def call(client: Client, tool: str, **given: Any) -> dict[str, Any]:
@@ -46,4 +46,9 @@ async def main(arguments: list[str]) -> None:
         print(f"{proposal['verdict']['outcome']}: {proposal['verdict']['text']}")  # noqa: T201
 
 
-asyncio.run(main(sys.argv[1:]))
+try:
+    asyncio.run(main(sys.argv[1:]))
+except BaseExceptionGroup as group:
+    if group.subgroup(MCPError) is None:
+        raise
+    sys.exit("quantd mcp has ended: the line above says why")

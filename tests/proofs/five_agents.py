@@ -224,7 +224,7 @@ def _moved(figures: Found) -> str:
 def moving(folder: Path) -> Path:
     """The configuration with capital on the move, a shadow and its challenge, in a folder of its own."""
     file = folder / "moving.toml"
-    file.write_text(CONFIG.read_text().replace("../data", str(CONFIG.parents[1] / "data")) + MOVING)
+    file.write_text(CONFIG.read_text() + MOVING)
     return file
 
 

@@ -286,7 +286,7 @@ def begin(
     if bars.stops:
         say(f"Next: {join(['quantd', 'backtest', *config_option])} names the lines that answer what stops it")
         return CHECK_FAILED
-    code = _backtest(config, config_option, bars.lines.universe.symbols[0])
+    code = _backtest(config, config_option, bars.lines.universe)
     if code == DONE and own.venue == "alpaca":
         from quantd.daemon.cli.setup.connect import connect
 
@@ -334,8 +334,9 @@ def _write(config: Path, lines: BarLines, own: Portfolio) -> None:
     say(limit_text, *lot_texts)
 
 
-def _backtest(config: Path, config_option: Sequence[str], symbol: str) -> int:
+def _backtest(config: Path, config_option: Sequence[str], universe: Universe) -> int:
     """Check and backtest the configuration, print the next commands, and return the exit code of the backtest."""
+    from quantd.adapters.calendars import ALWAYS_OPEN
     from quantd.daemon.cli.setup.config import check
     from quantd.research.cli.trade.backtest import BacktestOptions, backtest
 
@@ -347,8 +348,13 @@ def _backtest(config: Path, config_option: Sequence[str], symbol: str) -> int:
         say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")
         return code
     say(f"Next: {join(['quantd', 'run', *config_option])} trades it on paper")
-    say(f"      {join(['quantd', 'why', symbol, *config_option])} then explains each order")
-    say(f"      {join(['quantd', 'connect', 'alpaca', '--into', str(config)])} makes it a paper account at a broker")
+    say(f"      {join(['quantd', 'why', universe.symbols[0], *config_option])} then explains each order")
+    if universe.calendar == ALWAYS_OPEN:
+        say(f'      [broker] kind = "ccxt" in {config} sends its orders to an exchange of coins: docs/venues/README.md')
+    else:
+        say(
+            f"      {join(['quantd', 'connect', 'alpaca', '--into', str(config)])} makes it a paper account at a broker"
+        )
     return DONE
 
 

@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from quantd.bundled import find
 from quantd.research.outside.questions import answer_of
 from quantd.research.outside.stored_answers import StoredAnswers
 from quantd.server.api.access import keyring
@@ -95,3 +97,22 @@ async def test_the_mcp_client_previews_and_proposes_on_a_running_daemon(tmp_path
         ]  # fmt: skip
         (proposal,) = journalled(world)
         assert (proposal.agent, proposal.id, proposal.reason) == ("guest", "2019-03-29T20:00:00Z", "equal weights")
+
+
+def test_the_mcp_client_without_a_daemon_says_so_in_place_of_a_traceback(tmp_path: Path) -> None:
+    token = tmp_path / "robot.token"
+    token.write_text("x")
+    command = [sys.executable, AGENTS / "mcp_client.py", "--agent", "guest", "--token-file", token]
+    command += ["--config", ROOT / "config.toml", "--state", tmp_path]
+    done = subprocess.run(command, env=os.environ | environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"no daemon runs on the state folder {tmp_path}")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").rglob("*.toml")), ids=lambda file: file.name)
+def test_an_example_finds_the_bundled_bars_where_it_was_copied_to(tmp_path: Path, file: Path) -> None:
+    feed = tomllib.loads(file.read_text(encoding="utf-8")).get("feed", {})
+    for key in {"path", "actions", "exceptions"} & set(feed):
+        if "state/" not in feed[key]:  # bars that are downloaded first
+            assert find(feed[key], tmp_path).is_file()

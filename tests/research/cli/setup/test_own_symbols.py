@@ -71,6 +71,15 @@ def test_an_index_among_the_symbols_is_the_benchmark(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_coins_are_sent_to_an_exchange_of_coins_and_not_to_a_broker_of_shares(tmp_path: Path) -> None:
+    file = str(ROOT / "data/crypto_daily.parquet")
+    done = quantd(tmp_path, "init", "--symbols", "BTC-USD,ETH-USD", "--from", "2022", "--data", file)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert '[broker] kind = "ccxt" in config.toml' in done.stdout
+    assert "alpaca" not in done.stdout
+
+
+@pytest.mark.long
 def test_symbols_of_a_folder_of_files_are_imported_and_backtested(tmp_path: Path, prices: Path) -> None:
     done = quantd(tmp_path, "init", "--symbols", "BAC,SPY", "--from", "2018", "--data", str(prices))
     assert done.returncode == 0, done.stderr + done.stdout
