@@ -30,6 +30,7 @@ at_end = "stop"
 [broker]
 cash = "10000000.00"
 {costs}[risk]
+allow_short = true
 {risk}
 [[agents]]
 name = "even"
