@@ -20,7 +20,17 @@ from quantd.research.runs.failures import DecisionFailed
 from quantd.research.runs.looks import trial_digest
 from quantd.research.studies.grid import Grid
 from quantd.research.studies.sweep import Progress, SweepFailed
-from quantd.research.studies.sweep_points import Base, Market, Point, Run, Work, base_of, grid_history, run_points
+from quantd.research.studies.sweep_points import (
+    Base,
+    Market,
+    Point,
+    Run,
+    Work,
+    base_of,
+    grid_history,
+    require_values,
+    run_points,
+)
 from quantd.research.studies.sweep_points import run_point as run_one
 from quantd.training.runs.workers import Executor, Here, executor
 
@@ -81,6 +91,7 @@ class GridStudy:
         """
         self.grid, self.state, self.frame, self.caller = grid, state, frame, caller
         base = base_of(config, text, sets, state / "cache")
+        require_values(base, grid, caller)
         self.base = replace(base, history=grid_history(base, grid, caller))
         self.assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=self.base.history)
         self.notes = () if caller is None else tuple(caller.unused_rows(self.assembly))

@@ -26,7 +26,7 @@ from quantd.research.runs.failures import AgentFailures, DecisionFailed
 from quantd.research.runs.looks import look_of
 from quantd.research.runs.run_record import Record
 from quantd.research.runs.trials import Look
-from quantd.research.studies.grid import Grid
+from quantd.research.studies.grid import Grid, GridError
 from quantd.research.verdict import Measured
 from quantd.trading.display_text import session_date
 from quantd.trading.exit_codes import ExplainedError
@@ -125,6 +125,38 @@ def grid_history(base: Base, grid: Grid, isolation: Apart | None = None) -> int:
         except (ConfigError, ExplainedError, ValueError):
             continue  # the point itself reports its fault
     return longest
+
+
+def require_values(base: Base, grid: Grid, isolation: Apart | None = None) -> None:
+    """Refuse a value of a key with which no point of a grid can begin.
+
+    A point can begin if its configuration has no mistake and its policies can be loaded. Raises GridError with the key,
+    the value and the mistake of its first point.
+    """
+    faults: dict[tuple[str, str], str] = {}
+    open_values = {(key, value) for key, values in grid.axes.items() for value in values}
+    for point in grid:
+        pairs = list(zip(grid.keys, point, strict=True))
+        if not open_values:
+            break
+        if open_values.isdisjoint(pairs):
+            continue
+        try:
+            config = config_of(base, [f"{key}={value}" for key, value in pairs])
+            policies_of(config, config.instruments(), config.feed.interval_ns, isolation)
+            open_values.difference_update(pairs)
+        except ConfigError as error:
+            text = str(error.mistakes[0])
+        except (ExplainedError, ValueError) as error:
+            text = str(error)
+        else:
+            continue
+        for pair in pairs:
+            faults.setdefault(pair, text)
+    refused = [pair for pair in faults if pair in open_values]
+    if refused:
+        key, value = refused[0]
+        raise GridError(f"no point can take {key}={value}: {faults[refused[0]]}. Leave the value out; no point ran")
 
 
 def run_points(work: Work, tell: Callable[[Point], bool]) -> int:

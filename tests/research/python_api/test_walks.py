@@ -113,7 +113,7 @@ LOCK = Lock()
         ({"over": {"broker.commission_bp": [0, 5]}}, "broker.commission_bp is a cost, which nobody chooses"),
         ({"over": {"risk.max_drawdown": [0.1, 0.2]}}, "belongs to the account"),
         ({"refit": "soon"}, "write 3y, 6mo, 4w or 20d"),
-        ({"over": {"lookback": [9000]}}, "refit|bars end before"),
+        ({"over": {"lookback": [9000]}}, "no point can take .*lookback=9000: .*expected int <= 5000"),
         ({"what": lambda view, lookback=5: LOCK, "workers": 2}, "cannot be sent to a worker process"),
     ],
 )

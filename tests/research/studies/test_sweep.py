@@ -209,9 +209,25 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
     assert "The best of 6 points" in process.stdout
     assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2
-    faulty = quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_position_weight=0.2,20", "--workers", "1")
-    assert (process.returncode, faulty.returncode) == (0, 1)
-    assert faulty.stdout.endswith("\n1 of 2 points has no result\n")
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        (["risk.max_position_weight=0.2,20"], "no point can take risk.max_position_weight=20: "),
+        (["agents.trend.rebalance.when=calendar,sample", "risk.max_drawdown=0.1,0.2"], "rebalance.when=sample: "),
+        (["agents.trend.params.lookbak=7:60:1"], "no point can take agents.trend.params.lookbak=7: "),
+    ],
+)
+def test_a_value_that_no_point_can_take_is_refused_before_the_first_point(tmp_path, over, said):
+    write(tmp_path)
+    words = [word for axis in over for word in ("--over", axis)]
+    done = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.endswith("Leave the value out; no point ran\n")
+    assert not (tmp_path / "state/sweeps").exists()
 
 
 @pytest.mark.long
