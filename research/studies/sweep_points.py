@@ -156,7 +156,8 @@ def require_values(base: Base, grid: Grid, isolation: Apart | None = None) -> No
     refused = [pair for pair in faults if pair in open_values]
     if refused:
         key, value = refused[0]
-        raise GridError(f"no point can take {key}={value}: {faults[refused[0]]}. Leave the value out; no point ran")
+        fault = faults[refused[0]].rstrip(".")
+        raise GridError(f"no point can take {key}={value}: {fault}. Leave the value out; no point ran")
 
 
 def run_points(work: Work, tell: Callable[[Point], bool]) -> int:
