@@ -17,7 +17,7 @@ from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.monitoring.signals import reload
 from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loosened
 from quantd.server.api.access import keyring
-from quantd.server.requests.tokens import created
+from quantd.server.requests.tokens import created, rotated
 from quantd.trading.events import Approved, Flow, Reloaded, Stopping
 from tests.server.requests.orders_by_hand import journalled
 from tests.support.api_world import RATES, World, command, get, standing, standing_at_the_end
@@ -122,13 +122,14 @@ async def test_who_asks_for_a_looser_limit_does_not_approve_it(world: World) -> 
     """On a recorded market, whose clock is years behind that of the tokens. A later change of another person does not
     make the first one a second person; one who only made a limit tighter is one."""
     ann, bob, eve = (created(world.folder, name, "admin")[1] for name in ("ann", "bob", "eve"))
+    again = rotated(world.folder, "ann", overlap_ns=600 * 10**9)[1]  # a second secret of the same name, and as old
     await asyncio.sleep(keyring.CHECK_S)
     assert (await changed(world, "risk.max_drawdown", "0.30", ann))[0] == 200
     assert (await changed(world, "risk.max_drawdown", "0.35", bob))[0] == 200
     assert (await changed(world, "risk.max_position_weight", "0.2", eve))[0] == 200
     await asyncio.sleep(keyring.CHECK_S)
     state = world.service.shell.state
-    for who in (ann, bob):
+    for who in (ann, again, bob):
         status, answer = await approve(world, who)
         assert (status, answer["code"], "asked for the looser limits" in answer["detail"]) == (403, "second", True)
     newest = created(world.folder, "newest", "admin")[1]
