@@ -198,7 +198,11 @@ async def test_a_venue_that_is_away_is_one_sentence(tmp_path: Path, venue: Alpac
     assert "could not be read" in done.stdout
 
 
-kraken = running_server(lambda: Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns))
+@running_server
+def kraken() -> Exchange:
+    exchange = Exchange((replace(pair, bars=[]) for pair in MARKETS), ASSETS, time.time_ns)
+    exchange.auto = True
+    return exchange
 
 
 async def closed(folder: Path, server: Any, name: str, key: str = "") -> Done:
