@@ -134,7 +134,7 @@ def chosen(
     weights: Any = what
     if hasattr(what, "to_dict") and hasattr(what, "index") and not is_pandas(what):  # a series
         dated = weights.index.nlevels > 1  # by date and symbol
-        what = weights = weights.rename(weights.name or "weight").to_frame() if dated else weights.to_dict()
+        what = weights = weights.to_frame(weights.name or "weight") if dated else weights.to_dict()
     if (isinstance(weights, Mapping) or is_frame(what)) and params:
         raise Misused("params cannot go with weights, which are the whole policy; leave them out")
     if isinstance(what, list | tuple | np.ndarray):
