@@ -54,7 +54,7 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
     """
     try:
         value = msgspec.json.decode(given) if isinstance(given, bytes) else given
-    except (msgspec.DecodeError, RecursionError) as malformed:  # a number that no float has, or too deep
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as malformed:  # 1e999, no UTF-8, or too deep
         return "", str(malformed)
     words, _, place = str(why).partition(" - at `$")
     words, place = (

@@ -244,7 +244,10 @@ def _fault(field: str, detail: str) -> Refused:
 def _to_send(example: str, body: bytes, fault: str) -> str:
     """The remedy for a body with a `fault` at a path: the example with the values of the body that have none; empty
     where the fault is in a field that the example has not, so that it shows something else."""
-    shown, sent = msgspec.json.decode(example), msgspec.json.decode(body)
+    try:
+        shown, sent = msgspec.json.decode(example), msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault: malformed, or too deep
+        return f"; send {example}"
     field = re.split(r"[.\[]", fault)[0]
     if not isinstance(sent, dict) or not isinstance(shown, dict):
         return f"; send {example}"

@@ -475,6 +475,15 @@ async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy)
     assert (status, done["command"]) == (200, "resume")
 
 
+@in_shared_loop
+@pytest.mark.parametrize("rest", [b"", b'"\xff"}', b"1e999}", b"[" * 5_000 + b"]" * 5_000 + b"}"])
+async def test_a_body_that_is_malformed_behind_its_first_fault_is_refused(shared, rest):
+    headers = shared.bearer | {"Content-Type": "application/json"}
+    data = b'{"command": 5, "reason": ' + rest
+    async with shared.session.post("/api/v1/commands", data=data, headers=headers) as response:
+        assert (response.status, '; send {"command"' in (await response.json())["detail"]) == (422, True)
+
+
 @pytest.mark.long
 @pytest.mark.requirement("R-207")
 async def test_a_fault_of_the_daemon_is_told_to_its_log_only(world):
