@@ -64,8 +64,15 @@ from quantd.daemon.recovery.continuation import (
     connected_to,
 )
 from quantd.daemon.recovery.replay import save_config
-from quantd.daemon.recovery.start import begin, without_effect
-from quantd.daemon.recovery.stored_run import CannotStart, recover, refuse_damaged, this_run, with_record
+from quantd.daemon.recovery.start import begin
+from quantd.daemon.recovery.stored_run import (
+    CannotStart,
+    recover,
+    refuse_damaged,
+    this_run,
+    with_record,
+    without_effect,
+)
 from quantd.daemon.recovery.tightening import last_live, limits_of, loosened
 from quantd.daemon.runtime.alert_filter import filter_of
 from quantd.daemon.runtime.committed_folds import BatchMessages, sent_by

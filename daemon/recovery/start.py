@@ -10,24 +10,19 @@ The journal has them in this order:
 5. Alerts about training windows and quarantined bars.
 """
 
-from pathlib import Path
-
 import msgspec
 
 from quantd.adapters.store.journal.quarantine import BadBar
 from quantd.daemon.assembly.parts import Assembly, Parts
-from quantd.daemon.config import Config, Mistake, digest
+from quantd.daemon.config import Config, digest
 from quantd.daemon.engine.state.snapshot import in_force
 from quantd.daemon.policies.seats import artifacts_in, continuing
 from quantd.daemon.recovery.price_acceptance import alert_of, unaccepted
-from quantd.daemon.recovery.replay import ConfigLost, Records, saved_config
 from quantd.daemon.recovery.tightening import Named, change_of_limits, limits_of
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.version import blas_name, code_version, lock_hash
-from quantd.trading.codec import decode
 from quantd.trading.display_text import instant_text
-from quantd.trading.events import Carried, Condition, Reloaded, Started
-from quantd.trading.orders import money_text
+from quantd.trading.events import Carried, Condition, Started
 from quantd.trading.ports import leaves
 
 
@@ -101,44 +96,3 @@ def _warn_of_training_windows(shell: Shell, parts: Parts, now: int) -> None:
             end = instant_text(until)[:10]
             text = f"agent {agent.name} trades bars of its policy's training window, which ends {end}"
             shell.run(Condition(now, "bars", False, text))  # False: the condition begins
-
-
-def without_effect(records: Records, run: str, folder: Path, config: Config, before: str) -> list[Mistake]:
-    """A mistake for the cash and for each share of `config` that are not those of the run, which moves no money for
-    them. `before` is the digest of the configuration of its last start; without a copy of that nothing is compared.
-
-    A share that the page changed since has moved its money. With [capital] the shares apply at its next schedule.
-    """
-    try:
-        old = saved_config(folder, before)
-    except ConfigLost:
-        return []
-    simulated, present = config.broker.kind == "paper", {agent.name: agent.capital for agent in old.agents}
-    by_hand = "put that back and move cash: `quantd cash`, or for a share the page" if simulated else "put that back"
-    remedy = f"{by_hand}; or start a new run with --fresh"
-    differing: list[tuple[tuple[str | int, ...], str, str]] = []
-    if simulated and config.broker.cash_micro != old.broker.cash_micro:
-        amounts = money_text(config.broker.cash_micro), money_text(old.broker.cash_micro)
-        differing.append((("broker", "cash"), *amounts))
-    names = [agent.name for agent in config.document.agents]
-    for agent in () if config.document.capital is not None else config.agents:
-        if agent.capital != (share := present.get(agent.name, agent.capital)):
-            path = ("agents", names.index(agent.name), "capital") if agent.name in names else (agent.name, "capital")
-            differing.append((path, f"{agent.capital:g}", f"{share:g}"))
-    moved = _changed_since(records, run) if differing else set()
-    return [
-        config.source.mistake(path, f"= {wanted} moves no money in this run, which has {value}", remedy)
-        for path, wanted, value in differing
-        if ".".join(map(str, path)) not in moved
-    ]
-
-
-def _changed_since(records: Records, run: str) -> set[str]:
-    """The dotted keys that were changed since the last start of a run."""
-    keys: set[str] = set()
-    for _, data in records.entries(run, 1):
-        if b"Started" in data and isinstance(decode(data).event, Started):
-            keys.clear()
-        elif b"Reloaded" in data and isinstance(event := decode(data).event, Reloaded):
-            keys.update(key.split()[0] for key in event.changed)
-    return keys

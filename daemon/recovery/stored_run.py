@@ -21,15 +21,18 @@ from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_soun
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded
+from quantd.daemon.config import Config, Mistake
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
-from quantd.daemon.recovery.replay import ConfigLost, first_start, newest_snapshot, refold
+from quantd.daemon.recovery.replay import ConfigLost, Records, first_start, newest_snapshot, refold, saved_config
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.version import code_version
+from quantd.trading.codec import decode
+from quantd.trading.events import Reloaded, Started
 from quantd.trading.exit_codes import CHECK_FAILED, CONFIG, ExplainedError
-from quantd.trading.orders import base36, quantity_text
+from quantd.trading.orders import base36, money_text, quantity_text
 
 log = structlog.get_logger("quantd")
 
@@ -191,3 +194,44 @@ def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = F
         return carry_over(parts, store, run, new_run())
     same_run(parts, store, run)
     return run
+
+
+def without_effect(records: Records, run: str, folder: Path, config: Config, before: str) -> list[Mistake]:
+    """A mistake for the cash and for each share of `config` that are not those of the run, which moves no money for
+    them. `before` is the digest of the configuration of its last start; without a copy of that nothing is compared.
+
+    A share that the page changed since has moved its money. With [capital] the shares apply at its next schedule.
+    """
+    try:
+        old = saved_config(folder, before)
+    except ConfigLost:
+        return []
+    simulated, present = config.broker.kind == "paper", {agent.name: agent.capital for agent in old.agents}
+    by_hand = "put that back and move cash: `quantd cash`, or for a share the page" if simulated else "put that back"
+    remedy = f"{by_hand}; or start a new run with --fresh"
+    differing: list[tuple[tuple[str | int, ...], str, str]] = []
+    if simulated and config.broker.cash_micro != old.broker.cash_micro:
+        amounts = money_text(config.broker.cash_micro), money_text(old.broker.cash_micro)
+        differing.append((("broker", "cash"), *amounts))
+    names = [agent.name for agent in config.document.agents]
+    for agent in () if config.document.capital is not None else config.agents:
+        if agent.capital != (share := present.get(agent.name, agent.capital)):
+            path = ("agents", names.index(agent.name), "capital") if agent.name in names else (agent.name, "capital")
+            differing.append((path, f"{agent.capital:g}", f"{share:g}"))
+    moved = _changed_since(records, run) if differing else set()
+    return [
+        config.source.mistake(path, f"= {wanted} moves no money in this run, which has {value}", remedy)
+        for path, wanted, value in differing
+        if ".".join(map(str, path)) not in moved
+    ]
+
+
+def _changed_since(records: Records, run: str) -> set[str]:
+    """The dotted keys that were changed since the last start of a run."""
+    keys: set[str] = set()
+    for _, data in records.entries(run, 1):
+        if b"Started" in data and isinstance(decode(data).event, Started):
+            keys.clear()
+        elif b"Reloaded" in data and isinstance(event := decode(data).event, Reloaded):
+            keys.update(key.split()[0] for key in event.changed)
+    return keys
