@@ -423,8 +423,8 @@ def needs() -> str:
     """The sentence of docs/research/metrics.md on the data that metrics read: the last metric of each kind but one."""
     equity, benchmark, trips, _ = ([*group][-1].name for _, group in groupby(METRICS, key=lambda metric: metric.needs))
     return (
-        f"The metrics up to `{equity}` need the equity alone. Those up to `{benchmark}` also need a benchmark,\n"
-        f"and those up to `{trips}` round trips. The others need positions, fills and costs."
+        f"The first metrics of the table, to `{equity}`, need the equity alone. The next, to `{benchmark}`, also need "
+        f"a\nbenchmark, and those to `{trips}` round trips. The last need positions, fills and costs."
     )
 
 

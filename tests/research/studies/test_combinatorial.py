@@ -179,6 +179,9 @@ def follow(view, sign=1):
     return [0.5 * sign * np.sign(view.returns(1)[-1, 0])]
 
 
+follow.lookback = 2
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("persistence", "low", "high"), [(0.0, -0.9, 0.9), (0.4, 2.0, 9.0)])
 def test_the_median_of_noise_is_near_0_and_a_planted_edge_is_found(bars, folder, persistence, low, high):
@@ -188,7 +191,6 @@ def test_the_median_of_noise_is_near_0_and_a_planted_edge_is_found(bars, folder,
         folder,
         what=follow,
         over={"sign": [-1, 1]},
-        params={"lookback": 2},
         settings=free,
         adjusted=True,
     ).combinatorial
