@@ -24,8 +24,18 @@ LEAST_NS: Final = 10**16
 """A smaller instant is not in ns, but in seconds, milliseconds or microseconds; 0 is the beginning."""
 
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
-Since = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.")]
-Until = Annotated[int, Meta(ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.")]
+IN_NS: Final = {"anyOf": [{"const": 0}, {"minimum": LEAST_NS}]}
+"""JSON schema of an instant that may be 0, the beginning."""
+Since = Annotated[
+    int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.", extra_json_schema=IN_NS)
+]
+Until = Annotated[
+    int,
+    Meta(
+        ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.",
+        extra_json_schema={"anyOf": [{"minimum": LEAST_NS}]},
+    ),
+]  # fmt: skip
 PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"
 """Pattern of a name or an instant: at most 64 printable ASCII characters."""
 

@@ -35,7 +35,7 @@ from quantd.daemon.views.account_profit import (
 from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.overview import found_in
 from quantd.daemon.views.rows import LIMIT_ROWS
-from quantd.server.api.documents import MOST_NS, Query, Rows, Search
+from quantd.server.api.documents import IN_NS, LEAST_NS, MOST_NS, Query, Rows, Search
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read
@@ -83,10 +83,19 @@ class PeriodNow(Struct, frozen=True):
 class Window(Query, frozen=True):
     """A period in ns UTC, with the `since` and `until` of /api/v1/period."""
 
-    since: Annotated[int, Meta(ge=0, le=MOST_NS, description="The opening is the last sample up to here, ns UTC.")] = 0
-    until: Annotated[int, Meta(ge=0, le=MOST_NS, description="The closing is the last sample up to here, or now.")] = (
-        MOST_NS
-    )
+    since: Annotated[
+        int,
+        Meta(
+            ge=0, le=MOST_NS, description="The opening is the last sample up to here, ns UTC.", extra_json_schema=IN_NS
+        ),
+    ] = 0
+    until: Annotated[
+        int,
+        Meta(
+            ge=0, le=MOST_NS, description="The closing is the last sample up to here, or now.",
+            extra_json_schema={"anyOf": [{"minimum": LEAST_NS}]},
+        ),
+    ] = MOST_NS  # fmt: skip
 
 
 class BySymbol(Window, frozen=True):

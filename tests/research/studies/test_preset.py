@@ -84,7 +84,7 @@ def test_each_seed_is_a_trial_and_is_trained_once(run: Run) -> None:
     assert "dqn seed 2" in run.again.stdout
     assert run.again.stdout.startswith(f"power: {run.result.power}")
     assert run.result.power.startswith(
-        "2022-12-14 to 2024-12-31, 4 symbols, 10 bp a side: a daily signal of IC 1 could"
+        "2022-12-14 to 2024-12-31, 4 symbols, 10 bp a side: with a daily signal of IC 1 a rule beats"
     )
     assert "400 steps a seed: trained on 2015-10-01 to 2020-12-31" in run.again.stdout
     assert "2 seeds above equal weight" in run.again.stdout

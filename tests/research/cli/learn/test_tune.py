@@ -45,7 +45,7 @@ def test_two_short_trials_leave_the_database_the_table_and_the_plot(tmp_path: Pa
     assert "the best of 2 trials" in done.stdout
     assert "the best of 2 trials" in (folder / "best.toml").read_text()
     first = done.stdout.splitlines()[0]
-    assert first.startswith("power: 2013-02-13 to 2017-03-07, 5 symbols, 15 bp a side: a daily signal of IC")
+    assert first.startswith("power: 2013-02-13 to 2017-03-07, 5 symbols, 15 bp a side: with a daily signal of IC")
     assert (folder / "best.toml").read_text().startswith(f"# {first.removeprefix('power: ')}\n")
     assert "equal weight" in done.stdout
     shown = quantd(tmp_path, "train", str(folder / "best.toml"), "--show")

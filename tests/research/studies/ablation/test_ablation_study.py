@@ -50,7 +50,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict:
 def test_the_power_line_stands_first_in_every_form_of_the_report(document: dict) -> None:
     power = document["power"]
     assert next(iter(document)) == "power"
-    assert power.startswith("2007-10-01 to 2008-06-30, 3 symbols, 15 bp a side: a daily signal of IC")
+    assert power.startswith("2007-10-01 to 2008-06-30, 3 symbols, 15 bp a side: with a daily signal of IC")
     assert document["shown"][0] == f"power: {power}"
     assert document["csv"][1] == f'power,,,,,,,,,,,,"{power}"'
     assert document["page"].index(power) < document["page"].index("<table")
