@@ -7,19 +7,20 @@ It must begin with the setting of `processor`, so tests start it as a process.
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from quantd.adapters.store.journal.records import Records
+from quantd.daemon.engine.state.proposal_log import ProposalLog, targets_bytes
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.codec import Entry, decode
 from quantd.trading.effects import Planned
-from quantd.trading.events import Decided, Operator, Tick
+from quantd.trading.events import Decided, Operator, Proposed, Tick
 from quantd.trading.orders import OrderBasket
 from tests.recorded_runs.archive import StoreMissing, opened, path_of, place, unpack
 from tests.recorded_runs.features import FEATURES
@@ -27,6 +28,7 @@ from tests.recorded_runs.index import IndexedRun, read_index
 from tests.recorded_runs.processor import begin_with_setting
 from tests.recorded_runs.replaying import (
     Differs,
+    Step,
     account_of,
     joined,
     recorded,
@@ -73,8 +75,25 @@ def require_run(folder: Path, records: Records, run: IndexedRun) -> None:
         require_equal(f"{replay_name}: the account at the end", account_of(replayed.shell), run.account)
         state = replayed.shell.state
         # read and written by the present code, so that a field that went since does not differ
-        if freeze(state) != freeze(thaw(state.rules, state_of(run_snapshots[-1][1]).state)):
+        final = thaw(state.rules, state_of(run_snapshots[-1][1]).state)
+        for outside in (state.outside, final.outside):
+            add_conditions(outside, recorded_steps)
+        if freeze(state) != freeze(final):
             raise Differs(f"{replay_name}: the state at the end is not that of the last snapshot")
+
+
+def add_conditions(outside: Mapping[str, ProposalLog], steps: Sequence[Step]) -> None:
+    """Add to the targets of each verdict the conditions of its proposal, which the recorded snapshots lack.
+
+    A verdict whose targets are not those of its journalled proposal stays as it is.
+    """
+    events = [decode(joined(step)).event for step in steps if b"Proposed" in step.event]
+    proposals = {(event.agent, event.id): event for event in events if isinstance(event, Proposed)}
+    for agent, log in outside.items():
+        for k, verdict in enumerate(log.verdicts):
+            proposal = proposals[agent, verdict.id]
+            if verdict.targets == targets_bytes(structs.replace(proposal, whole=False, expires=0, plan="")):
+                log.verdicts[k] = structs.replace(verdict, targets=targets_bytes(proposal))
 
 
 def require_equal(what: str, now: object, then: object) -> None:
