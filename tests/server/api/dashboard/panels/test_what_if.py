@@ -26,7 +26,7 @@ CHANGE = "risk.max_position_weight=0.05"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}")
+    text = BY_HAND.replace("[api]\n", f"[api]\n{RATES}").replace("[risk]", "[risk]\nallow_short = true")
     folder = tmp_path_factory.mktemp("what-if")
     async with standing_at_the_end(folder, text) as standing_world:
         # as `quantd run` does at its start, so that a later replay has the configuration
