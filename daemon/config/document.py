@@ -380,7 +380,7 @@ def _changes(old: Config, new: Config, fixed: Container[str], granted: Path) -> 
     refused = {}
     for path in changed:
         reloadable, reload = _enclosing_key(path, RELOADABLE), keys[pattern_of(path)].reload
-        wanted, in_force = (_reload_text(keys[pattern_of(path)].attribute, each[path]) for each in (after, before))
+        wanted, in_force = (_reload_text(keys[pattern_of(path)].attribute, values[path]) for values in (after, before))
         stays = reloadable in fixed or (reload is not None and reload.looser == "fixed")
         if path == granted and not stays:
             continue

@@ -191,7 +191,7 @@ def borrowed_cash(evidence: Evidence) -> str:
     asked, low = evidence.record.asked.asked, evidence.cash_share < -MOST_DEBIT
     if not low.any() or asked > 1.0 + MOST_DEBIT or evidence.record.flows or not evidence.long_only:
         return ""
-    first = session_date(evidence.record.ts[int(np.flatnonzero(low)[0])])
+    first = session_date(evidence.record.ts[int(np.flatnonzero(low)[0])] - 1)  # a day may end at midnight
     return (
         f"cash was below zero by up to {-float(evidence.cash_share.min()):.0%} of equity, at {int(low.sum())} samples "
         f"from {first} on: purchases counted on sales that did not fill, and an account without margin refuses them"

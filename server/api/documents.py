@@ -26,6 +26,10 @@ LEAST_NS: Final = 10**16
 Rows = Annotated[int, Meta(ge=1, le=LIMIT_ROWS, description="Most rows of a page.")]
 IN_NS: Final = {"anyOf": [{"const": 0}, {"minimum": LEAST_NS}]}
 """JSON schema of an instant that may be 0, the beginning."""
+
+END_NS: Final = {"anyOf": [{"minimum": LEAST_NS}]}
+"""JSON schema of the end of a period: `minimum` beside the bound of the type would be left out."""
+
 Since = Annotated[
     int, Meta(ge=0, le=MOST_NS, description="Only rows from this instant on, in ns UTC.", extra_json_schema=IN_NS)
 ]
@@ -33,7 +37,7 @@ Until = Annotated[
     int,
     Meta(
         ge=0, le=MOST_NS, description="Only rows before this instant, in ns UTC.",
-        extra_json_schema={"anyOf": [{"minimum": LEAST_NS}]},
+        extra_json_schema=END_NS,
     ),
 ]  # fmt: skip
 PLAIN: Final = r"^[ -~]{0,64}(?!\n)$"

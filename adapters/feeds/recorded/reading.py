@@ -105,14 +105,18 @@ class Reading:
         return self.actual[self.universe.instruments[column].calendar]
 
     def fit(self, ts: Ints, sessions: Sessions, stamps: Stamps) -> Fit:
-        """Return how daily bars fit a calendar; computed once for all symbols with the same stamps."""
-        key = blake2b(ts.tobytes(), digest_size=16).digest(), sessions.name, stamps
+        """Return how daily bars fit a calendar; computed once for all symbols with the same stamps.
+
+        The sessions of the run may lack dates that the calendar of this name has: they have an entry of their own.
+        """
+        of_run = self.actual.get(sessions.name) is sessions
+        key = blake2b(ts.tobytes(), digest_size=16).digest(), sessions.name, of_run, stamps
         if key not in self._fits:
             self._fits[key] = _fit(ts, sessions, stamps)
         return self._fits[key]
 
     @cached_property
-    def _fits(self) -> dict[tuple[bytes, str, Stamps], Fit]:
+    def _fits(self) -> dict[tuple[bytes, str, bool, Stamps], Fit]:
         return {}
 
     def bars_of(self, column: int) -> NDArray[np.intp]:

@@ -47,7 +47,7 @@ from quantd.adapters.feeds.recorded.misfit import Misfit, stopped
 from quantd.adapters.feeds.recorded.reading import Reading
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.trading.events import Action, Tick
-from quantd.trading.instruments import Universe
+from quantd.trading.instruments import Universe, several_calendars
 from quantd.trading.market import Block, Bools, Ints, Jump, MarketSlice, Opening
 from quantd.trading.sessions import DAY_NS, Sessions
 
@@ -282,7 +282,7 @@ class Replay:
 
     @cached_property
     def _several_calendars(self) -> bool:
-        return len({self.universe.calendar, *(instrument.calendar for instrument in self.universe.instruments)}) > 1
+        return several_calendars(self.universe)
 
     def opened_at(self, ts: int) -> tuple[Opening, ...]:
         """Return the bars in progress at `ts` (ns UTC): they opened before it and end after it.

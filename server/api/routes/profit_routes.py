@@ -35,7 +35,7 @@ from quantd.daemon.views.account_profit import (
 from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.overview import found_in
 from quantd.daemon.views.rows import LIMIT_ROWS
-from quantd.server.api.documents import IN_NS, LEAST_NS, MOST_NS, Query, Rows, Search
+from quantd.server.api.documents import END_NS, IN_NS, MOST_NS, Query, Rows, Search
 from quantd.server.api.problems import FieldFault, Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read
@@ -93,7 +93,7 @@ class Window(Query, frozen=True):
         int,
         Meta(
             ge=0, le=MOST_NS, description="The closing is the last sample up to here, or now.",
-            extra_json_schema={"anyOf": [{"minimum": LEAST_NS}]},
+            extra_json_schema=END_NS,
         ),
     ] = MOST_NS  # fmt: skip
 
