@@ -15,7 +15,7 @@ import pytest
 
 from quantd.daemon.jobs.tasks.account_differences import Difference
 from quantd.daemon.jobs.tasks.account_lines import AccountLine, StatementDay
-from quantd.daemon.jobs.tasks.account_statement import COLUMNS, Statement, csv_text
+from quantd.daemon.jobs.tasks.account_statement import COLUMNS, csv_text
 from quantd.daemon.jobs.tasks.statement_job import FOLDER
 from quantd.trading.instruments import Instrument, Universe
 from tests.support.command_line import CONFIG, answer, quantd, write
@@ -53,7 +53,7 @@ def test_a_text_of_the_venue_is_one_cell_that_no_spreadsheet_runs(attack: Cell) 
     day = StatementDay(DAY, 1_000_000, -500_000, 0, 0, 10**18, [line])
     difference = Difference("cash", "1", attack.text, "cash", "-0.01", "", attack.text)
     universe = Universe((Instrument("SPY"),))
-    text = csv_text(Statement("r", "USD", [day], {DAY: [difference]}), universe)
+    text = csv_text("r", universe, [day], {DAY: [difference]})
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["kind"] for row in rows] == ["opening", "flow", "closing", "difference"]
     assert rows[1]["symbol"] == rows[1]["reference"] == rows[1]["text"] == rows[3]["reference"] == attack.written

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
-from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, Execution, StatementDay
+from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, StatementDay
 from quantd.trading.display_text import session_date
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
@@ -53,10 +53,13 @@ class Difference(Struct, frozen=True):
 
 
 class VenueRecord(NamedTuple):
-    """The venue's executions and payments, and its cash after them; cash is None if it moved during every query."""
+    """The venue's executions and payments, and its cash after them; cash is None if it moved during every query.
+
+    A simulated venue has no account of its own: its payments and its cash are None.
+    """
 
     trades: Sequence[VenueTrade]
-    flows: Sequence[VenueFlow]
+    flows: Sequence[VenueFlow] | None
     cash_micro: int | None
 
 
@@ -89,6 +92,11 @@ def starts_of(record: AccountRecord, days: Sequence[StatementDay]) -> tuple[int,
     return start, min([start, *lines])
 
 
+def simulated_record(record: AccountRecord, days: Sequence[StatementDay]) -> VenueRecord:
+    """The record of a simulated venue since the first of `days`: its execution reports."""
+    return VenueRecord([trade for trade in record.reported if trade.ts > days[0].since_ns], None, None)
+
+
 def compared(
     record: AccountRecord, venue: VenueRecord, days: Sequence[StatementDay], universe: Universe, fenced_micro: int
 ) -> dict[date, DayDifferences]:
@@ -104,16 +112,11 @@ def compared(
     venue_trades: list[list[VenueTrade]] = [[] for _ in range(len(days) + 1)]
     for trade in venue.trades:
         venue_trades[bisect_left(ends, trade.ts)].append(trade)
-    venue_executions = [executions_of(period, universe) for period in venue_trades]
     our_executions = [*(record.booked.get(day.day, []) for day in days), record.later_booked]
     starts = [*(day.since_ns for day in days), ends[-1]]
-    entries = [
-        *(
-            entry._replace(ts=starts[entry.at])
-            for entry in execution_differences(our_executions, venue_executions, universe)
-        ),
-        *_payment_differences(record, venue.flows, days, universe),
-    ]
+    entries = [entry._replace(ts=starts[entry.at]) for entry in _execution_differences(our_executions, venue_trades)]
+    if venue.flows is not None:
+        entries += _payment_differences(record, venue.flows, days, universe)
     entries = _undecided(entries, record.decisions)
     gap = None if venue.cash_micro is None else venue.cash_micro - fenced_micro - record.cash_micro
     by_day = {}
@@ -131,86 +134,57 @@ def compared(
     return by_day
 
 
-def execution_differences(
-    ours: Sequence[Sequence[Execution]], theirs: Sequence[Sequence[Execution]], universe: Universe
-) -> list[Found]:
+def _execution_differences(ours: Sequence[Sequence[VenueTrade]], theirs: Sequence[Sequence[VenueTrade]]) -> list[Found]:
     """The executions that only one side has, and fees that differ by a cent or more, by period.
 
     `ours` and `theirs` have the executions of each period (a day). Executions of one symbol, side and period agree if
-    their lots and values add up to the same, however they were divided. The remaining executions agree by lots and
+    their units and values add up to the same, however they were divided. The remaining executions agree by units and
     price, also across periods. The effect of a difference is the cash that the account lacks.
     """
-    lot_nano_of = dict(zip(universe.symbols, universe.lot_nano, strict=True))
+    sides: dict[tuple[str, bool], dict[int, tuple[list[VenueTrade], list[VenueTrade]]]] = {}
+    for number, periods in enumerate((ours, theirs)):
+        for period, trades in enumerate(periods):
+            for trade in trades:
+                by_period = sides.setdefault((trade.symbol, trade.units_nano > 0), {})
+                by_period.setdefault(period, ([], []))[number].append(trade)
     differences: list[Found] = []
-    keys = sorted(
-        {
-            (execution.symbol, execution.lots > 0)
-            for side in (ours, theirs)
-            for executions in side
-            for execution in executions
-        }
-    )
-    for symbol, bought in keys:
-        lot_nano = lot_nano_of.get(symbol, 1)
-        our_unpaired: list[tuple[int, Execution]] = []
-        venue_by_terms: dict[tuple[int, int], deque[tuple[int, Execution]]] = defaultdict(deque)
-        for period, sides in enumerate(zip(ours, theirs, strict=True)):
-            our_side, their_side = (
-                [execution for execution in side if execution.symbol == symbol and (execution.lots > 0) == bought]
-                for side in sides
-            )
-            cash = [sum(_value(execution, lot_nano) for execution in side) for side in (our_side, their_side)]
-            lots = [sum(execution.lots for execution in side) for side in (our_side, their_side)]
-            if lots[0] == lots[1] and abs(cash[0] - cash[1]) < CENT_MICRO:
+    for symbol, bought in sorted(sides):
+        our_unpaired: list[tuple[int, VenueTrade]] = []
+        venue_by_terms: dict[tuple[int, int], deque[tuple[int, VenueTrade]]] = defaultdict(deque)
+        for period, pair in sorted(sides[symbol, bought].items()):
+            our_side, their_side = pair
+            units = [sum(trade.units_nano for trade in side) for side in pair]
+            cash = [sum(_value(trade) for trade in side) for side in pair]
+            if units[0] == units[1] and abs(cash[0] - cash[1]) < CENT_MICRO:
                 differences += _fee_differences(period, symbol, our_side, their_side)
                 continue
-            our_unpaired += [(period, execution) for execution in our_side]
-            for venue_execution in their_side:
-                venue_by_terms[venue_execution.lots, venue_execution.price_nano].append((period, venue_execution))
-        for period, execution in our_unpaired:
-            if candidates := venue_by_terms[execution.lots, execution.price_nano]:
+            our_unpaired += [(period, trade) for trade in our_side]
+            for trade in their_side:
+                venue_by_terms[trade.units_nano, trade.price_nano].append((period, trade))
+        for period, trade in our_unpaired:
+            if candidates := venue_by_terms[trade.units_nano, trade.price_nano]:
                 venue_period, counterpart = candidates.popleft()
-                differences += _fee_differences(max(period, venue_period), symbol, [execution], [counterpart])
+                differences += _fee_differences(max(period, venue_period), symbol, [trade], [counterpart])
             else:
                 # our text, then the venue's: "" on the side that lacks the execution
-                text = _execution_text(execution, lot_nano)
-                differences.append(
-                    _difference_at(
-                        period,
-                        "execution",
-                        "execution",
-                        text,
-                        "",
-                        _value(execution, lot_nano) + (execution.fee_micro or 0),
-                    )
-                )
-        for period, venue_execution in (pair for candidates in venue_by_terms.values() for pair in candidates):
-            effect = -_value(venue_execution, lot_nano) - (venue_execution.fee_micro or 0)
-            differences.append(
-                _difference_at(period, "execution", "execution", "", _execution_text(venue_execution, lot_nano), effect)
-            )
+                effect = _value(trade) + (trade.fee_micro or 0)
+                differences.append(_difference_at(period, "execution", "execution", _trade_text(trade), "", effect))
+        for period, trade in (pair for candidates in venue_by_terms.values() for pair in candidates):
+            effect = -_value(trade) - (trade.fee_micro or 0)
+            differences.append(_difference_at(period, "execution", "execution", "", _trade_text(trade), effect))
     return differences
 
 
-def executions_of(trades: Iterable[VenueTrade], universe: Universe) -> list[Execution]:
-    """The venue's executions in lots of the universe."""
-    lot = dict(zip(universe.symbols, universe.lot_nano, strict=True))
-    return [
-        Execution(trade.symbol, trade.units_nano // lot.get(trade.symbol, 1), trade.price_nano, trade.fee_micro)
-        for trade in trades
-    ]
-
-
-def _value(execution: Execution, lot_nano: int) -> int:
+def _value(trade: VenueTrade) -> int:
     """Signed value of an execution in micro-currency: price (nano) * units (nano) / 1e12."""
-    return execution.lots * execution.price_nano * lot_nano // 10**12
+    return trade.units_nano * trade.price_nano // 10**12
 
 
-def _execution_text(execution: Execution, lot_nano: int) -> str:
-    return f"{quantity_text(execution.lots, lot_nano)} {execution.symbol} at {price_text(execution.price_nano)}"
+def _trade_text(trade: VenueTrade) -> str:
+    return f"{quantity_text(trade.units_nano, 1)} {trade.symbol} at {price_text(trade.price_nano)}"
 
 
-def _fee_differences(at: int, symbol: str, ours: Sequence[Execution], venues: Sequence[Execution]) -> list[Found]:
+def _fee_differences(at: int, symbol: str, ours: Sequence[VenueTrade], venues: Sequence[VenueTrade]) -> list[Found]:
     venue_fees = [execution.fee_micro for execution in venues]
     if not venues or None in venue_fees:
         return []
@@ -218,26 +192,6 @@ def _fee_differences(at: int, symbol: str, ours: Sequence[Execution], venues: Se
     if abs(fees[0] - fees[1]) < CENT_MICRO:
         return []
     return [_difference_at(at, "fee", f"fee {symbol}", money_text(fees[0]), money_text(fees[1]), fees[0] - fees[1])]
-
-
-class _Payment(NamedTuple):
-    """A dividend, an interest payment, a fee, a deposit or a withdrawal, of the account or of the venue."""
-
-    id: str
-    ts: int
-    kind: str
-    symbol: str
-    amount_micro: int
-
-    @property
-    def booking(self) -> tuple[date, str, str]:
-        return session_date(self.ts), self.kind, self.symbol
-
-    @property
-    def text(self) -> str:
-        return (
-            f"{' '.join(filter(None, (self.kind, self.symbol)))} {money_text(self.amount_micro)} of {self.booking[0]}"
-        )
 
 
 def _payment_differences(
@@ -250,7 +204,7 @@ def _payment_differences(
     difference.
     """
     our_payments = [
-        (period, _our_payment(line))
+        (period, line)
         for period, lines in enumerate([*(day.lines for day in days), record.later])
         for line in lines if line.payment
     ]  # fmt: skip
@@ -258,52 +212,50 @@ def _payment_differences(
     ends, (start, _) = [day.until_ns for day in days], starts_of(record, days)
     venue_payments = {flow.id: _venue_payment(flow, universe) for flow in flows if flow.id not in earlier_ids}
     differences: list[Found] = []
-    unpaired: list[tuple[int, _Payment]] = []
+    unpaired: list[tuple[int, AccountLine]] = []
     for period, ours in our_payments:
-        if (theirs := venue_payments.pop(ours.id, None)) is None:
+        if (theirs := venue_payments.pop(ours.reference, None)) is None:
             unpaired.append((period, ours))
-        elif abs(effect := theirs.amount_micro - ours.amount_micro) >= CENT_MICRO:
-            differences.append(
-                _difference_at(period, "amount", f"amount of {ours.kind}", ours.text, theirs.text, effect, theirs)
-            )
-        elif ours.booking != theirs.booking:
-            differences.append(
-                _difference_at(period, "booking", f"booking of {ours.kind}", ours.text, theirs.text, effect, theirs)
-            )
+            continue
+        effect = theirs.amount_micro - ours.amount_micro
+        if (kind := _difference_of(ours, theirs)) is not None:
+            texts = f"{kind} of {ours.kind}", _payment_text(ours), _payment_text(theirs)
+            differences.append(_difference_at(period, kind, *texts, effect, theirs))
     for period, ours in unpaired:
-        counterpart = next((payment for payment in venue_payments.values() if _agree(ours, payment)), None)
+        counterpart = next((line for line in venue_payments.values() if _difference_of(ours, line) is None), None)
         if counterpart is not None:
             del venue_payments[counterpart.id]
         else:
-            text = f"{ours.kind} at the venue"
-            differences.append(
-                _difference_at(period, "missing_at_venue", text, ours.text, "", -ours.amount_micro, ours)
-            )
+            texts = f"{ours.kind} at the venue", _payment_text(ours), ""
+            differences.append(_difference_at(period, "missing_at_venue", *texts, -ours.amount_micro, ours))
     for theirs in venue_payments.values():
         if theirs.ts > start:
+            texts = f"{theirs.kind} here", "", _payment_text(theirs)
             period = bisect_left(ends, theirs.ts)
-            differences.append(
-                _difference_at(
-                    period, "missing_here", f"{theirs.kind} here", "", theirs.text, theirs.amount_micro, theirs
-                )
-            )
+            differences.append(_difference_at(period, "missing_here", *texts, theirs.amount_micro, theirs))
     return differences
 
 
-def _our_payment(line: AccountLine) -> _Payment:
-    return _Payment(line.reference, line.ts, line.kind, line.symbol, line.amount_micro)
-
-
-def _venue_payment(paid: VenueFlow, universe: Universe) -> _Payment:
+def _venue_payment(paid: VenueFlow, universe: Universe) -> AccountLine:
     kind = paid.booking
-    has_symbol = kind != "flow" and paid.symbol in universe.index
-    return _Payment(paid.id, paid.ts, kind, paid.symbol if has_symbol else "", paid.amount_micro)
+    symbol = paid.symbol if kind != "flow" and paid.symbol in universe.index else ""
+    return AccountLine(paid.id, session_date(paid.ts), paid.ts, kind, symbol, 0, 0, paid.amount_micro, paid.id)
 
 
-def _agree(payment: _Payment, venue_payment: _Payment) -> bool:
-    return (
-        payment.booking == venue_payment.booking and abs(payment.amount_micro - venue_payment.amount_micro) < CENT_MICRO
-    )
+def _difference_of(ours: AccountLine, theirs: AccountLine) -> Literal["amount", "booking"] | None:
+    """How a payment of the venue differs from one in the books; None where they agree to the cent."""
+    if abs(theirs.amount_micro - ours.amount_micro) >= CENT_MICRO:
+        return "amount"
+    return None if _booking(ours) == _booking(theirs) else "booking"
+
+
+def _booking(line: AccountLine) -> tuple[date, str, str]:
+    return session_date(line.ts), line.kind, line.symbol
+
+
+def _payment_text(line: AccountLine) -> str:
+    day, *what = _booking(line)
+    return f"{' '.join(filter(None, what))} {money_text(line.amount_micro)} of {day}"
 
 
 def _undecided(differences: Sequence[Found], decisions: Iterable[tuple[int, int]]) -> list[Found]:
@@ -342,9 +294,9 @@ def _cash_difference(day: StatementDay, day_gap: int, explained: int) -> Differe
 
 
 def _difference_at(
-    at: int, kind: DifferenceKind, what: str, ours: str, venues: str, effect: int, paid: _Payment | None = None
+    at: int, kind: DifferenceKind, what: str, ours: str, venues: str, effect: int, paid: AccountLine | None = None
 ) -> Found:
-    id, ts = (paid.id, paid.ts) if paid is not None else ("", 0)
+    id, ts = (paid.reference, paid.ts) if paid is not None else ("", 0)
     return Found(at, ts, effect, Difference(what, ours, venues, kind, money_text(effect), KINDS[kind][1], id))
 
 

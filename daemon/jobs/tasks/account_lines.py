@@ -20,6 +20,7 @@ from quantd.trading.effects import Booked, Filled, Valued
 from quantd.trading.events import Correction, Flow, Reconciled, Started, split_of
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import OrderBasket, Reports
+from quantd.trading.ports import VenueTrade
 
 Kind = MovementKind | Literal["correction", "split", "unexplained"]
 
@@ -61,28 +62,19 @@ class StatementDay(Struct, frozen=True):
     lines: list[AccountLine]
 
 
-class Execution(Struct, frozen=True):
-    """An execution that the run booked, or that its venue reports. `lots` are signed."""
-
-    symbol: str
-    lots: int
-    price_nano: int
-    fee_micro: int | None
-
-
 class AccountRecord(Struct, frozen=True):
-    """The days of a run, and by day the executions that it booked and those that the venue reported.
+    """The days of a run, by day the executions that it booked, and all executions that its venue reported.
 
     `began` is the instant of the first start. `later` and `later_booked` are lines and executions since the newest
     sample. `decisions` are (instant, amount) of differences in cash that an operator booked or fenced.
     """
 
     days: list[StatementDay]
-    booked: dict[date, list[Execution]]
-    reported: dict[date, list[Execution]]
+    booked: dict[date, list[VenueTrade]]
+    reported: list[VenueTrade]
     began: int = 0
     later: list[AccountLine] = []
-    later_booked: list[Execution] = []
+    later_booked: list[VenueTrade] = []
     decisions: list[tuple[int, int]] = []
 
     @property
@@ -109,9 +101,9 @@ class _Fold:
         self._run, self._universe, self._movements = run, universe, Movements(universe)
         self.days: list[StatementDay] = []
         """The days with a sample, complete up to the newest sample."""
-        # by day: the executions that the books have, and those in the venue's reports
-        self.booked: dict[date, list[Execution]] = {}
-        self.reported: dict[date, list[Execution]] = {}
+        self.booked: dict[date, list[VenueTrade]] = {}
+        """By day: the executions that the books have. `reported` are those in the venue's reports."""
+        self.reported: list[VenueTrade] = []
         self.began = 0
         """Instant of the first start, ns UTC; 0 before it."""
         self.decisions: list[tuple[int, int]] = []
@@ -119,9 +111,8 @@ class _Fold:
         self._orders: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
         """Basket (sample, number) -> the column and the signed lots of each of its orders."""
         self.waiting: list[AccountLine] = []
-        """The lines since the newest sample; `trades` and `_reports` are the executions since then."""
-        self.trades: list[Execution] = []
-        self._reports: list[Execution] = []
+        """The lines since the newest sample; `trades` are the executions since then."""
+        self.trades: list[VenueTrade] = []
         self._cash: int | None = None
         """Cash (micro) at the newest sample, at the instant `_until`; None before the first one."""
         self._until = 0
@@ -177,20 +168,24 @@ class _Fold:
             self._add_line(seq, f"{k}.{row}", ts, kind, symbol, paid, reference, lots=lots, price_nano=price)
             if fee:
                 self._add_line(seq, f"{k}.{row}.fee", ts, "fee", symbol, -fee, reference)
-            execution = Execution(self._universe.symbols[symbol], lots, price, fee)
+            execution = self._execution(ts, symbol, lots, price, fee)
             if kind == "bust" and self._removed_execution(execution):
                 continue
             if not fee or paid != fee:  # a fee in the bought coin is booked as a sale; the venue has none
                 self.trades.append(execution)
 
-    def _removed_execution(self, bust: Execution) -> bool:
+    def _removed_execution(self, bust: VenueTrade) -> bool:
         """Remove the newest matching execution, which a bust reverses and the venue's record no longer has.
 
         Returns whether there was a matching execution.
         """
         for executions in (self.trades, *reversed(self.booked.values())):
             for index, trade in enumerate(executions):
-                if (trade.symbol, trade.lots, trade.price_nano) == (bust.symbol, -bust.lots, bust.price_nano):
+                if (trade.symbol, trade.units_nano, trade.price_nano) == (
+                    bust.symbol,
+                    -bust.units_nano,
+                    bust.price_nano,
+                ):
                     del executions[index]
                     return True
         return False
@@ -201,7 +196,12 @@ class _Fold:
         for row, lots, price, fee in zip(news.row, news.lots, news.price_nano, news.fee_micro, strict=True):
             if lots and row < len(sym):
                 signed = lots if signs[row] > 0 else -lots
-                self._reports.append(Execution(self._universe.symbols[sym[row]], signed, price, fee))
+                self.reported.append(self._execution(news.ts, sym[row], signed, price, fee))
+
+    def _execution(self, ts: int, symbol: int, lots: int, price_nano: int, fee_micro: int) -> VenueTrade:
+        """An execution of signed lots in the form of a venue's record; it has no id there."""
+        units_nano = lots * self._universe.lot_nano[symbol]
+        return VenueTrade("", ts, self._universe.symbols[symbol], units_nano, price_nano, fee_micro)
 
     def _add_line(
         self, seq: int, part: str, ts: int, kind: Kind, symbol: int, amount: int = 0, reference: str = "", *,
@@ -222,8 +222,7 @@ class _Fold:
         lines = [_dated(line, day) for line in self.waiting]
         self.waiting, self._cash = [], valued.cash_micro
         self.booked.setdefault(day, []).extend(self.trades)
-        self.reported.setdefault(day, []).extend(self._reports)
-        self.trades, self._reports = [], []
+        self.trades = []
         since, self._until = self._until, valued.ts
         if self.days and self.days[-1].day == day:
             last = self.days.pop()

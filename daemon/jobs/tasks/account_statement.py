@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
 
-from msgspec import Struct
-
 from quantd.daemon.jobs.tasks.account_differences import Difference
-from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, StatementDay
+from quantd.daemon.jobs.tasks.account_lines import AccountLine, StatementDay
 from quantd.trading.display_text import csv_cell, instant_text
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
@@ -31,39 +29,25 @@ COLUMNS: Final = {
 """Column of the CSV -> meaning."""
 
 
-class Statement(Struct, frozen=True):
-    """Days of an account, and the differences of the days that were compared with the venue's record."""
+def csv_text(
+    run: str, universe: Universe, days: Sequence[StatementDay], differences: Mapping[date, Sequence[Difference]]
+) -> str:
+    """The statement of days as CSV, with their differences from the venue's record, by day.
 
-    run: str
-    currency: str
-    days: list[StatementDay]
-    differences: Mapping[date, Sequence[Difference]] = {}
-
-
-def statement_of(
-    record: AccountRecord, run: str, universe: Universe, first: date | None, last: date | None
-) -> Statement:
-    """The statement of the days from `first` to `last` (None: no bound), without a comparison with the venue."""
-    days = [day for day in record.days if (first or date.min) <= day.day <= (last or date.max)]
-    return Statement(run, universe.currency, days)
-
-
-def csv_text(statement: Statement, universe: Universe) -> str:
-    """The statement as CSV, with exact decimals; the amounts of a day add up to its closing less its opening balance.
-
-    A difference moves no cash, so that its amount is 0.
+    Decimals are exact. The amounts of a day add up to its closing less its opening balance. A difference moves no cash,
+    so that its amount is 0.
     """
-    lot_nano = dict(zip(universe.symbols, universe.lot_nano, strict=True))
+    lot_nano, currency = dict(zip(universe.symbols, universe.lot_nano, strict=True)), universe.currency
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for day in statement.days:
-        id_prefix, currency = f"{statement.run}-{day.day}", statement.currency
+    for day in days:
+        id_prefix = f"{run}-{day.day}"
         for kind, balance, lines in (("opening", day.opening_micro, day.lines), ("closing", day.closing_micro, ())):
             id = f"{id_prefix}-{kind}"
             writer.writerow((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
             writer.writerows(map(csv_cell, _cells(line, lot_nano.get(line.symbol, 1), currency)) for line in lines)
-        for number, difference in enumerate(statement.differences.get(day.day, ()), 1):
+        for number, difference in enumerate(differences.get(day.day, ()), 1):
             note = f"{difference_text(difference)}. {difference.remedy}"
             id = f"{id_prefix}-difference-{number}"
             fields = ("difference", "", "", "", "0.00", currency, difference.reference, note, difference.difference)

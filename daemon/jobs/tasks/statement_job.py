@@ -18,15 +18,15 @@ from quantd.daemon.jobs.tasks.account_differences import (
     DifferenceKind,
     VenueRecord,
     compared,
-    execution_differences,
+    simulated_record,
     starts_of,
 )
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
-from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
+from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text
 from quantd.daemon.runtime.service import Service
 from quantd.regular_file import MIB, NotRead, read_regular, write_whole
 from quantd.trading.events import Condition
-from quantd.trading.instruments import NANO, Universe
+from quantd.trading.instruments import NANO
 from quantd.trading.orders import money_text, price_text, quantity_text
 from quantd.trading.ports import Broker, TradeRecord
 from quantd.trading.sessions import Sessions
@@ -90,12 +90,6 @@ def saved_statement(folder: Path, run: str, day: date) -> StatementFile | None:
     return document if document.run == run else None
 
 
-def simulated_differences(record: AccountRecord, day: StatementDay, universe: Universe) -> list[Difference]:
-    """The differences of a day from the reports of a simulated venue, which has no separate account."""
-    entries = execution_differences([record.booked.get(day.day, [])], [record.reported.get(day.day, [])], universe)
-    return [entry.difference for entry in entries]
-
-
 @dataclass(frozen=True, slots=True)
 class StatementJob:
     """The statements of one service.
@@ -156,23 +150,21 @@ class StatementJob:
     ) -> tuple[dict[date, DayDifferences], str]:
         """The differences of each day, and the reason why the venue was not compared, empty if it was.
 
-        At a simulated venue (None) the journal is compared with itself: bookings with execution reports.
+        A simulated venue (None) has its execution reports in the journal, and no account.
         """
-        universe = self.service.shell.state.universe
-        if self.venue is None:
-            by_day = {day.day: simulated_differences(record, day, universe) for day in days}
-            return {day: DayDifferences(differences, None) for day, differences in by_day.items()}, ""
-        if not isinstance(self.venue, TradeRecord):
+        state = self.service.shell.state
+        if self.venue is not None and not isinstance(self.venue, TradeRecord):
             return {}, "not compared: the venue lists no executions"
         # one day more: what was executed before a close may be booked after it
         window = record.days[max(record.days.index(days[0]) - 1, 0) :]
-        start, payments_start = starts_of(record, window)
-        try:
-            # the venue is passed twice: as the broker of the account, and as the record of its trades
-            venue = await self._venue_record(self.venue, self.venue, start, payments_start)
-        except ConnectionError as why:
-            return {}, f"{UNANSWERED} ({why})"
-        all_days = compared(record, venue, window, universe, self.service.shell.state.venue.fenced[1])
+        venue = simulated_record(record, window)
+        if self.venue is not None:
+            try:
+                # the venue is passed twice: as the broker of the account, and as the record of its trades
+                venue = await self._venue_record(self.venue, self.venue, *starts_of(record, window))
+            except ConnectionError as why:
+                return {}, f"{UNANSWERED} ({why})"
+        all_days = compared(record, venue, window, state.universe, state.venue.fenced[1])
         return {day.day: all_days[day.day] for day in days}, ""
 
     @staticmethod
@@ -253,8 +245,7 @@ class StatementJob:
                 money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days, positions),
                 "" if cash is None else money_text(cash),
             )  # fmt: skip
-            statement = statement_of(record, run, universe, day.day, day.day)
-            lines = csv_text(msgspec.structs.replace(statement, differences={day.day: differences}), universe)
+            lines = csv_text(run, universe, [day], {day.day: differences})
             for suffix, content in ((".csv", lines.encode()), (".json", msgspec.json.encode(document))):
                 write_whole(folder / f"statement-{day.day}{suffix}", content, durable=False)
         return folder / f"statement-{days[-1].day}.csv"

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, records, write_whole
 from quantd.daemon.cli.places import Place
-from quantd.daemon.jobs.tasks.account_differences import Difference
+from quantd.daemon.jobs.tasks.account_differences import Difference, compared, simulated_record
 from quantd.daemon.jobs.tasks.account_lines import account_record
-from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text, statement_of
-from quantd.daemon.jobs.tasks.statement_job import saved_statement, simulated_differences
+from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text
+from quantd.daemon.jobs.tasks.statement_job import saved_statement
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 from quantd.trading.orders import money_text
 
@@ -49,35 +48,39 @@ def show_statement(
     reader = where.reader(run)
     name, universe = reader.run.run, reader.run.universe
     record = account_record(name, universe, where.records().entries(name, 1))
-    statement = statement_of(record, name, universe, *period)
-    if not statement.days:
+    first, last = period
+    days = [day for day in record.days if (first or date.min) <= day.day <= (last or date.max)]
+    if not days:
         raise Failure(f"run {name} has no sample between --from and --to, so there is no statement", CHECK_FAILED)
+    simulated_days = (
+        compared(record, simulated_record(record, record.days), record.days, universe, 0) if simulated else {}
+    )
     rows = []
-    for day in statement.days:
+    for day in days:
         saved = saved_statement(where.folder, name, day.day)
         # the reason why the day was not compared; empty for a day that was
-        compared, differences = "not compared", list[Difference]()
+        why_not, differences = "not compared", list[Difference]()
         if saved is not None:
-            compared, differences = saved.compared, saved.differences
+            why_not, differences = saved.compared, saved.differences
         elif simulated:
-            compared, differences = "", simulated_differences(record, day, universe)
+            why_not, differences = "", simulated_days[day.day].differences
         rows.append(
             Day(
                 day.day.isoformat(), money_text(day.opening_micro), len(day.lines),
                 money_text(sum(line.amount_micro for line in day.lines)), money_text(day.closing_micro),
                 saved.venue_cash if saved is not None else "", money_text(day.equity_micro),
-                compared or f"{len(differences)} differences", differences,
+                why_not or f"{len(differences)} differences", differences,
             )
         )  # fmt: skip
     if out is not None:
-        differing = {day.day: row.differences for day, row in zip(statement.days, rows, strict=True)}
-        write_whole(out, csv_text(replace(statement, differences=differing), universe).encode())
+        differing = {day.day: row.differences for day, row in zip(days, rows, strict=True)}
+        write_whole(out, csv_text(name, universe, days, differing).encode())
     lines = [
         text for row in rows for difference in row.differences
         for text in (f"{row.date}  {difference_text(difference)}", f"            {difference.remedy}")
     ]  # fmt: skip
     if out is not None:
-        lines.append(f"{out}: {sum(row.lines for row in rows)} lines of run {name}, in {statement.currency}")
-    document = {"run": name, "currency": statement.currency, "days": rows}
+        lines.append(f"{out}: {sum(row.lines for row in rows)} lines of run {name}, in {universe.currency}")
+    document = {"run": name, "currency": universe.currency, "days": rows}
     answer(as_json, document, lambda: records(rows, COLUMNS), *lines)
     return CHECK_FAILED if any(row.differences for row in rows) else DONE

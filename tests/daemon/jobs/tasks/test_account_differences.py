@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.daemon.jobs.tasks.account_differences import VenueRecord, compared
-from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, Execution, StatementDay
+from quantd.daemon.jobs.tasks.account_lines import AccountLine, AccountRecord, StatementDay
 from quantd.trading.events import Correction
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.ports import VenueTrade
@@ -206,11 +206,11 @@ async def test_a_session_that_has_not_closed_has_no_statement_yet(tmp_path: Path
 def test_an_execution_that_is_booked_after_the_close_is_no_difference() -> None:
     universe = Universe((Instrument("SPY"),))
     trade = VenueTrade("1", 90, "SPY", 3 * NANO, 10 * NANO)
-    booked = Execution("SPY", 3, 10 * NANO, 0)
+    booked = VenueTrade("", 110, "SPY", 3 * NANO, 10 * NANO, 0)
     days = [StatementDay(date(2024, 1, n), 100, 100, 100, n * 100 - 100, n * 100, []) for n in (1, 2)]
     line = AccountLine("r-9-0", days[1].day, 110, "trade", "SPY", 3, 10 * NANO, -30_000_000, "1/1")
     days[1] = replace(days[1], closing_micro=100 - 30_000_000, lines=[line])
-    record = AccountRecord(days, {days[0].day: [], days[1].day: [booked]}, {})
+    record = AccountRecord(days, {days[0].day: [], days[1].day: [booked]}, [])
     venue = VenueRecord([trade], [], record.cash_micro)
     for day in compared(record, venue, days, universe, 0).values():
         assert day.differences == []
