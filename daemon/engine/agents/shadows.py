@@ -16,10 +16,12 @@ now and in the house later, and each id is decided once only, in whichever of th
 from collections.abc import Callable, Sequence
 
 import msgspec
+import numpy as np
 
 from quantd.daemon.engine.agents.portfolios import book_name, place_of
 from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.agents.proposals import book_of, refusal, skips_of, waiting_for
+from quantd.daemon.engine.planning.targets import scaled_out
 from quantd.daemon.engine.safety.alerts import refuse_command
 from quantd.daemon.engine.safety.proposal_ends import count_orders
 from quantd.daemon.engine.state import State
@@ -190,8 +192,10 @@ def _verdict(
     proposal: Proposed, house: State, number: int, effects: Sequence[Effect], *, shadow: bool
 ) -> ProposalVerdict:
     """The verdict on a proposal for the book with index `number` of a house (the account or a shadow)."""
+    weights = np.frombuffer(proposal.weights)
+    scaled = scaled_out(house, number, weights) if len(weights) == house.universe.size else {}
     skips = skips_of(house, number, proposal)
-    return verdict_of(proposal, book_name(house, number), shadow, number, effects, skips)
+    return verdict_of(proposal, book_name(house, number), shadow, number, effects, skips, scaled)
 
 
 def _step_review(state: State, review: ProposalReviewed, step: Step) -> Sequence[Effect]:

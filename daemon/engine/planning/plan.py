@@ -45,6 +45,7 @@ from quantd.daemon.engine.planning.targets import (
     note_aim,
     note_cuts,
     note_house_cuts,
+    scaled_out,
     target_change,
 )
 from quantd.daemon.engine.state import HOUSE, State
@@ -279,7 +280,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
         verdict, ctx, house, limits, sample=sample, n=n, ts=state.now, end=own_ends(state, ends, wishes), parts=agents,
         kind=kind, caps=within_limits(state, verdict.lots, caps), cause=order.intent.cause,
     )  # fmt: skip
-    if order.intent.whole and not all((verdict.lots == part.requested).all() for part in parts):
+    if order.intent.whole and not all(_is_whole(state, part, verdict, order) for part in parts):
         out = None  # the plan records what would pass, and nothing is sent
     if out is not None and style in WORKED:
         _make_parents(state, out, parts, surviving)
@@ -329,6 +330,12 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
     if out is not None:
         effects.append(out)
     return effects
+
+
+def _is_whole(state: State, part: _Part, verdict: Verdict, order: _Order) -> bool:
+    """Whether all that a part of a plan wants passes: no limit cuts it, and no lot of its target is left out."""
+    scaled = part.aim.scale < 1.0 and scaled_out(state, part.agent, np.frombuffer(part.weights), part.aim.scale)
+    return bool((verdict.lots == part.requested).all() and not part.aim.kept.any() and not scaled)
 
 
 def _without_jump_crosses(state: State, parts: list[_Part], crossed: Lots, surviving: Lots) -> tuple[Lots, Lots]:

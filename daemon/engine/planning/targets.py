@@ -1,5 +1,6 @@
 """Computes the lots to trade from a book's positions and open orders to the target weights of an agent."""
 
+from math import isnan, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +80,22 @@ def target_change(state: State, agent: int, weights: Floats, flatten: bool, used
     return Aim(
         np.array(targets.change), np.array(targets.kept), np.array(targets.why, np.int8), targets.waits, scale
     )  # fmt: skip
+
+
+def scaled_out(state: State, agent: int, weights: Floats, scale: float = nan) -> dict[int, int]:
+    """Column -> signed lots to trade for the weights themselves, of the symbols whose target the factor `scale` of an
+    `Aim` makes smaller; without a `scale` that of the present state.
+
+    Empty where all that is left out is worth less than a rest, as the fees of purchases are.
+    """
+    if isnan(scale):
+        scale = Targets(len(weights)).factor(read_floats(weights), *state.rooms[agent])
+    equity, held = state.capital(agent) / 1e6, state.lots(agent)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if not (1.0 - scale) * float(np.abs(weights).sum()) * equity >= least_rest(state, agent):  # NaN: refused
+            return {}
+        wanted, aimed = (np.trunc(np.nan_to_num(part * weights * equity / state.lot_values())) for part in (1.0, scale))
+    return {k: int(wanted[k] - held[k]) for k in np.flatnonzero(wanted != aimed).tolist()}
 
 
 def hold_back(state: State, agent: int, change: Floats, closes: bool = False) -> tuple[Floats, list[Effect]]:

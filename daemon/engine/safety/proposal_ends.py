@@ -6,10 +6,11 @@ from typing import Final, Literal
 import numpy as np
 from msgspec.structs import replace
 
+from quantd.daemon.engine.planning.targets import scaled_out
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.causes import OF_CODE
-from quantd.daemon.engine.state.proposal_log import cuts_of, plans_of
+from quantd.daemon.engine.state.proposal_log import cuts_by_scale, cuts_of, plans_of
 from quantd.trading.effects import Effect, ProposalEnded
 from quantd.trading.orders import quantity_text
 
@@ -32,7 +33,14 @@ def refused_whole(state: State, effects: Sequence[Effect]) -> str:
     if not plans or any(planned.n for planned in plans):
         return ""
     universe, texts = state.universe, []
-    for who, cut in (cut for planned in plans for cut in cuts_of(planned)):
+    by_scale = [
+        (part.agent, cut)
+        for planned in plans
+        for part in planned.agents
+        if part.scale < 1.0
+        for cut in cuts_by_scale(scaled_out(state, part.agent, np.frombuffer(part.weights), part.scale), [planned])
+    ]
+    for who, cut in [*by_scale, *(cut for planned in plans for cut in cuts_of(planned))]:
         lot, owner = universe.lot_nano[cut.symbol], "the account" if who < 0 else state.rules.agents[who].name
         asked, allowed = (quantity_text(abs(lots), lot) for lots in (cut.asked, cut.allowed))
         symbol, why = universe.symbols[cut.symbol], OF_CODE[cut.code].text

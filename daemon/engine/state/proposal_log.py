@@ -4,14 +4,14 @@ An id has one verdict in all books that an outside agent may trade.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import numpy as np
 from msgspec import Struct, msgpack
 from msgspec.structs import replace
 
-from quantd.daemon.engine.core.lacks import NEAR, WAITS
+from quantd.daemon.engine.core.lacks import NEAR, SCALED, WAITS
 from quantd.daemon.engine.core.lots import AT_LIMIT, TOO_OLD
 from quantd.daemon.engine.state.causes import OF_CODE
 from quantd.trading.effects import Cancel, Effect, OrdersHeld, Planned, Refused, Shadowed
@@ -153,23 +153,34 @@ def targets_bytes(proposal: Proposed) -> bytes:
 
 
 def verdict_of(
-    proposal: Proposed, book: str, shadow: bool, number: int, effects: Sequence[Effect], skips: Mapping[int, str]
+    proposal: Proposed,
+    book: str,
+    shadow: bool,
+    number: int,
+    effects: Sequence[Effect],
+    skips: Mapping[int, str],
+    scaled: Mapping[int, int],
 ) -> ProposalVerdict:
     """The verdict on a proposal for the agent with index `number` of a house, from the `effects` of the proposal.
 
     A house is the whole account, or a `shadow` (an agent on paper); `book` is the name of the agent. A cut is a
     reduction of lots by a limit. A proposal has either weights or lots, as bytes. `skips` maps the column of a symbol
-    whose target may need a trade that is not planned to the reason.
+    whose target may need a trade that is not planned to the reason, `scaled` that of a target that the agent's exposure
+    limits make smaller to the lots to trade without them.
     """
     house_effects = own_effects(effects)
     plans = plans_of(house_effects)
-    cuts = [cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number]
     cancels = sum(isinstance(effect, Cancel) for effect in house_effects)
     refused = next((effect.text for effect in house_effects if isinstance(effect, Refused)), "")
+    scaled = {} if refused else scaled
+    cuts = cuts_by_scale(scaled, plans) + [
+        cut for plan in plans for who, cut in cuts_of(plan) if cut.house or who == number
+    ]
     held = next((effect.why for effect in house_effects if isinstance(effect, OrdersHeld)), "")
     if held:
         skips = {wish.symbol: held for wish in proposal.orders}
-    symbols = _symbols(proposal, plans, {cut.symbol: cut for cut in cuts}, skips, refused)
+    last = {cut.symbol: cut for cut in cuts if cut.code != WAITS or cut.symbol not in scaled}  # most of it never follows
+    symbols = _symbols(proposal, plans, last, skips, refused, scaled)
     ends = {line.outcome for line in symbols}
     orders = sum(line.passed != 0 for line in symbols)
     outcome: Outcome = "cut" if ends & {"cut", "skipped", "refused"} else "passed" if orders else "nothing"
@@ -196,25 +207,24 @@ def verdict_of(
 
 
 def _symbols(
-    proposal: Proposed, plans: Sequence[Planned], cuts: Mapping[int, LotCut], skips: Mapping[int, str], refused: str
+    proposal: Proposed,
+    plans: Sequence[Planned],
+    cuts: Mapping[int, LotCut],
+    skips: Mapping[int, str],
+    refused: str,
+    scaled: Mapping[int, int],
 ) -> list[SymbolVerdict]:
     """The symbols of a proposal that have a target or a trade, in the order of the universe.
 
-    `cuts` maps a column to its last cut, `skips` to the reason why it is not planned. `refused` is the reason why the
-    whole proposal was refused, else empty.
+    `cuts` maps a column to its last cut, `skips` to the reason why it is not planned, `scaled` to the lots to trade
+    for the weights themselves. `refused` is the reason why the whole proposal was refused, else empty.
     """
     named = set(np.flatnonzero(np.frombuffer(proposal.weights)).tolist()) | {wish.symbol for wish in proposal.orders}
-    asked: Counter[int] = Counter()
-    passed: Counter[int] = Counter()
-    for plan in plans:
-        own = [(asked, lots) for part in plan.agents for lots in (part.asked, part.kept) if lots]
-        for sums, packed in (*own, (passed, plan.allowed)):
-            lots = np.frombuffer(packed, dtype=np.int64)
-            for k in np.flatnonzero(lots).tolist():
-                sums[k] += int(lots[k])
+    asked = _sums(lots for plan in plans for part in plan.agents for lots in (part.asked, part.kept))
+    passed = _sums(plan.allowed for plan in plans)
     lines = []
     for k in sorted(named | {k for k, lots in asked.items() if lots}):
-        cut, totals = cuts.get(k), (asked[k], passed[k])
+        cut, totals = cuts.get(k), (scaled.get(k, asked[k]), passed[k])
         if refused:
             lines.append(SymbolVerdict(k, "refused", why=refused))
         elif not totals[0]:
@@ -226,6 +236,26 @@ def _symbols(
         else:
             lines.append(SymbolVerdict(k, "cut" if totals[1] else "refused", *totals, cut.code, cut.house))
     return lines
+
+
+def _sums(packed: Iterable[bytes]) -> Counter[int]:
+    """Column -> sum of its lots, of arrays int64[N] as bytes."""
+    sums: Counter[int] = Counter()
+    for lots in (np.frombuffer(array, dtype=np.int64) for array in packed):
+        for k in np.flatnonzero(lots).tolist():
+            sums[k] += int(lots[k])
+    return sums
+
+
+def cuts_by_scale(scaled: Mapping[int, int], plans: Sequence[Planned]) -> list[LotCut]:
+    """The cuts of targets that exposure limits make smaller, before any limit is asked: column -> lots to trade without
+    them (`scaled_out`), against what the plans ask for."""
+    asked = _sums(lots for plan in plans for part in plan.agents for lots in (part.asked, part.kept))
+    return [
+        LotCut(k, lots, asked[k] if asked[k] * lots > 0 else 0, SCALED, False)
+        for k, lots in scaled.items()
+        if asked[k] != lots
+    ]
 
 
 def cuts_of(plan: Planned) -> list[tuple[int, LotCut]]:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 from quantd.daemon.engine import step
 from quantd.daemon.engine.agents.promotion import exchange_policies
 from quantd.daemon.engine.agents.proposals import MOST_WAITING, plan_digest
+from quantd.daemon.engine.core.lacks import SCALED
 from quantd.daemon.engine.state.promotion_rule import PromotionRules
-from quantd.daemon.engine.state.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict
+from quantd.daemon.engine.state.proposal_log import IDS_KEPT, VERDICTS_KEPT, ProposalLog, ProposalVerdict, own_effects
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.trading.codec import decode, encode
 from quantd.trading.effects import Ask, OrderBasket, Promotion, ProposalEnded, Publish, Refused, Shadowed
@@ -268,3 +269,36 @@ def test_what_the_limits_refuse_does_not_wait_for_a_person():
     (refused,) = (e for e in effects if isinstance(e, Refused))
     assert "at most" in refused.text
     assert gate.state.reviews == []
+
+
+def within_gross(exposure):
+    """A gate whose outside agent may hold this gross exposure."""
+    gate = Gate()
+    (shadow,) = gate.rules.shadows
+    limits = replace(shadow.agents[0].limits, max_gross_exposure=exposure, in_flight=0.0)
+    agent = replace(shadow.agents[0], limits=limits)
+    gate.rules = replace(gate.rules, shadows=(replace(shadow, agents=(agent,)),))
+    gate.shell = gate.fresh(gate)
+    return gate.advance(20)
+
+
+def test_targets_that_exposure_limits_scale_are_cut_and_cut_again():
+    gate = within_gross(0.5)
+    for id in ("1", "2"):
+        gate.propose([0.4, 0.4], id=id)
+        assert gate.last.outcome == "cut"
+        assert [(line.code, line.asked > 0) for line in gate.last.symbols] == [(SCALED, True)] * 2
+        gate.advance(3)
+    assert gate.state.shadows[0].held_weights(0) == pytest.approx([0.25, 0.25], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "why"), [(0.5, "the weights exceed the limits of exposure"), (0.81, "the rest waits for cash")]
+)
+def test_whole_targets_that_limits_scale_or_keep_back_send_nothing(exposure, why):
+    gate = within_gross(exposure)
+    (refused,) = (e for e in own_effects(gate.propose([0.4, 0.4], whole=True)) if isinstance(e, Refused))
+    assert why in refused.text
+    assert not gate.state.shadows[0].working
+    gate.propose([0.2, 0.2], whole=True)
+    assert (gate.last.outcome, gate.last.orders) == ("passed", 2)
