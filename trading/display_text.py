@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from io import StringIO
 from math import isfinite
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -133,6 +134,16 @@ def csv_cell(value: object) -> str:
     except ValueError:
         return f"'{text}"
     return text
+
+
+def csv_table(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows as the text of a CSV file, each value as its `csv_cell`; a value that is None is an empty cell."""
+    import csv  # few commands write a table
+
+    text = StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([["" if value is None else csv_cell(value) for value in row] for row in rows])
+    return text.getvalue()
 
 
 def figure(value: float | None, kind: str) -> str:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import StringIO
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -20,7 +19,7 @@ import msgspec
 
 from quantd import regular_file
 from quantd.daemon.cli.failures import Failure, check_interrupt
-from quantd.trading.display_text import csv_cell, iso_text, visible
+from quantd.trading.display_text import csv_table, iso_text, visible
 from quantd.trading.exit_codes import USAGE
 
 if TYPE_CHECKING:
@@ -182,13 +181,7 @@ def check_output(path: Path, *suffixes: str) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Write rows as a CSV file; a cell that is None is empty. Raises Failure when the folder is missing."""
-    import csv
-
-    text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([["" if cell is None else csv_cell(cell) for cell in row] for row in rows])
-    write_whole(path, text.getvalue().encode())
+    write_whole(path, csv_table((columns, *rows)).encode())
 
 
 def write_whole(path: Path, data: bytes) -> None:

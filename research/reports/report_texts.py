@@ -1,7 +1,5 @@
 """A report as Markdown, as CSV with one figure a line, and as CSV of its series."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -12,7 +10,7 @@ from quantd.daemon.views.report.section_parts import Note
 from quantd.research.reports.page_sections import SECTIONS, about, title
 from quantd.research.reports.report_contents import BacktestReport, Figure
 from quantd.research.verdict import headline
-from quantd.trading.display_text import csv_cell, instant_text
+from quantd.trading.display_text import csv_table, instant_text
 
 CSV_HEAD: Final = ("figure", "account", "value")
 """Columns of the CSV of figures."""
@@ -36,22 +34,20 @@ def csv_text(report: BacktestReport) -> str:
     The first lines are failed decisions, "nothing traded" and doubts. A metric has one line for each account. Series
     are left out.
     """
-    text_file = io.StringIO()
-    writer = csv.writer(text_file, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    writer.writerows(
-        ("failed decisions", _cell(failure.agent), _cell(failure.text)) for failure in report.verdict.failures
-    )
-    writer.writerows([("nothing traded", "", _cell(nothing.text))] if (nothing := report.verdict.untraded) else [])
-    writer.writerows(("doubt", _cell(doubt.kind), _cell(doubt.text)) for doubt in report.verdict.doubts)
-    for metric in report.metrics:
-        for account, value in zip(report.accounts, metric.values, strict=True):
-            writer.writerow((f"metrics.{metric.name}", _cell(account.name), _cell(value)))
-    document = msgspec.to_builtins(report)
+    nothing, document = report.verdict.untraded, msgspec.to_builtins(report)
     del document["metrics"]
-    figures = ((path, value) for path, value in leaves(document) if not path.startswith(SERIES_PATHS))
-    writer.writerows((path, "", _cell(value)) for path, value in figures)
-    return text_file.getvalue()
+    return csv_table((
+        CSV_HEAD,
+        *(("failed decisions", failure.agent, failure.text) for failure in report.verdict.failures),
+        *([("nothing traded", "", nothing.text)] if nothing else []),
+        *(("doubt", doubt.kind, doubt.text) for doubt in report.verdict.doubts),
+        *(
+            (f"metrics.{metric.name}", account.name, value)
+            for metric in report.metrics
+            for account, value in zip(report.accounts, metric.values, strict=True)
+        ),
+        *((path, "", value) for path, value in leaves(document) if not path.startswith(SERIES_PATHS)),
+    ))  # fmt: skip
 
 
 def series_text(report: BacktestReport) -> str:
@@ -76,11 +72,8 @@ def series_text(report: BacktestReport) -> str:
     ):  # fmt: skip
         if row:
             columns[name] = dict(zip(stamps, row, strict=True))
-    text_file = io.StringIO()
-    writer = csv.writer(text_file, lineterminator="\n")
-    writer.writerow(("time", *map(_cell, columns)))
-    writer.writerows((instant_text(ts), *(_cell(column.get(ts)) for column in columns.values())) for ts in curves.ts)
-    return text_file.getvalue()
+    samples = ((instant_text(ts), *(column.get(ts) for column in columns.values())) for ts in curves.ts)
+    return csv_table((("time", *columns), *samples))
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -91,8 +84,3 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(child, f"{path}.{name}" if path else str(name))
     else:
         yield path, value
-
-
-def _cell(value: Any) -> str:
-    """Return a value as a cell of a CSV file; empty for None."""
-    return "" if value is None else csv_cell(value)

@@ -3,8 +3,6 @@
 Both runs must have the same bars, symbols, dates, costs, capital and formulas: a comparison of other runs is refused.
 """
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +23,7 @@ from quantd.research.reports.report_files import check_suffix, json_text
 from quantd.research.reports.report_statistics import known, no_interval, versus_all
 from quantd.research.runs.comparison import Incomparable
 from quantd.research.significance.sharpe_tests import MIN_RETURNS
+from quantd.trading.display_text import csv_table
 from quantd.trading.exit_codes import CHECK_FAILED
 from quantd.trading.sessions import DAY_NS
 
@@ -348,17 +347,16 @@ def _markdown(comparison: SideBySide) -> str:
 
 def _csv(comparison: SideBySide) -> str:
     """Return the comparison as CSV: failed decisions and doubts, then every figure of both runs and the difference."""
-    text_file = io.StringIO()
-    writer = csv.writer(text_file, lineterminator="\n")
-    writer.writerow(("figure", "one", "other", "difference"))
-    writer.writerows(("failed decisions", text, "", "") for text in comparison.failures)
-    writer.writerows(("doubt", doubt.text, "", "") for doubt in comparison.doubts)
-    writer.writerows((metric.name, metric.one, metric.other, metric.difference) for metric in comparison.metrics)
     versus = comparison.versus
-    writer.writerow(("sharpe_difference", "", "", versus.sharpe_difference))
-    writer.writerow(("sharpe_difference_interval", versus.low, versus.high, ""))
-    writer.writerows((f"{name}_p", "", "", getattr(versus, name).p) for _, name in TESTS)
-    return text_file.getvalue()
+    return csv_table((
+        ("figure", "one", "other", "difference"),
+        *(("failed decisions", text, "", "") for text in comparison.failures),
+        *(("doubt", doubt.text, "", "") for doubt in comparison.doubts),
+        *((metric.name, metric.one, metric.other, metric.difference) for metric in comparison.metrics),
+        ("sharpe_difference", "", "", versus.sharpe_difference),
+        ("sharpe_difference_interval", versus.low, versus.high, ""),
+        *((f"{name}_p", "", "", getattr(versus, name).p) for _, name in TESTS),
+    ))  # fmt: skip
 
 
 COMPARISON_WRITERS: Final[Mapping[str, Callable[[SideBySide], str]]] = {

@@ -1,14 +1,12 @@
 """A statement of the account over some days, with its differences from the venue's record, and as CSV."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Final
 
 from quantd.daemon.jobs.tasks.account_differences import Difference
 from quantd.daemon.jobs.tasks.account_lines import AccountLine, StatementDay
-from quantd.trading.display_text import csv_cell, instant_text
+from quantd.trading.display_text import csv_table, instant_text
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import money_text, price_text, quantity_text
 
@@ -38,21 +36,19 @@ def csv_text(
     so that its amount is 0.
     """
     lot_nano, currency = dict(zip(universe.symbols, universe.lot_nano, strict=True)), universe.currency
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Iterable[object]] = [COLUMNS]
     for day in days:
         id_prefix = f"{run}-{day.day}"
         for kind, balance, lines in (("opening", day.opening_micro, day.lines), ("closing", day.closing_micro, ())):
             id = f"{id_prefix}-{kind}"
-            writer.writerow((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
-            writer.writerows(map(csv_cell, _cells(line, lot_nano.get(line.symbol, 1), currency)) for line in lines)
+            rows.append((id, day.day, "", kind, "", "", "", money_text(balance), currency, "", "", ""))
+            rows += (_cells(line, lot_nano.get(line.symbol, 1), currency) for line in lines)
         for number, difference in enumerate(differences.get(day.day, ()), 1):
             note = f"{difference_text(difference)}. {difference.remedy}"
             id = f"{id_prefix}-difference-{number}"
             fields = ("difference", "", "", "", "0.00", currency, difference.reference, note, difference.difference)
-            writer.writerow(map(csv_cell, (id, day.day, "", *fields)))
-    return buffer.getvalue()
+            rows.append((id, day.day, "", *fields))
+    return csv_table(rows)
 
 
 def difference_text(difference: Difference) -> str:
