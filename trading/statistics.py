@@ -179,6 +179,22 @@ def time_weighted_returns(equity: Floats, flows: Floats) -> Floats:
     return returns
 
 
+def book_returns(equity: Floats, flows: Floats, moved: Floats | None = None) -> Floats:
+    """Return the simple returns of a book at T samples, float64[T], 0 at the first one; deposits are not profit.
+
+    `flows` float64[T] are cumulative deposits. `moved` float64[T] is capital that the book got right after the
+    valuation of each sample; it earns from that sample on. The first deposit of a book without equity earns at once.
+    """
+    base, new_deposits = equity[:-1] if moved is None else equity[:-1] + moved[:-1], flows[1:] - flows[:-1]
+    returns = np.zeros(len(equity))
+    if moved is None or not moved.any():
+        returns[1:] = time_weighted_returns(equity, flows)
+    else:
+        np.divide(equity[1:] - new_deposits - base, base, out=returns[1:], where=base > 0.0)
+    np.divide(equity[1:] - new_deposits, new_deposits, out=returns[1:], where=(base <= 0.0) & (new_deposits > 0.0))
+    return returns
+
+
 def total_return(equity: Floats) -> float:
     """Return the simple return of float64[T] equity from its first sample to its last."""
     return float(equity[-1] / equity[0] - 1.0)

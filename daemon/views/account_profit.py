@@ -19,6 +19,7 @@ from quantd.trading.instruments import Universe
 from quantd.trading.ledger.books import Ledger
 from quantd.trading.market import Floats, Ints
 from quantd.trading.orders import money_text
+from quantd.trading.statistics import book_returns
 
 ACCOUNT: Final = "account"
 
@@ -150,26 +151,8 @@ class AccountProfit:
         for k, sample in enumerate(self._samples):  # a book that was named later had nothing
             self._books[k, : len(sample.books)] = sample.books
             self._amounts[k, :, : sample.amounts.shape[1]] = sample.amounts
-        # zeros: to the whole account no capital moves from another book
-        self._returns: Final = self._time_weighted(
-            self._equity, self._amounts[:, DEPOSITS].sum(axis=1), np.zeros(count)
-        )
-
-    @staticmethod
-    def _time_weighted(equity: Ints, deposits: Ints, moved: Ints | Floats) -> Floats:
-        """float64[T]: time-weighted returns at T samples, 0 at the first; `deposits` and `moved` are cumulative.
-
-        A deposit between two samples earns from the second sample on, so that it is no gain. Capital moved between
-        books earns from the first sample on. A return is divided by the equity at the first sample plus the moved
-        capital; where this sum is not positive, by the deposit.
-        """
-        new_deposits, new_moved = np.diff(deposits), np.diff(moved)
-        base = equity[:-1] + new_moved
-        gained = equity[1:] - new_deposits - base
-        base = np.where(base > 0, base, new_deposits)
-        returns = np.zeros(len(equity))
-        np.divide(gained, base, out=returns[1:], where=base > 0)
-        return returns
+        # to the whole account no capital moves from another book
+        self._returns: Final = book_returns(self._equity.astype(np.float64), self._amounts[:, DEPOSITS].sum(axis=1))
 
     def _opening_sample(self, history: AccountHistory) -> Sample:
         """The account at its start, at instant 0: its cash is the deposits that the ledger has and the journal
@@ -337,8 +320,10 @@ class AccountProfit:
         return [note for note in self._notes if since <= note.ts < until]
 
     def _returns_of(self, book: int) -> Floats:
-        amounts = self._amounts[:, :, book]
-        return self._time_weighted(self._books[:, book], amounts[:, DEPOSITS], amounts[:, MOVED])
+        amounts = self._amounts[:, :, book].astype(np.float64)
+        # capital that moved between two samples earns from the first one on
+        moved = np.diff(amounts[:, MOVED], append=amounts[-1:, MOVED])
+        return book_returns(self._books[:, book].astype(np.float64), amounts[:, DEPOSITS], moved)
 
     @staticmethod
     def _growth_of_one(returns: Floats, begin: int, rows: Ints) -> list[float]:

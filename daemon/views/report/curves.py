@@ -20,11 +20,11 @@ from quantd.trading.statistics import (
     RISK_FREE_ANNUAL,
     RiskFree,
     annual_return,
+    book_returns,
     compounded,
     drawdowns,
     newest,
     sharpe,
-    time_weighted_returns,
     volatility,
 )
 
@@ -60,7 +60,7 @@ class Curves:
         flows = [booking for booking in bookings if booking.kind in FLOWS]
         # 0 is the whole account, k + 1 the agent with index k
         house = np.array([valued.equity_micro / MICRO for valued in every])
-        self.returns = returns_of(house, _cumulative_flows(seqs, flows))
+        self.returns = book_returns(house, _cumulative_flows(seqs, flows))
         self.books = [np.array([valued.books[k] / MICRO for valued in every]) for k in range(len(agents))]
         # capital is reallocated at a sample, right after its valuation
         moved_capital = np.zeros((len(agents), len(every)))
@@ -69,7 +69,7 @@ class Curves:
             if sample < len(every) and self.ts[sample] == reallocation.ts:
                 moved_capital[:, sample] += np.array(reallocation.moved[: len(agents)]) / 1e6
         self.agents = [
-            returns_of(
+            book_returns(
                 book,
                 _cumulative_flows(seqs, [booking for booking in flows if booking.agent == name]),
                 agent_capital,
@@ -92,22 +92,6 @@ def span_start(ts: NDArray[np.int64], since: int) -> int:
 
 FLOWS: Final = frozenset({"flow", "in_kind"})
 """Kinds of bookings that are neither profit nor loss."""
-
-
-def returns_of(equity: Floats, flows: Floats, after: Floats | None = None) -> Floats:
-    """Return simple returns float64[T], 0 at the first sample; deposits are not profit.
-
-    `flows` are cumulative deposits. `after` is capital that the book got right after the valuation of each sample; it
-    earns from that sample on. The first deposit of a book without equity earns at once.
-    """
-    base, new_deposits = equity[:-1] if after is None else equity[:-1] + after[:-1], flows[1:] - flows[:-1]
-    if after is None or not after.any():
-        returns = np.concatenate((np.zeros(1), time_weighted_returns(equity, flows)))
-    else:
-        returns = np.zeros(len(equity))
-        np.divide(equity[1:] - new_deposits - base, base, out=returns[1:], where=base > 0.0)
-    np.divide(equity[1:] - new_deposits, new_deposits, out=returns[1:], where=(base <= 0.0) & (new_deposits > 0.0))
-    return returns
 
 
 def _cumulative_flows(seqs: NDArray[np.int64], flows: Sequence[Booking]) -> Floats:

@@ -41,7 +41,6 @@ from quantd.daemon.views.report.curves import (
     SAMPLES,
     Curves,
     counted,
-    returns_of,
     span_of,
     span_start,
     spans_of,
@@ -62,6 +61,7 @@ from quantd.trading.statistics import (
     RISK_FREE_ANNUAL,
     SHARPE_DEFINITION,
     RiskFree,
+    book_returns,
     mean_correlation,
     sharpe_definition,
 )
@@ -328,7 +328,7 @@ class _Figures:
             return None
         ts = np.array([point.ts for point in points], dtype=np.int64)
         equity = np.array([point.equity_micro / MICRO for point in points])
-        returns = returns_of(equity, np.zeros(len(equity)))
+        returns = book_returns(equity, np.zeros(len(equity)))
         part = self._section_of(table, ts, equity, returns, points[-1].equity_micro, self._risk_free(ts)[0])
         return replace(part, shadow=True)
 
