@@ -32,7 +32,13 @@ from quantd.adapters.feeds.source import Announced, Announces, SourceError
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import UNCONFIRMED
-from quantd.daemon.engine.venue.account import closable_lots, compared_lots, difference, differences_text, strays
+from quantd.daemon.engine.venue.account import (
+    account_difference,
+    closable_lots,
+    compared_lots,
+    differences_text,
+    strays,
+)
 from quantd.daemon.engine.venue.coin_fees import unlisted_fees
 from quantd.daemon.engine.venue.order_comparison import order_differences
 from quantd.daemon.engine.venue.settlements import settled_orders
@@ -229,7 +235,7 @@ class Reconciler:
     async def _without_splits(self, account: VenueAccount) -> VenueAccount:
         """The account without the holdings that differ by an announced split: they count as unreadable until the split
         is in the books and at the venue."""
-        lots, _ = self._difference(account)
+        lots, _ = account_difference(self._state, account)
         if not any(lots) or not isinstance(self._feed, Announces):
             return account
         try:
@@ -280,7 +286,7 @@ class Reconciler:
             await self._service.inbox.command(fee)
         if fees:
             return True
-        lots, cash = self._difference(account)
+        lots, cash = account_difference(self._state, account)
         if self._deposits is None or self._changed_orders(account):
             return False
         return await self._book([*self._deposits.seen(self._state, lots, cash, self._now())])
@@ -332,12 +338,8 @@ class Reconciler:
     def _state(self) -> State:
         return self._service.shell.state
 
-    def _difference(self, account: VenueAccount) -> tuple[list[int], int]:
-        state = self._state
-        return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
-
     def _differences(self, account: VenueAccount) -> tuple[str, ...]:
-        return tuple(differences_text(self._state, *self._difference(account)))
+        return tuple(differences_text(self._state, *account_difference(self._state, account)))
 
     def _changed_orders(self, account: VenueAccount) -> tuple[str, ...]:
         return tuple(differing.text for differing in order_differences(self._service.shell.state, account.ours))

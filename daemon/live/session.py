@@ -32,7 +32,7 @@ from quantd.adapters.store.journal.quarantine import BadBar as StoredBadBar
 from quantd.daemon.assembly.brokers import untradable_of
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import compared_lots, difference
+from quantd.daemon.engine.venue.account import account_difference
 from quantd.daemon.engine.venue.halts import SUSPICIOUS, UNLISTED
 from quantd.daemon.live.deposits import Deposits
 from quantd.daemon.live.order_sender import Sender
@@ -45,7 +45,7 @@ from quantd.daemon.runtime.schedule import missed_text
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.runtime.timeline import live_timeline, with_deposits
 from quantd.risk.switch import HALT
-from quantd.trading.events import Condition, Correction, Flow, Halted, Limited, Reconciled, Tick
+from quantd.trading.events import Condition, Correction, Flow, Halted, Limited, Tick
 from quantd.trading.orders import OrderBasket, money_text, quantity_text
 from quantd.trading.ports import Broker, Delists, Identifies, Identity, LiveFeed, SetsAside, VenueAccount
 from quantd.trading.sessions import DAY_NS
@@ -378,7 +378,7 @@ def at_first(state: State, account: VenueAccount, adopt: str = "") -> Correction
 
     They go to the agent `adopt`, or where [broker] differences says, at the marks as their cost.
     """
-    lots, cash = difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
+    lots, cash = account_difference(state, account)
     if not any(lots) and not cash:
         return None
     who = f"--adopt {adopt}" if adopt else "configuration"

@@ -13,7 +13,7 @@ from quantd.daemon.engine.planning.closing_lots import new_names
 from quantd.daemon.engine.planning.late_orders import uncertain_rows
 from quantd.daemon.engine.safety.switch import SWITCH_NAMES
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.venue.account import agent_of, compared_lots, difference, differences_text, free_micro
+from quantd.daemon.engine.venue.account import account_difference, agent_of, differences_text, free_micro
 from quantd.daemon.engine.venue.halts import ANNOUNCED, SUSPICIOUS
 from quantd.daemon.engine.venue.price_jumps import hold_text
 from quantd.daemon.engine.venue.settlements import settled_orders
@@ -39,7 +39,7 @@ from quantd.server.requests.control import (
 from quantd.server.requests.manual_answers import Compared, Ordered, Paid, Stopped
 from quantd.server.requests.proposals import OrderAsked, Until, wish_of
 from quantd.trading.effects import Cancel, Effect, OrdersHeld, Planned
-from quantd.trading.events import Correction, Flow, Halted, Proposed, Reconciled
+from quantd.trading.events import Correction, Flow, Halted, Proposed
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import JumpExplained
 from quantd.trading.orders import (
@@ -401,20 +401,13 @@ def became_of_flow(state: State, moved: Flow) -> Paid:
 
 def compared(state: State, account: VenueAccount, how: str = "") -> Compared:
     """The differences between the books and the venue's newest account report; the answer repeats `how`."""
-    lots, cash = found(state, account)
+    lots, cash = account_difference(state, account)
     differences = [*differences_text(state, lots, cash), *new_names(state, lots)]
     waits = [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]
     return Compared(
         not differences, differences, quantities(state.universe, lots), money_text(cash), how, int(state.switch.state),
         state.venue.waits.account, waits,
     )  # fmt: skip
-
-
-def found(state: State, account: VenueAccount) -> tuple[list[int], int]:
-    """The venue's account less the books: (lots by column, cash in micro-currency); negative where the account has
-    less.
-    """
-    return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
 
 
 def correction(service: Service, account: VenueAccount, how: str, reason: str, who: str = VIA) -> Correction:
@@ -424,7 +417,7 @@ def correction(service: Service, account: VenueAccount, how: str, reason: str, w
     Raises NotDone without a difference, and if every difference may come from orders that the venue has not answered.
     """
     state = service.shell.state
-    lots, cash = found(state, account)
+    lots, cash = account_difference(state, account)
     if not any(lots) and not cash:
         if waits := [order_name(state, key, work.basket.sym[row]) for key, work, row in uncertain_rows(state)]:
             text = f"the only differences may come from {', '.join(waits)}, which the venue has not answered"

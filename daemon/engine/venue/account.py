@@ -249,6 +249,11 @@ def difference(state: State, venue: Reconciled) -> tuple[list[int], int]:
     return lots, cash if abs(cash) > state.rules.cash_tolerance_micro else 0
 
 
+def account_difference(state: State, account: VenueAccount) -> tuple[list[int], int]:
+    """The `difference` of a venue's account: (lots by column, cash in micro-currency); negative where it has less."""
+    return difference(state, Reconciled(account.ts, compared_lots(state, account), account.cash_micro))
+
+
 def compared_lots(state: State, account: VenueAccount) -> list[int]:
     """The venue's lots by column for a comparison; for a holding that cannot be read, the lots of the books."""
     lots, fenced = list(account.lots), state.venue.fenced[0]
