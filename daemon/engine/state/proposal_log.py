@@ -179,7 +179,8 @@ def verdict_of(
     held = next((effect.why for effect in house_effects if isinstance(effect, OrdersHeld)), "")
     if held:
         skips = {wish.symbol: held for wish in proposal.orders}
-    last = {cut.symbol: cut for cut in cuts if cut.code != WAITS or cut.symbol not in scaled}  # most of it never follows
+    # most of a scaled target never follows
+    last = {cut.symbol: cut for cut in cuts if cut.code != WAITS or cut.symbol not in scaled}
     symbols = _symbols(proposal, plans, last, skips, refused, scaled)
     ends = {line.outcome for line in symbols}
     orders = sum(line.passed != 0 for line in symbols)
