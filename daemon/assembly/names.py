@@ -148,12 +148,14 @@ def _unknown_kinds(config: Config) -> Iterator[Mistake]:
     """Yield the mistakes about kinds of alerts that no alert has: their sink would receive nothing."""
     names = [kind.name for kind in ALERT_KINDS]
     for sink, table in config.alerts.sinks.items():
+        path = ("alerts", "sinks", sink, "kinds")
+        if not table.get("kinds", True):
+            yield config.source.mistake(path, "is empty", "name kinds of alerts, or remove it for all kinds")
         for kind in table.get("kinds", ()):
             record = kind_of(kind)
             if record is None or (kind == record.name and kind.endswith("_")):
                 family = next((name for name in names if name.endswith("_") and f"{kind}_".startswith(name)), "")
                 remedy = f'write one such as "{family}NAME"' if family else suggestion(kind, names)
-                path = ("alerts", "sinks", sink, "kinds")
                 yield config.source.mistake(path, f'has "{kind}", which no alert has', remedy)
 
 

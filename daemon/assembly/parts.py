@@ -476,6 +476,7 @@ def _parts(
 ) -> dict[str, Any]:
     """Return, by field name, the arguments of Parts that a recorded and a live market compute in the same way."""
     schedules = tuple(schedule_of(config, k) for k, schedule in enumerate(config.schedules) if schedule.enabled)
+    stream(schedules, sessions, 0, 0)  # raises for a time that no session has
     return {
         "config": config,
         "universe": universe,

@@ -65,6 +65,12 @@ NOT_EMPTY = {
 }
 """List that may not be empty -> remedy."""
 
+MEANS_ALL = {
+    "schedules.*.agents": "name agents, or remove it for all agents; enabled = false switches the schedule off",
+    "alerts.quiet_levels": "name INFO or WARNING, or remove quiet_hours",
+}
+"""List without which all are meant, or a default: an empty one chooses nothing -> remedy."""
+
 
 APPLIES_TO = (
     (
@@ -98,7 +104,8 @@ def check(document: Table, registry: Known, source: Source, *, started: bool) ->
     rules = (
         _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
         _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
-        _stops_at_venue, _study, _store, _gateway, _alarms, *(() if started else (_applied, agents_of_jobs)),
+        _stops_at_venue, _study, _store, _gateway, _alarms,
+        *(() if started else (_applied, _chooses_nothing, agents_of_jobs)),
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 
@@ -188,9 +195,16 @@ def _repetitions(document: Table, registry: Known, source: Source) -> Iterator[M
             yield source.mistake(path, f"= {shown(name)} is a built-in scenario", "give it its own name")
 
 
-def _empty_lists(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
-    """Yield the mistakes about empty lists in the configuration whose key (in NOT_EMPTY) needs at least one element."""
-    for dotted, remedy in NOT_EMPTY.items():
+def _chooses_nothing(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes about empty lists that would mean all (MEANS_ALL)."""
+    yield from _empty_lists(document, registry, source, MEANS_ALL)
+
+
+def _empty_lists(
+    document: Table, registry: Known, source: Source, of: Mapping[str, str] = NOT_EMPTY
+) -> Iterator[Mistake]:
+    """Yield the mistakes about empty lists in the configuration whose key in `of` needs at least one element."""
+    for dotted, remedy in of.items():
         for path, value in values_at(document, dotted):
             if value == ():
                 yield source.mistake(path, "is empty", remedy)

@@ -123,6 +123,13 @@ def _levels(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _some_hours(value: str) -> str:
+    """Return quiet hours, which must not end at the minute of their begin."""
+    if value and value[:5] == value[6:]:
+        wrong("lasts no minute", "write two times that differ, or remove it")
+    return value
+
+
 class DeadMan(Section):
     """A heartbeat: a request to `url` in each interval `every` while the daemon is ready and bars arrive.
 
@@ -158,7 +165,11 @@ class Alerts(Section):
 
     levels: Annotated[tuple[AlertLevel, ...], AfterValidator(_levels)] = ("INFO", "WARNING", "CRITICAL")
     per_minute: Annotated[int, bounds(1, 10_000)] = 60
-    quiet_hours: Annotated[str, pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"')] = ""
+    quiet_hours: Annotated[
+        str,
+        pattern(r"|([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", '"22:00-07:00"'),
+        AfterValidator(_some_hours),
+    ] = ""
     quiet_levels: tuple[Literal["INFO", "WARNING"], ...] = ("INFO",)
     timezone: Zone = "UTC"
     remind_ns: Annotated[int, duration("0s", "30d"), Written()] = Field(default=3_600 * 10**9, alias="remind")

@@ -121,7 +121,7 @@ def same_run(parts: Parts, store: Store, run: str) -> None:
     record = store.run(run)
     difference = ""
     if started.feed != parts.market:
-        difference = "another feed file or selection"
+        difference = "another feed file or selection ([feed], [universe], or the history that the policies need)"
     elif started.symbols != parts.universe.symbols:
         difference = f"another universe ({', '.join(started.symbols)})"
     elif resized := [

@@ -100,3 +100,18 @@ def test_a_regime_by_the_volatility_of_the_benchmark_needs_it_among_the_symbols(
     done = quantd(tmp_path, "config", "check")
     assert done.returncode == 78
     assert 'SPY" is outside [universe] symbols; write volatility_of = "house"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('[[schedules]]\nname = "r"\ndo = "backup"\nat = "close-400m"\n', "write less than 390m, the longest session"),
+        ('[alerts.sinks.webhook]\nurl = "http://localhost:1"\nkinds = []\n', "kinds is empty; name kinds of alerts"),
+    ],
+)
+def test_a_check_refuses_what_a_start_refuses_and_what_no_alert_would_reach(
+    tmp_path: Path, table: str, words: str
+) -> None:
+    write(tmp_path, OUTSIDE + table)
+    done = quantd(tmp_path, "config", "check")
+    assert (done.returncode, words in done.stderr) == (78, True), done.stderr
