@@ -24,10 +24,11 @@ from quantd.daemon.jobs.tasks.account_differences import (
 from quantd.daemon.jobs.tasks.account_lines import AccountRecord, StatementDay, account_record
 from quantd.daemon.jobs.tasks.account_statement import csv_text, difference_text
 from quantd.daemon.runtime.service import Service
+from quantd.daemon.views.overview import positions
 from quantd.regular_file import MIB, NotRead, read_regular, write_whole
 from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO
-from quantd.trading.orders import money_text, price_text, quantity_text
+from quantd.trading.orders import money_text
 from quantd.trading.ports import Broker, TradeRecord
 from quantd.trading.sessions import Sessions
 
@@ -207,32 +208,20 @@ class StatementJob:
         self.service.inbox.command(Condition(now, "statement", up, text[:500], difference=kind))
 
     def _positions(self) -> list[HeldPosition]:
-        """The present positions of the whole account, with their values at the marks."""
+        """The present positions of the whole account, with their values at the marks, in the order of the universe."""
         state = self.service.shell.state
-        positions = []
-        for column, lots in enumerate(state.ledger.house.lots):
-            if lots:
-                lot_nano, mark = state.universe.lot_nano[column], int(state.marks_nano[column])
-                # nano-units times nano-prices, in micro-units of money
-                value = lots * lot_nano * mark // 10**12
-                positions.append(
-                    HeldPosition(
-                        state.universe.symbols[column],
-                        quantity_text(lots, lot_nano),
-                        price_text(mark),
-                        money_text(value),
-                    )
-                )
-        return positions
+        rows = sorted(positions(state)[0], key=lambda row: state.universe.index[row.symbol])
+        # "0": only books of agents that offset each other hold the symbol
+        return [HeldPosition(row.symbol, row.qty, row.price, row.value) for row in rows if row.qty != "0"]
 
     def _write(
         self, record: AccountRecord, days: Sequence[StatementDay], by_day: dict[date, DayDifferences], unknown: str,
-        positions: list[HeldPosition],
+        held: list[HeldPosition],
     ) -> Path:  # fmt: skip
         """Write each day as CSV and as JSON, each file complete or not at all; returns the newest day's CSV.
 
         `unknown` is the reason if the venue was not compared, else empty: with a reason only the newest day is written,
-        and the files of earlier days stay as they are. `positions` are the present positions. `by_day` has the
+        and the files of earlier days stay as they are. `held` are the present positions. `by_day` has the
         differences.
         """
         folder = self.folder / FOLDER
@@ -242,7 +231,7 @@ class StatementJob:
             differences, cash = by_day.get(day.day, DayDifferences([], None))
             document = StatementFile(
                 run, day.day, universe.currency, money_text(day.opening_micro), money_text(day.closing_micro),
-                money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days, positions),
+                money_text(day.equity_micro), len(day.lines), unknown, differences, self._held(day, days, held),
                 "" if cash is None else money_text(cash),
             )  # fmt: skip
             lines = csv_text(run, universe, [day], {day.day: differences})
@@ -250,15 +239,13 @@ class StatementJob:
                 write_whole(folder / f"statement-{day.day}{suffix}", content, durable=False)
         return folder / f"statement-{days[-1].day}.csv"
 
-    def _held(
-        self, day: StatementDay, days: Sequence[StatementDay], positions: list[HeldPosition]
-    ) -> list[HeldPosition]:
+    def _held(self, day: StatementDay, days: Sequence[StatementDay], held: list[HeldPosition]) -> list[HeldPosition]:
         """The positions for the document of a day.
 
-        The newest day has the present positions; another day has the positions of its earlier document.
+        The newest day has the present positions, `held`; another day has the positions of its earlier document.
         """
         saved = None if day is days[-1] else saved_statement(self.folder, self.service.run, day.day)
-        return positions if saved is None else saved.positions
+        return held if saved is None else saved.positions
 
 
 def _alert_text(kind: DifferenceKind, occurrences: Sequence[tuple[date, Difference]]) -> str:
