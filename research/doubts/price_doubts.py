@@ -81,7 +81,12 @@ def rejected_bars(evidence: Evidence) -> str:
 
 
 def several_currencies(evidence: Evidence) -> str:
-    """Symbols that are quoted in several currencies by their spelling, and whose prices are added as one."""
+    """Bars in another currency than the account by their table, and symbols that are quoted in several by their
+    spelling, whose prices are added as one."""
+    account = evidence.assembly.config.universe.currency
+    for table in evidence.assembly.feed.statements:
+        if table.currency not in ("", account):
+            return f"the prices of {table.name} are in {table.currency}, and the account is in {account}"
     first = {usual_currency(symbol): symbol for symbol in reversed(evidence.assembly.universe.symbols)}
     spelled = ", ".join(f"{symbol} in {code}" for code, symbol in reversed(first.items()))
     return f"by their symbols the prices are of several currencies, added as one: {spelled}" if len(first) > 1 else ""

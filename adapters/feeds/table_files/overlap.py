@@ -1,4 +1,5 @@
-"""Bars that several tables have: equal ones count once, and of differing ones a person chooses the table."""
+"""Rows that a table has twice, and bars that several tables have: equal ones count once, and of differing bars a person
+chooses the table."""
 
 from collections.abc import Sequence
 
@@ -7,6 +8,8 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS
 from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.adapters.feeds.table_files.roles import Roles, is_unnamed
+from quantd.adapters.feeds.table_files.side_by_side import RawTable
 
 
 class OverlapError(FeedError):
@@ -14,6 +17,19 @@ class OverlapError(FeedError):
 
 
 _KEY = ("symbol", "ts")
+
+
+def without_repeats(raw: RawTable, roles: Roles) -> RawTable:
+    """Return a table without the rows that equal an earlier one in every field but a row number."""
+    key = [name for name in (roles.time, roles.clock, roles.symbol) if name]
+    if raw.frame.select(key).n_unique() == len(raw.frame):
+        return raw
+    fields = pl.struct(name for name in raw.frame.columns if not is_unnamed(name) or name in key)
+    first = raw.frame.select(fields.is_first_distinct()).to_series()
+    left_out = [(line, "it repeats an earlier row") for line in raw.lines.filter(~first).to_list()]
+    return raw._replace(
+        frame=raw.frame.filter(first), lines=raw.lines.filter(first), left_out=(*raw.left_out, *left_out)
+    )
 
 
 def without_overlap(

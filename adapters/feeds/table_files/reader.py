@@ -30,7 +30,7 @@ from quantd.adapters.feeds.table_files.moments import (
     zoned,
 )
 from quantd.adapters.feeds.table_files.nested import nested_tables
-from quantd.adapters.feeds.table_files.overlap import without_overlap
+from quantd.adapters.feeds.table_files.overlap import without_overlap, without_repeats
 from quantd.adapters.feeds.table_files.roles import (
     CURRENCIES,
     TIMES,
@@ -57,6 +57,9 @@ from quantd.adapters.feeds.table_files.statement import (
     unread_note,
 )
 from quantd.adapters.feeds.table_files.text_layout import NoTable, day_table, text_table
+
+SIGNS: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW"}
+"""Currencies by their sign."""
 
 ONE_CURRENCY: Final = "Give the bars of one currency alone, or convert the prices of the others"
 
@@ -128,14 +131,16 @@ def files_of(path: Path) -> list[Path]:
 def read_frame(frame: pl.DataFrame, asked: ReadOptions = NOTHING_ASKED, alone: str = "") -> Table:
     """Read the bars of a frame; `alone` is the symbol of a frame without a column of symbols.
 
-    A frame in the columns of quantd has no statement. Raises FeedError for columns or values that cannot be read as
-    bars, or have two readings.
+    A frame in the columns of quantd has no statement, if all of its columns and rows are used and it names no
+    currency. Raises FeedError for columns or values that cannot be read as bars, or have two readings.
     """
     frame = frame.rechunk()  # columns in pieces would be copied again by each expression
     raw = RawTable("bars", alone, frame, pl.int_range(1, len(frame) + 1, eager=True), in_memory=True)
     parts = unpaired(raw)
     table = joined([_bars(part, asked, len(parts) > 1) for part in parts])
-    return table._replace(statements=()) if set(BARS) <= set(frame.columns) and not asked.symbol else table
+    plain = set(BARS) == set(frame.columns) and not asked.symbol
+    plain = plain and not any(item.currency or item.left_out or item.volume == NO_VOLUMES for item in table.statements)
+    return table._replace(statements=()) if plain else table
 
 
 def joined(tables: Sequence[Table], overlap: str = "") -> Table:
@@ -300,6 +305,7 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
         raise FeedError(raw.name, f"{rows:,} rows are more than {MOST_ROWS:,}", "Split it by symbol or by year")
     roles = _roles_of(raw, asked)
     raw, roles = _without_labels(raw, roles)
+    raw = without_repeats(raw, roles)
     frame = raw.frame
     stamps = _stamps(raw, roles, asked)
     unread = unread_note(stamps.values, frame[roles.time], raw.lines, roles.time, "time")
@@ -349,21 +355,30 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
 
 
 def _currency(raw: RawTable, roles: Roles) -> tuple[str, str]:
-    """Return the code in the column of currencies of a table, and that column; empty without one.
+    """Return the currency of a table, and its column of currencies; each empty without one.
 
-    Raises FeedError for several currencies. A column with other words, such as names of coins, is none.
+    A sign or code in the names of the prices, as in "Close (EUR)", or in the first close, as in "€10.20", is a currency
+    too; "$" and "¥" are signs of several. Raises FeedError for several currencies. A column with other words, such as
+    names of coins, is none.
     """
+    codes_of: dict[str, str] = {}  # currency -> what has it
+    column = ""
     for name in raw.frame.columns:
         if name not in roles and word(name) in CURRENCIES:
             values = raw.frame[name].unique(maintain_order=True).drop_nulls().cast(pl.String).to_list()
             codes = list(dict.fromkeys(code_of_currency(value.strip()) for value in values if value.strip()))
-            if not codes or not all(codes):
-                continue
-            if len(codes) > 1:
-                fault = f"column {name} has {some(codes)}, and an account has one currency"
-                raise FeedError(raw.name, fault, ONE_CURRENCY)
-            return codes[0], name
-    return "", ""
+            if codes and all(codes):
+                column, codes_of = name, dict.fromkeys(codes, f"column {name}")
+                break
+    first_close = raw.frame[roles.close].drop_nulls().head(1).cast(pl.String).to_list()
+    for text in (*roles.prices(), *first_close):
+        if code := SIGNS.get(currency_in(text), code_of_currency(currency_in(text))):
+            codes_of.setdefault(code, text)
+    if len(codes_of) > 1:
+        places = some(list(dict.fromkeys(codes_of.values())))
+        fault = f"{places} has {some(list(codes_of))}, and an account has one currency"
+        raise FeedError(raw.name, fault, ONE_CURRENCY)
+    return next(iter(codes_of), ""), column
 
 
 def _roles_of(raw: RawTable, asked: ReadOptions) -> Roles:
@@ -457,11 +472,13 @@ def _other_instants(raw: RawTable, roles: Roles) -> Moments | None:
 
 
 def _volume(raw: RawTable, roles: Roles, spelling: numbers.Spelling, close: pl.Series) -> tuple[pl.Series, str]:
-    """Return the volumes and a statement of them: zeros without a column, the better one of two columns."""
+    """Return the volumes and a statement of them: zeros without a column or in an empty one, the better one of two."""
+    no_volumes = pl.zeros(len(raw.frame), pl.Float64, eager=True).alias("volume")
     if not roles.volume:
-        zeros = pl.Series("volume", [0.0] * len(raw.frame))
-        return zeros, NO_VOLUMES
+        return no_volumes, NO_VOLUMES
     volume = numbers.numbers(raw.frame[roles.volume], spelling).alias("volume")
+    if volume.is_null().all() or (volume.dtype.is_float() and volume.is_nan().all()):
+        return no_volumes, NO_VOLUMES
     name = roles.volume
     for unit, factor, text in ((numbers.THOUSANDS, 1e3, "thousands"), (numbers.MILLIONS, 1e6, "millions")):
         if unit.search(word(name)):

@@ -151,10 +151,12 @@ def code_of_currency(text: str) -> str:
 
 
 def currency_in(name: str) -> str:
-    """Return the currency, by its sign or code, in the name of a column of volumes; empty without one."""
+    """Return the currency, by its sign or code, in the name of a column of prices or volumes; empty without one."""
     sign = re.search(r"[$€£¥₹₩]", name)
-    words = word(name).upper().split()
-    return sign[0] if sign else next((text for text in words if text in ("USDT", "USDC") or code_of_currency(text)), "")
+    words = re.findall(r"[^\W_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name))
+    coins = ("USDT", "USDC")
+    return sign[0] if sign else next((code_of_currency(text) or text.upper() for text in words
+                                      if text.upper() in coins or code_of_currency(text)), "")  # fmt: skip
 
 
 def is_time(name: str) -> bool:
@@ -269,7 +271,7 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
     A role is the meaning of a column: a price, the time, the volume, the symbol, splits or dividends. Plain names are
     in lower case without signs.
     """
-    plain_names = {name: word(name) for name in columns}
+    plain_names = _without_currency({name: word(name) for name in columns})
     column_of: dict[str, str] = {}
     for role, name in chosen.items():
         if name not in plain_names:
@@ -303,6 +305,18 @@ def named_roles(columns: Sequence[str], where: str, chosen: Mapping[str, str]) -
     if "time" not in column_of:
         column_of.update(_time(plain_names, column_of))
     return Roles(**{role: column_of.get(role, "") for role in Roles._fields})
+
+
+def _without_currency(plain_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the plain names, those of prices without a currency at their end, as in "close eur", where no other column
+    then has the same name."""
+    prices = {alias for aliases in (*_PRICES.values(), _LONE_PRICES, ADJUSTED) for alias in aliases}
+    shorter = {
+        name: text.rpartition(" ")[0] if text.rpartition(" ")[0] in prices and currency_in(text) else text
+        for name, text in plain_names.items()
+    }
+    texts = list(shorter.values())
+    return {name: text if texts.count(text) == 1 else plain_names[name] for name, text in shorter.items()}
 
 
 def _read_closes_alone(plain_names: Mapping[str, str], column_of: dict[str, str]) -> None:

@@ -67,7 +67,14 @@ def unpaired(raw: RawTable) -> list[RawTable]:
     if len(full_pairs) < 5:
         joined = [("", "") if is_time(name) else price_and_symbol(name) for name in raw.frame.columns]
         further = [name for name, pair in zip(raw.frame.columns, joined, strict=True) if not any(pair)]
-        if further and len(further) < len(joined) and all(is_time(name) or is_unnamed(name) for name in further):
+        names = {symbol for _, symbol in joined if symbol}
+        in_one_currency = len(names) == 1 and code_of_currency(*names)  # "Close_EUR" names no symbol
+        if (
+            further
+            and len(further) < len(joined)
+            and not in_one_currency
+            and all(is_time(name) or is_unnamed(name) for name in further)
+        ):
             return by_symbol(*_without_numbers(raw, joined))
         return of_closes(raw)
     if not are_names([price for price, _ in full_pairs]):

@@ -76,3 +76,36 @@ def test_an_account_is_in_the_currency_of_its_bars(bars, symbol, stated, currenc
     frame = frame.with_columns(Currency=pl.lit(stated)).rename({"ts": "date"}) if stated else frame
     known = {"universe.calendar": "XNYS", "feed.holes": "known"}
     assert quantd.backtest({symbol: 0.5}, frame, known, compare=False).config.universe.currency == currency
+
+
+@pytest.mark.parametrize(
+    ("names", "form", "currency"),
+    [("{} (EUR)", "{}", "EUR"), ("{}_GBp", "{}", "GBX"), ("{}", "€{}", "EUR"), ("{}", "${}", "USD")],
+)
+def test_a_currency_beside_the_prices_is_that_of_the_account_or_a_doubt(bars, names, form, currency):
+    """In the names of the prices, in their fields, and in a column beside columns in the names of quantd."""
+    spy = bars.filter(pl.col("symbol") == "SPY")
+    prices = ("open", "high", "low", "close")
+    frame = spy.with_columns(pl.format(form, pl.col(name)) for name in prices)
+    frame = frame.rename({name: names.format(name) for name in prices})
+    assert quantd.backtest({"SPY": 0.5}, frame, compare=False).config.universe.currency == currency
+    beside = spy.with_columns(currency=pl.lit(currency))
+    assert quantd.backtest({"SPY": 0.5}, beside, compare=False).config.universe.currency == currency
+    text = str(quantd.backtest({"SPY": 0.5}, beside, {"universe.currency": "CHF"}, compare=False))
+    assert f"the prices of bars are in {currency}, and the account is in CHF" in text
+
+
+def test_a_row_that_repeats_another_counts_once(bars):
+    spy = bars.filter(pl.col("symbol") == "SPY").drop("symbol")
+    once = quantd.backtest({"ASSET": 0.5}, spy, compare=False)
+    twice = quantd.backtest({"ASSET": 0.5}, pl.concat([spy, spy.tail(90)]), compare=False)
+    assert (once.digest, once.rejected) == (twice.digest, twice.rejected)
+    assert "90 rows are no bars and are left out: line 503 (it repeats an earlier row)" in str(twice)
+    with pytest.raises(quantd.Error, match="times repeat"):
+        quantd.backtest({"ASSET": 0.5}, pl.concat([spy, spy.tail(90).with_columns(pl.col("volume") + 1)]))
+
+
+def test_an_empty_column_of_volumes_is_none(bars):
+    result = quantd.backtest({"SPY": 0.5}, bars.with_columns(volume=pl.lit(None, pl.Float64)), compare=False)
+    assert result.config.broker.participation == 0
+    assert result.fills.height

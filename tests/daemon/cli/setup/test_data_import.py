@@ -339,7 +339,7 @@ def test_a_table_judged_by_groups_of_symbols_has_the_report_of_one_judged_at_onc
     lines["BOLT"] = [line if k < 130 else by_three(line) for k, line in enumerate(lines["BOLT"])]
     del lines["CRUX"][60:90], lines["FLUX"][40]
     lines["DUNE"][50] = lines["DUNE"][50].replace(",", ",x", 1)
-    lines["ECHO"].insert(71, lines["ECHO"][70])
+    lines["ECHO"].insert(71, f"{lines['ECHO'][70]}0")
     rows = [f"{line},{name}" for name in names for line in lines[name]]
     path = tmp_path / "bars.csv"
     path.write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume,Ticker", *rows, ""]))
