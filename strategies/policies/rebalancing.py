@@ -69,7 +69,7 @@ class RebalanceRules(Struct, frozen=True):
     """Rules for when a rebalance is due, and for the size of its trades.
 
     `when` is "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by
-    more than `drift` or a share of the risk by more than `risk_drift`; "event", at one of `events`, at least `wait`
+    more than `drift` or a share of the risk by more than `risk_drift`, which is off at 1; "event", at one of `events`, at least `wait`
     samples after the last rebalance. The fields from `band` on limit the trades
     (`quantd.strategies.weights.rebalancing_rules`).
     """
@@ -112,7 +112,8 @@ class Rebalanced(Ruled):
         """The longest window of the policy and of the rules that are switched on, in samples."""
         rules = self.rules
         events = max(rules.lookback, REGIMES.lookback) if rules.when == "event" else 1
-        risk = rules.lookback if rules.when == "threshold" or rules.cost_aware is not None else 1
+        drift = (rules.lookback if rules.risk_drift < 1.0 else SETTLES) if rules.when == "threshold" else 1
+        risk = rules.lookback if rules.cost_aware is not None else drift
         return max(self.policy.lookback, events, risk)
 
     def act(self, view: View, memory: Memory) -> tuple[Floats | Hold | Noted, Memory]:
@@ -163,7 +164,7 @@ class Rebalanced(Ruled):
             reachable_target = reachable(target, held, rule_memory["short"]) if "short" in rule_memory else target
             if drift_of(held, reachable_target) > rules.drift:
                 return True
-            return (
+            return rules.risk_drift < 1.0 and (
                 risk_drift_of(held, reachable_target, view.shared_by_date(covariance_of, rules.lookback))
                 > rules.risk_drift
             )

@@ -61,6 +61,8 @@ def test_a_drift_of_weights_alone_is_not_overruled_by_one_of_risk(tmp_path, writ
     policy = rules_in(tmp_path, f'rebalance = {{ when = "threshold"{written} }}\n')
     assert isinstance(policy, Rebalanced)
     assert policy.rules.risk_drift == risk_drift
+    # a bound that is off does not wait for the samples of its covariance
+    assert (policy.lookback >= policy.rules.lookback) == (risk_drift < 1.0)
 
 
 @pytest.mark.parametrize(
