@@ -15,7 +15,7 @@ from quantd.daemon.engine.venue.splits import scale_mark, split_books
 from quantd.trading.effects import Cancel, Crossed, Effect, payment
 from quantd.trading.events import Action
 from quantd.trading.instruments import NANO
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import MarketSlice
 from quantd.trading.orders import ENDED
 
 
@@ -27,23 +27,13 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
     """
     ts = market.ts_event
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
-    if market.full:
-        state.marks, state.marks_nano = market.close, market.close_nano
-        state.mark_ts = np.empty(state.universe.size, dtype=np.int64)
-        state.mark_ts.fill(ts)
-    else:
-        fresh = market.fresh
-        state.marks = np.where(fresh, market.close, state.marks)
-        state.marks_nano = np.where(fresh, market.close_nano, state.marks_nano)
-        state.marks_nano.flags.writeable = False  # like the closes of a slice: a writeable array is compiled for again
-        state.mark_ts = np.where(fresh, ts, state.mark_ts)
-    state.traded_volume(market)
-    closes: Floats = market.close
+    state.keep_closes()  # of the bar before, if no sample was taken of it
+    state.take_bar(market)
     held_columns: Sequence[int] = ()
     if state.restrictions.jumped:
+        state.market_columns.waiting = False  # its closes are not those of the history
         held_columns = mark_held(state, market)
-        closes = closes_before(state, market.close, ts)
-    state.history.bar(market.key, market.fresh, market.full, closes)
+        state.history.bar(market.key, market.fresh, market.full, closes_before(state, market.close, ts))
     if state.history.bars is not None:
         state.history.bars.slice(market, held_columns)
     if state.restrictions.halted or state.restrictions.limited:
@@ -131,7 +121,7 @@ def _delist(state: State, action: Action) -> Sequence[Effect]:
         return effects
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
     marks[symbol], marks_nano[symbol] = np.nan, 0
-    state.marks, state.marks_nano = marks, marks_nano
+    state.set_marks(marks, marks_nano)
     posted = state.ledger.delist(symbol, action.cash_nano)
     state.best = state.best.copy()
     state.best[:, symbol] = np.nan

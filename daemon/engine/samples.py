@@ -57,6 +57,7 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     if tick.jobs:
         state.later |= AT_SAMPLES.intersection(tick.jobs)  # jobs that wait for a sample
     if tick.sample:
+        state.keep_closes()
         closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
         state.history.sample(tick.ts, tick.key, tick.final, closes)
         if state.history.macro is not None:

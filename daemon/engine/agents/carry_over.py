@@ -341,7 +341,7 @@ def _take_marks(state: State, carry: Carry, new_columns: Sequence[int]) -> None:
     for new_column, (price, price_nano, instant) in zip(new_columns, carry.marks, strict=True):
         if new_column >= 0:
             marks[new_column], marks_nano[new_column], mark_ts[new_column] = price, price_nano, instant
-    state.marks, state.marks_nano, state.mark_ts = marks, marks_nano, mark_ts
+    state.set_marks(marks, marks_nano, mark_ts)
 
 
 def _take_records(state: State, carry: Carry, agent_indices: dict[str, int], new_columns: Sequence[int]) -> None:

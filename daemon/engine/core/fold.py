@@ -32,11 +32,9 @@ What is rare is a call
     counts, and a bar at which an order does not fill whole are calls of `host`, after which the fold goes on.
 
 Who is ahead
-    Books, switches, realised returns, requests, rests of decisions, crosses and orders are stored once, and handlers
-    read them there too. While `folding`, marks and equities are newer here than where Python reads them, and the venue
-    lacks the new orders: `FoldHost.sync` passes them on before a handler runs. The simulated venue has records of its
-    own, like a real one: with shared records it could never differ from the engine. Whatever only a handler can change
-    is checked in `FoldHost.load`, once, and not at each item.
+    The state is stored once, also for handlers. While `folding`, the venue lacks the new orders, and log and counts the
+    new items, until `FoldHost.sync`. The simulated venue has records of its own, like a real one: with shared records
+    it could never differ. Whatever only a handler can change is checked in `FoldHost.load`, and not at each item.
 """
 
 from typing import Any, Final
@@ -106,6 +104,8 @@ class Core:
     """By agent."""
     equities: Ints
     """int64[B + 1] equities in micro: of the house, of each agent, and of what no agent has."""
+    valued: Ints
+    """The same at a sample that the fold may leave to `step`."""
     volume_ring: FloatRows
     round_plan: Plan
     digest_rows: Rows
@@ -339,7 +339,7 @@ class Core:
         row: int = market.row
         house: BookColumns = self.book_columns[0]
         try:
-            self.fold_ledger.write_values(market.closes(), self.equities)
+            self.fold_ledger.write_values(market.closes(), self.valued)
         except OverflowError:
             return False
         if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and house.is_short()):  # a re-arming, or fees
@@ -351,13 +351,15 @@ class Core:
             columns = self.book_columns[book]
             if not columns.used:
                 continue
-            if not 0 < self.equities[book] < EXACT:  # not positive, or not exact as a float
+            if not 0 < self.valued[book] < EXACT:  # not positive, or not exact as a float
                 return False
-            news: int = columns.losses(self.equities[book], day, week)
+            news: int = columns.losses(self.valued[book], day, week)
             if news == TRIPS:
                 return False
             crossing = crossing or news == CROSSES
         self._extend(tick)
+        for book in range(len(self.valued)):
+            self.equities[book] = self.valued[book]
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             if columns.used:

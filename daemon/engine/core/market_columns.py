@@ -75,17 +75,21 @@ class Market:
     session: Floats
     session_close: int
 
-    def __init__(self, size: int, lot_size: ReadFloats) -> None:
+    def __init__(self, size: int, lot_size: ReadFloats, daily: bool) -> None:
         self.size, self.lot_size, self.px = size, lot_size, float_zeros(size)
         self.block, self.row, self.waiting = None, -1, False
         self.px_view = self.px
-        self.daily, self.session, self.session_close = True, float_zeros(size), 0
+        self.daily, self.session, self.session_close = daily, float_zeros(size), 0
+        self.begin_session()
 
-    def begin(self, daily: bool, volumes: Any) -> None:
-        """Take the volumes of the session so far, float64[N], from the state."""
-        self.daily, self.session_close = daily, 0
+    def begin_session(self, volumes: Any = None) -> None:
+        """Begin a session: no volume is known of it, or `volumes`, float64[N]."""
         for k in range(self.size):
-            self.session[k] = volumes[k]
+            self.session[k] = nan if volumes is None else volumes[k]
+
+    def set_alone(self, bars: BlockColumns) -> None:
+        """Make the only row of `bars` the last one: marks that are those of no bar."""
+        self.block, self.bars, self.row, self.waiting = None, bars, 0, False
 
     def take_prices(self) -> None:
         """Compute the prices of one lot of each symbol at the closes of the bar."""
@@ -161,5 +165,6 @@ class Market:
                 ring[slot, k] = volume[row, k]
             else:
                 ring[slot, k] = session[k]
-                session[k] = nan
+        if not self.daily:
+            self.begin_session()
         return True

@@ -11,9 +11,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.core.fold import Core
+from quantd.daemon.engine.core.market_columns import BlockColumns, Market
 from quantd.daemon.engine.core.sample_columns import KEPT_SAMPLES
 from quantd.daemon.engine.state.activity import Activity
 from quantd.daemon.engine.state.agent_state import AgentState
+from quantd.daemon.engine.state.bar_columns import block_columns, marks_alone
 from quantd.daemon.engine.state.monitor_state import Noted, Watch
 from quantd.daemon.engine.state.open_orders import EndedBaskets, Key, OpenCrosses, Working
 from quantd.daemon.engine.state.parents import Parent
@@ -40,8 +42,9 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, MarketSlice
+from quantd.trading.market import Floats, Ints, MarketSlice
 from quantd.trading.model_events import Act, ModelLoaded
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import Wish
 from quantd.trading.sessions import DAY_NS
 
@@ -135,8 +138,8 @@ class Round:
 
 
 class State(Core):
-    """Everything `step` reads and changes. Arrays of marks are replaced, never written in place, because market slices
-    (the bars of one instant) share them."""
+    """Everything `step` reads and changes. Marks are those of the present row of `market_columns`: no array of them is
+    written in place, because market slices (the bars of one instant) share them."""
 
     orders_at: dict[int, int]
     crosses: OpenCrosses
@@ -155,11 +158,11 @@ class State(Core):
         self.history = History(size, rules.lookback + 1, bars)
         if rules.macro:
             self.history.macro = MacroHistory(rules.macro, rules.lookback + 1)
-        self.marks: Floats = np.full(size, np.nan)
-        self.marks_nano: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
-        self.mark_ts: NDArray[np.int64] = np.zeros(size, dtype=np.int64)
-        self.volume: Floats = np.full(size, np.nan)
-        """Units traded of each instrument in the session so far, or in its last daily bar."""
+        self.market_columns = Market(size, read_floats(self.universe.lot_size), rules.daily)
+        self._bar: tuple[BlockColumns, int, Floats, Ints, Ints] | None = None
+        """Block and row of the last bar, with its closes, exact closes and their instants, once they were read."""
+        no_price = np.full(size, np.nan)
+        self.set_marks(no_price, np.zeros(size, dtype=np.int64), np.zeros(size, dtype=np.int64), no_price)
         self.volumes: Floats = np.empty((rules.volume_lookback, size))
         """Units traded in the last `volume_count` sessions, in any order; NaN where unknown."""
         self.volume_count = 0
@@ -230,8 +233,9 @@ class State(Core):
         """Whether `flattening` also closes symbols in `jumped`: only an operator's command does, no loss limit."""
         self.judged: list[Judged] | None = None
         """Collects the gate calls; None while nobody reads them."""
-        self.books_micro: list[int] = []
-        self.equity_micro = rules.cash_micro
+        self._equities = np.zeros(len(rules.agents) + 2, dtype=np.int64)
+        self.equities = self._equities.data
+        self.revalue()
         self._lots: dict[int, Floats] = {}
         self._units: Floats | None = None
         self._priced: tuple[Floats, Floats, Floats] | None = None
@@ -279,13 +283,88 @@ class State(Core):
                 break
             del self.acts[oldest]
 
+    @property
+    def equity_micro(self) -> int:
+        """Equity of the whole account at the last valuation, micro-currency."""
+        return int(self._equities[0])
+
+    @property
+    def books_micro(self) -> list[int]:
+        """Equities of the agents at the last valuation, then of what no agent has, micro-currency."""
+        books_micro: list[int] = self._equities[1:].tolist()
+        return books_micro
+
+    @property
+    def marks(self) -> Floats:
+        """float64[N] the last close of each symbol, NaN without one; the same array until another bar or mark comes."""
+        return self._last_bar()[2]
+
+    @property
+    def marks_nano(self) -> Ints:
+        """int64[N], `marks` in nano-currency; 0 without a price."""
+        return self._last_bar()[3]
+
+    @property
+    def mark_ts(self) -> Ints:
+        """int64[N] the instants of the marks, ns UTC."""
+        return self._last_bar()[4]
+
+    @property
+    def volume(self) -> Floats:
+        """float64[N] units traded in the session so far, or in the last daily bar; NaN where unknown."""
+        market = self.market_columns
+        volume: Floats = market.bars.volumes[market.row] if market.daily else np.array(market.session)
+        return volume
+
+    def all_marks(self) -> tuple[Floats, Ints, Ints, Floats]:
+        """The marks, the same in nano-currency, their instants, and `volume`."""
+        return self.marks, self.marks_nano, self.mark_ts, self.volume
+
+    def _last_bar(self) -> tuple[BlockColumns, int, Floats, Ints, Ints]:
+        market, bar = self.market_columns, self._bar
+        bars, row = market.bars, market.row
+        if bar is None or bar[0] is not bars or bar[1] != row:
+            times = np.full(self.universe.size, bars.ts_event[row]) if bars.times is None else bars.times[row]
+            bar = self._bar = bars, row, bars.marks[row], bars.exact[row], times
+        return bar
+
+    def take_bar(self, market: MarketSlice) -> None:
+        """Make a bar the last one: its closes are the marks, and wait for their sample."""
+        columns, block, row = self.market_columns, market.block, market.row
+        if block is not columns.block:
+            bars = block_columns(block, row, self.all_marks())
+            columns.block, columns.bars = block, bars
+        columns.take(row)
+
+    def keep_closes(self) -> None:
+        """Put the closes of the last bar, where they wait for their sample, to the others of their date."""
+        columns = self.market_columns
+        if columns.waiting:
+            columns.waiting = False
+            bar = MarketSlice(columns.block, columns.row)
+            self.history.bar(bar.key, bar.fresh, bar.full, bar.close)
+
+    def set_marks(
+        self, marks: Floats, marks_nano: Ints, mark_ts: Ints | None = None, volume: Floats | None = None
+    ) -> None:
+        """Replace the marks, for example after a split. Instants and daily volumes stay where they are not given."""
+        columns = self.market_columns
+        if mark_ts is None or volume is None:  # else the state has no bar yet, or is restored
+            self.keep_closes()
+            mark_ts = self.mark_ts if mark_ts is None else mark_ts
+            volume = self.volume if volume is None else volume
+        elif not columns.daily:
+            columns.begin_session(read_floats(volume))
+        ts, key = (0, 0) if columns.row < 0 else (columns.bars.ts_event[columns.row], columns.bars.keys[columns.row])
+        columns.set_alone(marks_alone(ts, key, (marks, marks_nano, mark_ts, volume)))
+
     def account(self, book: int) -> Book:
         """The account of an agent or of the whole account."""
         return self.ledger.house if book == HOUSE else self.ledger.books[book]
 
     def equity_of(self, book: int) -> int:
         """Equity of an agent or of the whole account at the last valuation, micro-currency."""
-        return self.equity_micro if book == HOUSE else self.books_micro[book]
+        return int(self._equities[book + 1])
 
     def vacant(self, agent: int) -> bool:
         """Whether an agent is a place (an agent that waits for a portfolio) in which no portfolio is open."""
@@ -337,7 +416,7 @@ class State(Core):
         A weight is 0 for a symbol without a price, and for every symbol where the equity is not positive.
         """
         value: Floats = np.nan_to_num((self.lots(agent) + change) * self.marks * self.universe.lot_size)
-        equity = self.books_micro[agent] if self.books_micro else 0
+        equity = self.equity_of(agent)
         return value * (MICRO / equity) if equity > 0 else np.zeros_like(value)
 
     def lot_values(self) -> Floats:
@@ -372,15 +451,6 @@ class State(Core):
             value = float(np.nansum(self._units * self.marks))
         return value
 
-    def traded_volume(self, market: MarketSlice) -> None:
-        """Record the volume of a market slice, one bar of all symbols."""
-        if self.rules.daily:
-            self.volume = market.volume if market.full else np.where(market.fresh, market.volume, self.volume)
-        else:
-            # the bar is a part of the session; an unknown volume adds nothing
-            before = np.where(np.isfinite(self.volume), self.volume, 0.0)
-            self.volume = np.where(market.fresh & np.isfinite(market.volume), before + market.volume, self.volume)
-
     def session_ends(self, ts: int) -> bool:
         """Whether the sample at `ts` (ns UTC) ends a session of the account's calendar."""
         return self.rules.daily or self.next_close(ts) == ts
@@ -398,7 +468,7 @@ class State(Core):
         self.volume_count += 1
         self._average = None
         if not self.rules.daily:
-            self.volume = np.full(self.universe.size, np.nan)
+            self.market_columns.begin_session()
 
     def average_volume(self) -> Floats:
         """float64[N] mean units traded per session with a known volume; NaN where none is known."""
@@ -429,7 +499,8 @@ class State(Core):
 
     def revalue(self) -> None:
         """Compute the exact equity of the whole account and of each book at the marks."""
-        self.equity_micro, self.books_micro = self.ledger.equity(self.marks_nano)
+        house_micro, books_micro = self.ledger.equity(self.marks_nano)
+        self._equities[0], self._equities[1:] = house_micro, books_micro
 
     def switch_of(self, name: str) -> Switch:
         """The kill switch of the agent or shadow (agent on paper) `name`, of the whole account for "". Raises
@@ -446,7 +517,7 @@ class State(Core):
 
     def capital(self, agent: int) -> int:
         """Capital that an agent plans with, in micro-currency: its equity less what it owes to other agents."""
-        return self.books_micro[agent] - max(self.owed[agent], 0)
+        return self.equity_of(agent) - max(self.owed[agent], 0)
 
     def mask(self, columns: Iterable[int]) -> NDArray[np.bool_] | None:
         """Return bool[N] by symbol, True at these columns; None if there are no columns."""

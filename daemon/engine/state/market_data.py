@@ -6,6 +6,7 @@ import numpy as np
 
 from quantd.daemon.engine.state.engine_state import State
 from quantd.trading.history import Ring
+from quantd.trading.market import Floats
 
 FrozenBars = tuple[int, bytes, bytes, bytes, bytes]
 
@@ -19,7 +20,7 @@ class FrozenMarket(NamedTuple):
     waiting: list[tuple[int, int]]
     known_actions: list[tuple[int, float, float]]
     sync_actions: list[tuple[int, int, float, float]]
-    marks: tuple[bytes, bytes, bytes, bytes]
+    marks: tuple[bytes, ...]
     volumes: tuple[int, bytes]
     bars: FrozenBars | None
     macro: dict[str, bytes]
@@ -34,15 +35,26 @@ def freeze_market(state: State) -> FrozenMarket:
     return FrozenMarket(
         rings=(*_freeze_ring(history.known), *_freeze_ring(history.synchronous), *own_dates),
         counts=(history.known.count, history.synchronous.count, own_dates_count, 0),  # the last number is not read
-        pending=[(key, row.tobytes()) for key, row in history.pending.items()],
+        pending=[(key, row.tobytes()) for key, row in _pending(state).items()],
         waiting=history.waiting,
         known_actions=history.known_actions,
         sync_actions=history.sync_actions,
-        marks=(state.marks.tobytes(), state.marks_nano.tobytes(), state.mark_ts.tobytes(), state.volume.tobytes()),
+        marks=tuple(array.tobytes() for array in state.all_marks()),
         volumes=(state.volume_count, state.volumes[: state.volume_count].tobytes()),
         bars=None if history.bars is None else history.bars.freeze(),
         macro={} if history.macro is None else history.macro.freeze(),
     )
+
+
+def _pending(state: State) -> dict[int, Floats]:
+    """The closes that wait for a sample of their date, those of the last bar included; the state does not change."""
+    history, columns = state.history, state.market_columns
+    before = history.pending, columns.waiting
+    history.pending = dict(history.pending)
+    state.keep_closes()
+    pending = history.pending
+    history.pending, columns.waiting = before
+    return pending
 
 
 def thaw_market(state: State, f: FrozenMarket) -> None:
@@ -72,10 +84,11 @@ def thaw_market(state: State, f: FrozenMarket) -> None:
     history.waiting = list(f.waiting)
     history.known_actions = list(f.known_actions)
     history.sync_actions = list(f.sync_actions)
-    state.marks = np.frombuffer(f.marks[0])
-    state.marks_nano = np.frombuffer(f.marks[1], dtype=np.int64)
-    state.mark_ts = np.frombuffer(f.marks[2], dtype=np.int64)
-    state.volume = np.frombuffer(f.marks[3])
+    marks, marks_nano, mark_ts, volume = f.marks
+    state.set_marks(
+        np.frombuffer(marks), np.frombuffer(marks_nano, np.int64), np.frombuffer(mark_ts, np.int64),
+        np.frombuffer(volume),
+    )  # fmt: skip
     state.volume_count = f.volumes[0]
     volumes = np.frombuffer(f.volumes[1]).reshape(-1, state.universe.size)
     state.volumes[: len(volumes)] = volumes

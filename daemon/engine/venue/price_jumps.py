@@ -86,6 +86,7 @@ def _end_hold(state: State, symbol: int, split: Action | None, why: str) -> list
         state.history.action(state.sample_key + 1, symbol, numerator / denominator, 0.0)
         effects.extend(split_books(state, split.ts, symbol, numerator, denominator))
     _set_mark(state, symbol, jump.newest_nano)
+    state.keep_closes()
     # rows of coming samples have the price before the jump, which the hold wrote there: they get the newest price
     for key, row in state.history.pending.items():
         if key > state.sample_key and np.isfinite(row[symbol]):
@@ -180,8 +181,7 @@ def _set_mark(state: State, symbol: int, nano: int) -> None:
     """Replace the arrays of marks by copies in which one symbol has the mark `nano`."""
     marks_nano = state.marks_nano.copy()
     marks_nano[symbol] = nano
-    marks_nano.flags.writeable = False  # like the closes of a slice: a writeable array is compiled for again
-    state.marks, state.marks_nano = _replaced(state.marks, symbol, nano / NANO), marks_nano
+    state.set_marks(_replaced(state.marks, symbol, nano / NANO), marks_nano)
 
 
 def _replaced(row: Floats, symbol: int, value: float) -> Floats:

@@ -18,7 +18,7 @@ def scale_mark(state: State, symbol: int, numerator: int, denominator: int) -> N
     marks, marks_nano = state.marks.copy(), state.marks_nano.copy()
     marks[symbol] *= denominator / numerator
     marks_nano[symbol] = int(marks_nano[symbol]) * denominator // numerator
-    state.marks, state.marks_nano = marks, marks_nano
+    state.set_marks(marks, marks_nano)
 
 
 def split_books(state: State, ts: int, symbol: int, numerator: int, denominator: int) -> tuple[Booked, ...]:

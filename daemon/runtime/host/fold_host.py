@@ -161,8 +161,6 @@ class FoldHost(MarketHost):
             or (state.working and not self._orders_known())
         ):
             return False
-        self.follow_marks()
-        self.take_pending_bar()
         state.returns_known = self.limits.known_returns()
         orders = state.venue_orders
         orders.working, orders.baskets = state.working, list(state.working.values())
@@ -181,14 +179,15 @@ class FoldHost(MarketHost):
         self._watch()
         self.limits.load_books(self.watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
-        state.market_columns.begin(state.rules.daily, state.volume)
+        state.market_columns.session_close = 0
         rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.sample_columns.recording = self.recording
         state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
         if state.journalled:
             self.limits.load_records()
             self.records.follows = state.has_notices or state.rules.counts_refusals
-        state.folding, state.bars_moved = True, state.market_columns.waiting  # `sync` writes a waiting bar to the state
+        # a waiting bar: the sample that comes may be the only item until `sync`
+        state.folding, state.bars_moved = True, state.market_columns.waiting
         return True
 
     def plain(self) -> bool:
@@ -345,12 +344,9 @@ class FoldHost(MarketHost):
             orders.filled.clear()
         elif bars and (block, row) != self._at_venue:
             venue.on_slice(market)
-        if state.market_columns.waiting:
-            state.market_columns.waiting = False
-            state.history.bar(market.key, market.fresh, market.full, market.close)
 
     def show(self) -> None:
-        """Write the last bar and sample to the state for handlers: marks, equity, and values computed from positions.
+        """Drop what the state computed from an earlier bar or sample, before a handler reads it.
 
         Orders and the venue stay behind until `sync`.
         """
@@ -358,13 +354,8 @@ class FoldHost(MarketHost):
         if self._shown == (state.bars_taken, state.samples_taken):
             return
         self._shown = state.bars_taken, state.samples_taken
-        bars, row = state.market_columns.bars, state.market_columns.row
-        state.marks, state.marks_nano = bars.marks[row], bars.exact[row]
-        state.mark_ts = np.full(state.universe.size, bars.ts_event[row]) if bars.times is None else bars.times[row]
-        state.volume = bars.volumes[row] if state.rules.daily else np.array(state.market_columns.session)
         state._average = state.watch.context = None  # None: computed anew
         if sampled:
-            state.equity_micro, *state.books_micro = list(state.equities)
             state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
             if not state.journalled:
                 # bounds of the limit values show that no alert level changed: skipped records count as made
@@ -434,9 +425,8 @@ class FoldHost(MarketHost):
         return closes
 
     def exits_planned(self) -> None:
-        """Write the equities of the plan of exits to the state, and the weights of the exits to the records."""
+        """Write the weights of the exits to the records."""
         state = self.state
-        state.equity_micro, *state.books_micro = list(state.equities)
         self.add(self._begun)
         if state.journalled:
             for agent, columns in enumerate(state.agent_columns):

@@ -194,8 +194,7 @@ class LimitColumns:
         state = self.state
         for book, columns in zip(self.books, state.book_columns, strict=True):
             columns.marks, columns.book = state.switch_at(book), state.account(book)
-            # a warm-up has samples without a valuation
-            columns.micro = 0 if state.warming else state.equity_of(book)
+            columns.micro = state.equity_of(book)
             columns.take_lots()
             columns.returns = state.watch.realised[book + 1] if book in watching else None
         self.load_levels(watching)
@@ -361,8 +360,6 @@ class LimitColumns:
         not known."""
         state = self.state
         state._average = None  # so that it is computed anew
-        if not state.rules.daily:
-            state.volume = np.array(state.market_columns.session)
         average = state.average_volume() / state.universe.lot_size
         if not isfinite(total(average)) or least(average) < 0.0:
             return False

@@ -1,21 +1,11 @@
-"""What Python does for the bars and samples of the fold (compiled fast path): columns of blocks, and the rare sample.
-
-A symbol without a bar keeps its last close, so the columns of a block with missing bars depend on the marks before it.
-What can go wrong: a handler changes a mark (a split scales it, a delisting drops it), and later rows of the block go on
-from the old one. `follow_marks` compares the marks once at each return from `step`, and drops columns that differ.
-
-Rejected: to fill the gaps at each bar in the fold, which would copy the marks of every bar, also where none is missing.
-"""
-
-import numpy as np
+"""What Python does for the bars and samples of the fold (compiled fast path): a block, and the rare sample."""
 
 from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.daemon.engine.state.bar_columns import block_columns
 from quantd.daemon.engine.state.engine_state import State
 from quantd.daemon.runtime.host.shell_parts import Parts
 from quantd.trading.events import Tick
-from quantd.trading.fill_prices import Columns
 from quantd.trading.market import Block, MarketSlice
-from quantd.trading.number_types import read_int_rows, read_ints, read_rows
 
 
 class MarketHost:
@@ -33,38 +23,6 @@ class MarketHost:
         """The bar that the fold took last."""
         return MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
 
-    def follow_marks(self) -> None:
-        """Drop columns with missing bars which do not continue from the marks of the state: `step` changed a mark."""
-        state, columns, market = self.state, self.state.market_columns, self.parts.market
-        if columns.block is None or not columns.bars.gaps:
-            return
-        if market is None or market.block is not columns.block:
-            columns.block = None
-            return
-        bars, row = columns.bars, market.row
-        pairs = [(bars.marks, state.marks), (bars.times, state.mark_ts)]
-        if state.rules.daily:
-            pairs.append((bars.volumes, state.volume))
-        if not all(np.array_equal(column[row], value, equal_nan=True) for column, value in pairs):
-            columns.block = None
-
-    def take_pending_bar(self) -> None:
-        """Make the last bar the present bar of the columns, if its closes, and no others of its date, wait for their
-        sample. Else all closes go on waiting, and `step` takes a sample that comes before the next bar."""
-        state, market = self.state, self.parts.market
-        pending = state.history.pending
-        if market is None or market.key not in pending:
-            return
-        columns, row = state.market_columns, market.row
-        closes = market.close if market.full else np.where(market.fresh, market.close, np.nan)
-        if not np.array_equal(pending[market.key], closes, equal_nan=True):
-            return
-        bars = columns.bars if market.block is columns.block else block_columns(market.block, row, state)
-        if not bars.priced[row] or not np.array_equal(bars.marks[row], state.marks):
-            return
-        del pending[market.key]
-        columns.block, columns.bars, columns.row, columns.waiting = market.block, bars, row, True
-
     def count_trades(self, item: MarketSlice, fills: bool, crosses: bool) -> None:
         """Count, for limits over a session, what fills and crosses at the open of a bar."""
         state = self.state
@@ -78,15 +36,11 @@ class MarketHost:
 
     def columns_of(self, block: Block, row: int) -> BlockColumns:
         """The columns of `block`, consecutive bars of a recorded market, for bars from `row` on."""
-        if self.state.bars_moved and not all(block.full[row:]):
-            self.show()  # the last known closes are those of the columns
-        return block_columns(block, row, self.state)
+        return block_columns(block, row, self.state.all_marks())
 
     def keep_closes(self) -> None:
         """Let the closes of the last bar wait: another bar came before their sample."""
-        bar = self.last_bar
-        self.state.history.bar(bar.key, bar.fresh, bar.full, bar.close)
-        self.state.market_columns.waiting = False
+        self.state.keep_closes()
 
     def append(self, tick: Tick) -> None:
         """Append a sample to the history of which a close is missing, or whose date is not that of the last bar, or is
@@ -139,36 +93,3 @@ class MarketHost:
         history.known.act([])
         if not history.joined:
             history.synchronous.act([])
-
-
-def block_columns(block: Block, row: int, state: State) -> BlockColumns:
-    """The columns of `block`, consecutive bars of a recorded market, for bars from `row` on.
-
-    A symbol without a bar keeps its last known close and volume: those of the state before the bar `row`.
-    """
-    is_full = all(block.full[row:])
-    opens, volume = block.open_nano, block.volume
-    if not is_full:  # no order fills, and no volume counts, where a bar is missing
-        opens, volume = np.where(block.fresh, opens, 0), np.where(block.fresh, volume, np.nan)
-    columns = Columns(read_int_rows(opens), read_rows(block.low), read_rows(block.high), read_rows(volume))
-    bars = BlockColumns(block, read_ints(block.close_nano.reshape(-1)), columns, read_rows(block.close))
-    if is_full:
-        return bars
-    rows = np.where(block.fresh, np.arange(len(block))[:, None], -1)
-    rows[:row] = -1
-    last = np.maximum.accumulate(rows, axis=0)  # the row of the last bar of each symbol, -1 for none since `row`
-    times = np.broadcast_to(np.array(block.ts_event)[:, None], block.fresh.shape)
-    arrays = []
-    for column, before in (
-        (block.close, state.marks), (block.close_nano, state.marks_nano), (block.volume, state.volume),
-        (times, state.mark_ts),
-    ):  # fmt: skip
-        filled = np.where(last < 0, before, np.take_along_axis(column, np.maximum(last, 0), axis=0))
-        filled.flags.writeable = False
-        arrays.append(filled)
-    close, exact, volumes, times = arrays
-    buffers = [read_rows(close), read_ints(exact.reshape(-1)), read_rows(volumes), read_int_rows(times)]
-    priced: list[bool] = np.all((close > 0.0) & (exact > 0), axis=1).tolist()
-    lacking: list[int] = np.sum(~block.fresh, axis=1).tolist()
-    bars.fill_gaps(arrays, buffers, priced, lacking)
-    return bars

@@ -9,7 +9,6 @@ import numpy as np
 from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
-from quantd.daemon.engine.core.market_columns import Market
 from quantd.daemon.engine.core.questions import Questions
 from quantd.daemon.engine.core.round_plan import Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
@@ -20,20 +19,19 @@ from quantd.daemon.engine.state.open_orders import Working
 from quantd.risk.pretrade.gate import LOOPS
 from quantd.trading.events import Action, Tick
 from quantd.trading.market import MarketSlice
-from quantd.trading.number_types import int_zeros, read_floats
+from quantd.trading.number_types import int_zeros
 
 
 def set_columns(state: State) -> None:
     """Give a state empty columns (arrays) of the fold, the compiled fast path, for its symbols, agents and books."""
     size, books = state.universe.size, len(state.agents) + 1
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
-    state.market_columns = Market(size, read_floats(state.universe.lot_size))
     state.agent_columns = [
         AgentColumns(size, np.zeros(size, np.int8).data, book.request, agent.follow_up, agent.lacks)
         for book, agent in zip(state.activity.books[:-1], state.agents, strict=True)  # the last book is the house's
     ]
     state.book_columns = [BookColumns(size) for _ in range(books)]
-    state.equities = int_zeros(books + 1)
+    state.valued = int_zeros(books + 1)
     weight_buffer = bytearray(8 * size)  # float64[N], 8 bytes each; one buffer for all books, used one at a time
     state.questions = Questions(state.market_columns, state.universe, weight_buffer)
     for columns in state.book_columns:

@@ -101,6 +101,14 @@ def test_after_a_promotion_its_proposals_reach_the_house_and_the_old_policy_deci
     assert gate.state.shadows[0].held_weights(0) == pytest.approx([0.0, 0.6], abs=0.05)
 
 
+def test_a_proposal_before_the_first_sample_is_answered():
+    gate = Gate()
+    exchange_policies(gate.state, 0, 0)
+    gate.propose([0.5, 0.2])
+    assert (gate.last.outcome, gate.last.orders) == ("refused", 0)
+    assert gate.last.why == "no session has closed yet, so there is no price to trade at"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

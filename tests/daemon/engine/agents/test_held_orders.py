@@ -173,5 +173,6 @@ def test_a_market_that_never_closes_needs_no_first_price_of_a_day(now: int, mark
     days = tuple(day * DAY_NS for day in range(4))
     always = Sessions("24/7", "UTC", days, days, tuple(day + DAY_NS for day in days))
     state.rules = replace(state.rules, sessions=(always,))
-    state.now, state.mark_ts = now, np.full(2, mark)
+    state.now = now
+    state.set_marks(state.marks, state.marks_nano, np.full(2, mark))
     assert state.priced_today(0) == priced

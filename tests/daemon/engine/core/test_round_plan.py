@@ -49,7 +49,7 @@ def plan_of(agents: int, size: int = N) -> Plan:
     books = [BookColumns(size) for _ in range(agents + 1)]
     for book in books:
         book.book = Book(size)
-    market = Market(size, read_floats(np.ones(size)))
+    market = Market(size, read_floats(np.ones(size)), True)
     put(market.px, [10.0, 20.0, 25.0][:size])
     plan = Plan(size, columns, books, market, np.zeros(size, np.int8).data)
     plan.states, plan.loops, plan.holdings = [AgentState(0, size) for _ in columns], LOOPS, Holdings(size)

@@ -182,8 +182,8 @@ class Venue:
         if self.draw.random() < 0.3:
             state = self.state
             state.now += 1
-            state.marks, state.marks_nano = np.array([self.price_nano / NANO]), np.array([self.price_nano])
-            state.mark_ts = np.full_like(state.mark_ts, state.now)
+            instants = np.full_like(state.mark_ts, state.now)
+            state.set_marks(np.array([self.price_nano / NANO]), np.array([self.price_nano]), instants)
 
 
 @pytest.mark.long

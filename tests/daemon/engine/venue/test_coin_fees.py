@@ -96,7 +96,7 @@ def test_the_venues_account_agrees_and_the_dust_is_valued_and_survives_a_restart
     assert difference(state, Reconciled(8, [venue // LOT], state.ledger.house.cash_micro)) == ([0], 0)
     again = thaw(state.rules, freeze(state))
     assert again.venue.dust == state.venue.dust
-    state.marks_nano = state.marks_nano + 60_000 * NANO
+    state.set_marks(state.marks, state.marks_nano + 60_000 * NANO)
     assert dust_micro(state, 0) == 45 * MICRO
     # the next fee is paid from the dust first
     basket = OrderBasket(1, 2, 9, [0], [10], [10**15], [0], [0], {})
@@ -121,8 +121,7 @@ def charged(bp: float = 25.0, agents: int = 2) -> State:
     sessions = Sessions("24/7", "UTC", (0,), (DAY_NS // 3,), (2 * DAY_NS // 3,))
     rules = tuple(AgentRules(f"a{k}", CASH // agents, Limits()) for k in range(agents))
     state = State(Rules(PAIRS, (sessions,), (0, 0), rules, Limits(), CASH, coin_fee_bp=bp))
-    state.marks, state.marks_nano = np.array([60_000.0, 3_000.0]), np.array([PRICE, PRICE // 20])
-    state.mark_ts = np.array([1, 1])
+    state.set_marks(np.array([60_000.0, 3_000.0]), np.array([PRICE, PRICE // 20]), np.array([1, 1]))
     return state
 
 
@@ -228,7 +227,7 @@ def test_books_follow_the_venue_whenever_fees_are_taken_listed_and_compared(
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=30), bp=st.sampled_from([25.0, 22.0]))
 def test_fees_in_money_that_are_rounded_up_fill_by_fill_are_booked(sizes: list[int], bp: float) -> None:
     state, venue = charged(), Account()
-    state.marks_nano[0] += 1_237_000_000  # so that no fee is whole cents
+    state.set_marks(state.marks, state.marks_nano + np.array([1_237_000_000, 0]))  # so that no fee is whole cents
     venue.trade(state, 0, sum(sizes), bp, 10)
     assert venue.compare(state, 11) == ([0, 0], 0)
     lots = state.ledger.house.lots[0]

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from quantd.daemon.engine.state.snapshot import freeze
@@ -103,11 +104,12 @@ async def test_a_dry_run_changes_nothing_and_its_plan_is_what_is_executed(world:
     column, symbol = next(
         (state.universe.index[name], name) for name in state.universe.symbols if name in new["weights"]
     )
-    known, state.mark_ts[column] = int(state.mark_ts[column]), 0
+    marks, instants = (state.marks, state.marks_nano), state.mark_ts
+    state.set_marks(*marks, np.where(np.arange(len(instants)) == column, 0, instants))
     _, old = await targets(world, new, "preview")
     (skipped,) = (line for line in old["verdict"]["symbols"] if line["outcome"] == "skipped")
     assert (skipped["symbol"], skipped["text"]) == (symbol, "the last price is older than max_price_age")
-    state.mark_ts[column] = known
+    state.set_marks(*marks, instants)
     assert freeze(state) == before
     assert len(journalled(world, Proposed)) == 1
     status, done = await targets(world, new | {"plan": shown["plan"]})
