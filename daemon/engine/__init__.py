@@ -18,6 +18,7 @@ each of them is one stage for all events.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any, Final, NamedTuple, get_args
@@ -25,6 +26,7 @@ from typing import Any, Final, NamedTuple, get_args
 from quantd.daemon.engine.agents.brackets import follow_brackets
 from quantd.daemon.engine.agents.proposals import release_held
 from quantd.daemon.engine.agents.shadows import step_shadows
+from quantd.daemon.engine.core.idle import condition_of
 from quantd.daemon.engine.safety.notices import note_rebalances
 from quantd.daemon.engine.safety.parent_orders import execute_parents
 from quantd.daemon.engine.safety.resting_orders import review_rests
@@ -33,7 +35,17 @@ from quantd.daemon.engine.samples import serve_tick
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.stops.sync import sync_stops
 from quantd.trading.effects import Effect
-from quantd.trading.events import Decided, Event, NotFound, PortfolioClosed, Proposed, Reloaded, ShadowReport, Tick
+from quantd.trading.events import (
+    Action,
+    Decided,
+    Event,
+    NotFound,
+    PortfolioClosed,
+    Proposed,
+    Reloaded,
+    ShadowReport,
+    Tick,
+)
 from quantd.trading.market import MarketSlice
 from quantd.trading.model_events import Act
 from quantd.trading.orders import Reports
@@ -46,7 +58,7 @@ class Stage(NamedTuple):
     """A function that runs after the handlers of some events. It returns the effects so far, with its own added.
 
     The fold (`core.fold`, the compiled fast path) skips a stage only while a condition holds, which the stage declares
-    by `core.idle.idle_when`. The events of a stage without a condition are left to `step`.
+    by `core.idle.idle_when`. After each event of a stage without a condition the stage runs.
     """
 
     run: Callable[[State, Any, Sequence[Effect]], Sequence[Effect]]
@@ -68,14 +80,20 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
     kind = type(event)
     if kind in _CLOCKS:
         state.now = max(state.now, getattr(event, _CLOCKS[kind]))
-    effects = HANDLERS[kind](state, event)
-    for run in _RUNS[kind]:
-        effects = run(state, event, effects)
-    return effects
+    return _run_stages(state, event, HANDLERS[kind](state, event))
 
 
 def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """Run the stages of an event whose handler the fold (compiled fast path) replaced; returns all effects."""
+    """Run the stages of an event that the fold (compiled fast path) took in place of its handler, then step it in the
+    shadows (agents on paper); returns all effects."""
+
+    def rest(house: State, event: Event) -> Sequence[Effect]:
+        return _run_stages(house, event, effects) if house is state else step_book(house, event)
+
+    return step_shadows(state, event, rest) if state.shadows or state.rules.outside else rest(state, event)
+
+
+def _run_stages(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
     for run in _RUNS[type(event)]:
         effects = run(state, event, effects)
     return effects
@@ -99,6 +117,21 @@ def find_handlers() -> dict[type, Handler]:
 
 
 HANDLERS: Final = find_handlers()
+
+FOLDED: Final = frozenset((MarketSlice, Tick, Decided, Reports, Action))
+"""The events that the fold takes in place of their handlers, all or some."""
+
+
+def idle(state: State) -> bool:
+    """Whether all stages after the fold's events have nothing to do in this state. Only then may the fold (compiled
+    fast path) skip them."""
+    return all(condition(state) for condition in _conditions(STAGES))
+
+
+@lru_cache(maxsize=8)
+def _conditions(stages: tuple[Stage, ...]) -> list[Callable[[State], bool]]:
+    return [condition_of(stage.run) for stage in stages if not FOLDED.isdisjoint(stage.after)]
+
 
 STAGES: Final = (
     Stage(review_rests, (Tick, Reloaded)),

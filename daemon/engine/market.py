@@ -25,22 +25,33 @@ def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
 
     After an unexplained price jump the price of a symbol is held: the history keeps the price before the jump.
     """
-    ts = market.ts_event
     effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
     state.keep_closes()  # of the bar before, if no sample was taken of it
     state.take_bar(market)
+    keep_bar(state, market)
+    rest = rest_of_bar(state, market)
+    return [*effects, *rest] if rest else effects
+
+
+def keep_bar(state: State, market: MarketSlice) -> None:
+    """Store a bar for policies that read bars, with the prices before the jump of symbols that are held."""
     held_columns: Sequence[int] = ()
     if state.restrictions.jumped:
         state.market_columns.waiting = False  # its closes are not those of the history
         held_columns = mark_held(state, market)
-        state.history.bar(market.key, market.fresh, market.full, closes_before(state, market.close, ts))
+        closes = closes_before(state, market.close, market.ts_event)
+        state.history.bar(market.key, market.fresh, market.full, closes)
     if state.history.bars is not None:
         state.history.bars.slice(market, held_columns)
+
+
+def rest_of_bar(state: State, market: MarketSlice) -> list[Effect]:
+    """End trading halts after a bar's closes are the marks, then check protective levels, then count for parents."""
+    effects: list[Effect] = []
     if state.restrictions.halted or state.restrictions.limited:
-        effects = [*effects, *trades_again(state, market)]
-    if state.protecting and ts >= state.carried[1]:  # earlier bars are history of a carried account
-        exits = check_levels(state)
-        effects = [*effects, *exits] if exits else effects
+        effects.extend(trades_again(state, market))
+    if state.protecting and market.ts_event >= state.carried[1]:  # earlier bars are history of a carried account
+        effects.extend(check_levels(state))
     if state.parents:
         see_volume(state, market)
     return effects

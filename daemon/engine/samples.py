@@ -22,6 +22,7 @@ from quantd.daemon.engine.agents.capital import SELL, reallocate, sell_for_debts
 from quantd.daemon.engine.agents.portfolios import finish_closing
 from quantd.daemon.engine.agents.promotion import promote
 from quantd.daemon.engine.agents.proposals import lapse
+from quantd.daemon.engine.core.idle import idle_when
 from quantd.daemon.engine.rounds import ask_agents, follow_ups
 from quantd.daemon.engine.safety.alerts import alert
 from quantd.daemon.engine.safety.market_regime import watch_regime
@@ -108,6 +109,7 @@ def agents_due(state: State, due: Sequence[int], *, sample: bool) -> list[int]:
     ]
 
 
+@idle_when(lambda state: True)  # the fold does its work
 def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Sequence[Effect]:
     """Return `effects_so_far` of a tick with the effects of its jobs, and the Asks (questions to policies) of the
     agents that are due."""

@@ -112,7 +112,7 @@ class Shell:
         self._thread = 0
         """The thread that took the last item, answer or event. A learner's market may move to another thread."""
         self._stepped = self._folded = 0
-        """Bars that `step` took, and bars that the fold took before the last `restore`."""
+        """Samples that `step` took, and samples that the fold took before the last `restore`."""
         self.guarded = False
         """Whether an exception of the venue is reported as a broker that is down (daemon), or raised (backtest)."""
 
@@ -191,9 +191,9 @@ class Shell:
         return self._state.fold_ticked if self._state.folding else self._parts.ticked
 
     @property
-    def bars(self) -> tuple[int, int]:
-        """(bars that the fold, the compiled fast path, took; bars that `step` took) since the start of the process."""
-        return self._folded + self._state.bars_taken, self._stepped
+    def samples(self) -> tuple[int, int]:
+        """(samples that the fold, the compiled fast path, took; samples that `step` took) since the process began."""
+        return self._folded + self._state.samples_taken, self._stepped
 
     def settle(self) -> None:
         """Bring the state to the last item, where the columns of the fold (the compiled fast path) are ahead of it."""
@@ -244,8 +244,8 @@ class Shell:
     def _take_by_step(self, item: Item) -> None:
         """Give an item to the venues, which move to its instant, then to the engine."""
         self.tell_venues(item)
-        if type(item) is MarketSlice:
-            self._stepped += 1
+        self._stepped += type(item) is Tick and item.sample
+        if type(item) is MarketSlice:  # `stepping`: the fold takes every bar
             parts = self._parts
             parts.market = item
             parts.tally.slices += 1
@@ -465,7 +465,7 @@ class Shell:
         """
         snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
         self._release()
-        self._folded += self._state.bars_taken
+        self._folded += self._state.samples_taken
         self._state, broker = thaw(rules, snapshot.state), self._parts.broker
         broker.thaw(snapshot.broker)
         for shadow, venue in zip(self._state.shadows, self.shadows, strict=True):

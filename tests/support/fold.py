@@ -57,12 +57,12 @@ class Taken:
 
     def __init__(self, bars: int) -> None:
         self.of_bars = bars
-        self.bars = self.samples = self.rounds = self.fills = self.measurements = 0
+        self.samples = self.rounds = self.fills = self.measurements = 0
 
     def count(self, shell: Shell) -> None:
         """Read the counts of a shell."""
         state = shell.state
-        self.bars, self.samples, self.rounds = state.bars_taken, state.samples_taken, state.rounds_taken
+        self.samples, self.rounds = state.samples_taken, state.rounds_taken
 
 
 def snapshot_of(shell: Shell) -> object:
@@ -125,7 +125,8 @@ def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_0
             assert single.keep() == single_fold.keep()
     if isinstance(steps[0], Steps):
         assert_same_steps(steps[0], journal)
-    assert single_fold.bars[0] == together.bars[0]
+    assert single_fold.samples == together.samples
+    assert together.state.bars_taken == counts.of_bars
     assert_same(single, together)
     assert_same(single, single_fold)
     counts.count(together)

@@ -1,35 +1,33 @@
 """The fold: the compiled path for bars, samples and rounds of a market, over columns that it owns. `State` is a `Core`.
 
 What it takes
-    a bar      orders and crosses fill at its open, then its closes are the marks
+    a bar      orders and crosses fill at its open, then its closes are the marks; where the state is not `ready`,
+               the venue fills, and `host` does what follows the closes
     a tick     books are valued, losses and levels watched, agents that are due asked, and answers planned
     a dividend between two samples
     `fold` takes items by the same code, one or many, and returns at the first that only `step` can take.
 
 What only `step` can take
-    1. a symbol that has had no bar yet, a sample without a bar
-    2. a cross outside its prices, after another of its symbol, or beside an order that does not fill whole
-    3. a split, a delisting, a trading halt, a price at a limit, a price that is held
-    4. stops at the venue or that trail, parent orders, orders without an answer of the venue
-    5. a loss that may move a switch, a re-armed switch, HALT, a sale of all positions
-    6. a tick with a job or a cash rate; a short position with a borrow fee
-    7. shadows, a carried account, a portfolio that is being closed, proposals and orders from outside that wait
-    8. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
+    1. a tick while the state is not `ready` (`FoldHost.load`): a symbol without a price, stops at the venue or that
+       trail, parent orders, orders without an answer, a trading halt, a held price, HALT, a sale of all positions,
+       shadows, a carried account, a portfolio that is being closed, proposals and orders from outside that wait
+    2. a sample without a bar, a tick with a job or a cash rate; a short position with a borrow fee
+    3. a loss that may move a switch, a re-armed switch; a split, a delisting
+    4. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
        and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know
 
 Check, then write
-    An item is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
-    first write where the fold cannot do the item. The writes have the order of `step`: policies, logs and the digest
+    A tick is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
+    first write where the fold cannot do the tick. The writes have the order of `step`: policies, logs and the digest
     see the same. Three places need care. A round is counted before its agents are asked; if Python must plan the
     answers, it gets them in an open round. An exit begins before its order is planned; if Python must plan it, it gets
-    the alerts of the exit. A venue fills before the rest of an item; if `step` must take that rest, the shell does not
-    give the item to the venue again.
+    the alerts of the exit. A venue has a tick before the rest of it; if `step` must take that, the venue has it once.
 
 What is rare is a call
-    A level that may change, a plan that may raise one, the begin and the end of a protective exit, the end of a
-    cooldown, a dividend before a sample, a sample that lacks a close, notices, an average volume, bars and series that
-    a policy reads, limits that move, orders that spend buying power, the notice of a rebalance, trades that a limit
-    counts, and a bar at which an order does not fill whole are calls of `host`, after which the fold goes on.
+    of `host`, after which the fold goes on: a level that may change, a plan that may raise one, the begin and the end
+    of an exit, the end of a cooldown, a dividend, a sample that lacks a close, notices, an average volume, bars that a
+    policy reads, limits that move, buying power, trades that a limit counts, a bar at which an order does not fill
+    whole, crosses that wait, and all that follows a bar where the state is not `ready`.
 
 Who is ahead
     The state is stored once, also for handlers. While `folding`, the venue lacks the new orders, and log and counts the
@@ -141,7 +139,9 @@ class Core:
     reads_returns: bool
     """Whether a limit reads realised returns."""
     reads_more: bool
-    """Whether policies read bars or macro series: then both are kept."""
+    """Whether `host` keeps bars: for policies that read them or macro series, or while a symbol's price is held."""
+    ready: bool
+    """Whether nothing waits that only handlers in Python know: the next items are taken from the columns alone."""
     journalled: bool
     """Whether a log reads every event with its effects: then `host` makes their records from the columns."""
     bars_taken: int
@@ -158,19 +158,17 @@ class Core:
 
     def fold(self, items: Any, at: int, end: int) -> int:
         """Process items from index `at` on; returns the index of the first one that is left to `step`, or `end`."""
-        market: Market = self.market_columns
         self.fold_items, self.fold_end = items, end
         while at < end:
             item: Any = items[at]
             kind: Any = type(item)
             self.fold_at = at
             if kind is self.slice_type:
-                if not self._take_bar(item):
-                    break
+                self._take_bar(item)
             elif kind is self.tick_type:
                 if not self._take_tick(item):
                     break
-            elif kind is not self.action_type or not self.folding or market.waiting or not self.host.dividend(item):
+            elif kind is not self.action_type or not self.folding or not self.host.dividend(item):
                 break
             at += 1
         self.fold_items = None
@@ -178,61 +176,61 @@ class Core:
 
     # ---- bars ----------------------------------------------------------------------------------
 
-    def _take_bar(self, item: Any) -> bool:
-        """Fill at a bar's open, and take its closes. Returns False if `step` must do it, or what the venue left."""
+    def _take_bar(self, item: Any) -> None:
+        """Fill at a bar's open, and take its closes. Where the state is not `ready`, Python does what follows."""
         block: Any = item.block
         row: int = item.row
         records: StepRecords
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
-        if len(crosses.further) > 0:  # crosses outside the columns
-            return False
+        orders: VenueOrders = self.venue_orders
         if self.sample_columns.count == ROOM:  # the columns of samples are full
             self.host.flush()
-        if not self.folding and not self.host.load():
-            return False
+        if not self.folding:
+            self.host.load()
+        told: bool = not self.ready
+        if told:
+            self.host.tell(item)
         bars: BlockColumns = market.bars if block is market.block else self.host.columns_of(block, row)
-        if not bars.priced[row]:  # a symbol has had no bar yet
-            return False
         ts_open: int = bars.ts_open[row]
-        orders: VenueOrders = self.venue_orders
-        filling: bool = len(orders.baskets) > 0 and not orders.remote
-        crossing: bool = crosses.count > 0
-        if crossing and not crosses.fit(self.fold_ledger, bars, row, ts_open):
-            return False
         only: int = 0 if len(self.agent_columns) == 1 else -1  # -1: the orders are of their agents
+        filling: bool = not told and len(orders.baskets) > 0 and not orders.remote
         fills: bool = filling and orders.fill(bars, row, ts_open, bars.ts_event[row])
         fills = fills and orders.post(self.fold_ledger, only)
-        if filling and not fills:  # the venue fills in parts, later or not at all, and reports
-            if crossing or not self.host.fill_at_venue(item):
-                return False
-            bars = market.bars if block is market.block else self.host.columns_of(block, row)
+        if filling and not fills:
+            self.host.tell(item)  # the venue fills in parts, later or not at all, and reports
+        crossing: bool = crosses.count > 0 or len(crosses.further) > 0
+        fits: bool = crossing and self.ready and crosses.fit(self.fold_ledger, bars, row, ts_open)
         if market.waiting:  # the last bar had no sample
             self.host.keep_closes()
-        if block is not market.block:  # not earlier: the last bar is the present one until this one is taken
+        if block is not market.block:
             self.host.flush()
-            market.block, market.bars = block, bars
-        if self.counting and (fills or crossing):
-            self.host.count_trades(item, fills, crossing)
+        if self.counting and (fills or fits):
+            self.host.count_trades(item, fills, fits)
         if fills:
             if self.journalled:
                 records = self.records
                 records.note_fills(orders.baskets, ts_open)
             orders.note(block, row, ts_open, self.sample_columns, self.digest_rows)
-        if crossing:
+        if fits:
             if self.journalled:
                 self.records.host.note_crosses()
             crosses.book(self.fold_ledger)
-        if filling or crossing:
+        elif crossing:
+            self.host.book_crosses(item)
+        if self.ready and (fills or crossing):
             take_lots(self.book_columns)
-        self._take_closes(bars, row)
-        if not ((self.exiting or self.guarded) and self._take_exits()):
+        market.block, market.bars = block, bars  # not earlier: until here the last bar is the present one
+        self._take_closes(item, row)
+        if not self.ready:
+            self.host.rest_of_bar(item)
+        elif not ((self.exiting or self.guarded) and self._take_exits()):
             self._record(item)
-        return True
 
-    def _take_closes(self, bars: BlockColumns, row: int) -> None:
-        """Make the bar `row` the present one, whose closes are the marks."""
+    def _take_closes(self, item: Any, row: int) -> None:
+        """Make the bar `row` of the present block the last one, whose closes are the marks."""
         market: Market = self.market_columns
+        bars: BlockColumns = market.bars
         rows: Rows = self.digest_rows
         market.take(row)
         self.bars_moved, self.fold_ts = True, bars.ts_event[row]
@@ -242,8 +240,8 @@ class Core:
             self.bars_lacking += bars.lacking[row]
         if rows.hashed:
             rows.chain.settle(self.fold_ts)
-        if self.reads_more:  # a policy reads bars or macro series
-            self.host.keep_bar()
+        if self.reads_more:
+            self.host.keep_bar(item)
 
     def _take_exits(self) -> bool:
         """Begin protective exits, and order those in progress. Returns True if Python ordered and recorded them."""
@@ -274,12 +272,12 @@ class Core:
         """Take a sample without a due job, and decide. Returns False, with nothing changed, if `step` must take it."""
         market: Market = self.market_columns
         crosses: Crosses = self.crosses
-        if not self.folding and not self.host.load():
-            return False
+        if not self.folding:
+            self.host.load()
         orders: VenueOrders = self.venue_orders
-        if tick.opened and len(orders.baskets) > 0 and not orders.remote and not self.host.fill_at_venue(tick):
-            return False  # orders may fill at opens of bars in progress
-        if not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
+        if self.ready and tick.opened and len(orders.baskets) > 0 and not orders.remote:
+            self.host.tell(tick)  # orders may fill at opens of bars in progress
+        if not self.ready or not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
             return False
         if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
             return False

@@ -425,11 +425,13 @@ class Crosses:
         self.count = planned.count
 
     def fit(self, ledger: Postings, bars: BlockColumns, row: int, ts_open: int) -> bool:
-        """Whether each cross of the columns can be booked at the open of a bar; writes the amount of each agent.
+        """Whether each cross can be booked at the open of a bar, from the columns; writes the amount of each agent.
 
         The last agent of a cross (trade between agents) pays what all earlier ones receive, so that the amounts add up
         to 0.
         """
+        if len(self.further) > 0:
+            return False
         for k in range(len(self.parties)):
             agents_to_come: int = self.parties[k]
             if agents_to_come == 0:

@@ -6,7 +6,7 @@ log.
 
 What can go wrong: a handler reads a state that is behind the columns, or the fold goes on from columns that a handler
 has made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item.
-`plain` checks for everything that only handlers can do; `additions` finds what `plain` does not know.
+`plain` checks for everything that only handlers can do, stages that somebody adds included.
 
 The sequence in `sync`: the log gets its records before the state moves, the state moves before the venue, and baskets
 are sent last. Their acceptance is in the log already, and the venue gets a dividend after the baskets sent before it.
@@ -21,10 +21,11 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from quantd.daemon.engine import finish
+from quantd.daemon.engine import finish, idle
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
+from quantd.daemon.engine.market import book_crosses, rest_of_bar
 from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.rounds import follow_ups
 from quantd.daemon.engine.safety.market_regime import watch_regime
@@ -43,7 +44,6 @@ from quantd.daemon.engine.state.verdict_log import HouseVerdicts
 from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
-from quantd.daemon.runtime.host.additions import addition, idle
 from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders, protections
 from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.runtime.host.limit_columns import LimitColumns
@@ -146,49 +146,52 @@ class FoldHost(MarketHost):
             self.state.host = self.state.round_plan.host = None
             del self.shell, self.parts, self.open_round
 
-    def load(self) -> bool:
+    def load(self) -> None:
         """Read the state into the columns.
 
-        Returns False where `step`, the Python path, must take the next item: a limit is unknown to the fold (compiled
-        fast path), something other than bars, fills and samples may change the state, or open orders or waiting closes
-        are not as the fold needs them.
+        It is `ready` where nothing but bars, fills, samples and rounds can change it, each symbol has a price, and the
+        fold (compiled fast path) knows the limits and the open orders.
         """
         state, terms = self.state, None if self._venue is None else self._venue.fill_terms()
-        if (
-            not np.all(state.marks_nano > 0)  # a symbol has had no bar yet: columns of a block would serve no item
-            or not self.limits.renew(terms, remote=self.shell.remote)
-            or not self.plain()
-            or (state.working and not self._orders_known())
-        ):
-            return False
+        state.ready = bool(
+            self.limits.renew(terms, remote=self.shell.remote)
+            and np.all(state.marks_nano > 0)
+            and self.plain()
+            and (not state.working or self._orders_known())
+        )
+        orders, rows, digest = state.venue_orders, state.digest_rows, self.shell.digest
+        orders.working, orders.baskets = state.working, list(state.working.values()) if state.ready else []
+        state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
+        held = bool(state.restrictions.jumped)
+        state.reads_more = held or state.history.bars is not None or state.history.macro is not None
+        state.warming, self._shown = state.switch.day_key < 0, None  # -1: the kill switch has seen no day yet
+        rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
+        state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
+        # a waiting bar: the sample that comes may be the only item until `sync`
+        state.folding, state.bars_moved = True, state.market_columns.waiting
+        if state.ready:
+            self._load_rest()
+
+    def _load_rest(self) -> None:
+        """Read what samples, rounds and exits need."""
+        state, plan = self.state, self.state.round_plan
         state.returns_known = self.limits.known_returns()
-        orders = state.venue_orders
-        orders.working, orders.baskets = state.working, list(state.working.values())
-        orders.whole = all(work.untouched() for work in orders.baskets)
+        state.venue_orders.whole = all(work.untouched() for work in state.venue_orders.baskets)
         load_guards(state)
         reducing = self._reducing()
         # a sample that is never reached, where no kill switch is re-armed
         state.reducing, state.rearm_no = bool(reducing), min(map(self._rearm_sample, reducing), default=2**62)
-        state.fold_ledger, state.fold_history, state.fold_agents = state.ledger, state.history, state.agents
         state.fold_watch, state.questions.seats = state.watch, state.seats
-        state.warming, self._shown = state.switch.day_key < 0, None  # -1: the kill switch has seen no day yet
-        state.reads_more = state.history.bars is not None or state.history.macro is not None
-        plan, rows, digest = state.round_plan, state.digest_rows, self.shell.digest
         plan.holdings = state.watch.holdings_of(state.universe.size)
         self._load_agents()
         self._watch()
         self.limits.load_books(self.watched)
         state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
         state.market_columns.session_close = 0
-        rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.sample_columns.recording = self.recording
-        state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
         if state.journalled:
             self.limits.load_records()
             self.records.follows = state.has_notices or state.rules.counts_refusals
-        # a waiting bar: the sample that comes may be the only item until `sync`
-        state.folding, state.bars_moved = True, state.market_columns.waiting
-        return True
 
     def plain(self) -> bool:
         """Whether only bars, fills, samples and rounds (decisions of all agents) can change the state until the next
@@ -215,7 +218,6 @@ class FoldHost(MarketHost):
             and history.synchronous.count > 0
             and all(state.switch_at(book).state <= REDUCE for book in self._books)
             and len({state.switch_at(book).day_key < 0 for book in (HOUSE, *state.in_use())}) == 1
-            and not addition()
             and idle(state)
         )  # fmt: skip
 
@@ -280,18 +282,25 @@ class FoldHost(MarketHost):
             work.starts = starts[key]
         return True
 
-    def fill_at_venue(self, item: MarketSlice | Tick) -> bool:
-        """Let the venue fill the open orders at a bar, or at the opens that a tick has, and step its reports. Returns
-        False where `step` must take the rest of the item after them."""
+    def tell(self, item: MarketSlice | Tick) -> None:
+        """Let the venue fill the open orders at a bar, or at the opens that a tick has, and step its reports."""
         self.sync()
         if isinstance(item, MarketSlice):
             self._at_venue = item.block, item.row
         self.shell.tell_venues(item)
-        if not self.load():
-            return False
+        self.load()
         if self.recording and self.sample_log is not None and isinstance(item, MarketSlice):
             self.shell.log.add(item, ())  # the reported fills are of this bar
-        return True
+
+    def book_crosses(self, bar: MarketSlice) -> None:
+        """Book the crosses (trades between agents) that do not fit into the columns, as the handler of bars does."""
+        self.add(book_crosses(self.state, bar))
+
+    def rest_of_bar(self, bar: MarketSlice) -> None:
+        """Let the engine's handlers in Python do what follows the closes of a bar."""
+        before = self.records.take() if self.state.journalled else []
+        self.sync()
+        self._act_on(bar, before, rest_of_bar(self.state, bar))
 
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
@@ -328,7 +337,7 @@ class FoldHost(MarketHost):
         orders.sent = orders.done = state.round_plan.refused = state.round_plan.clipped = 0
         parts.ts, parts.ticked = state.fold_ts, state.fold_ticked
         market, venue = MarketSlice(block, row), parts.broker
-        if bars:
+        if bars and block is not None:  # None: the marks are those of no bar
             parts.market = market
         if orders.filled:
             assert self._venue is not None
@@ -342,7 +351,7 @@ class FoldHost(MarketHost):
                 state.ended.append((basket.sample, basket.n), basket)
             self._venue.catch_up(market, filled, None if missed is None else missed.sample)
             orders.filled.clear()
-        elif bars and (block, row) != self._at_venue:
+        elif bars and block is not None and (block, row) != self._at_venue:
             venue.on_slice(market)
 
     def show(self) -> None:
@@ -454,7 +463,7 @@ class FoldHost(MarketHost):
         Returns False, without a change, where `step` (Python) must take the action.
         """
         state = self.state
-        if action.kind != "dividend" or state.rules.venue_pays:
+        if action.kind != "dividend" or state.rules.venue_pays or not state.ready or state.market_columns.waiting:
             return False
         if state.sample_columns.recording:
             self.flush()

@@ -1,6 +1,7 @@
 """What Python does for the bars and samples of the fold (compiled fast path): a block, and the rare sample."""
 
 from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.daemon.engine.market import keep_bar
 from quantd.daemon.engine.state.bar_columns import block_columns
 from quantd.daemon.engine.state.engine_state import State
 from quantd.daemon.runtime.host.shell_parts import Parts
@@ -70,10 +71,9 @@ class MarketHost:
             history.synchronous.act([(column, ratio, cash) for _, column, ratio, cash in history.sync_actions])
         return True
 
-    def keep_bar(self) -> None:
-        """Store the last bar for policies that read bars."""
-        if self.state.history.bars is not None:
-            self.state.history.bars.slice(self.last_bar)
+    def keep_bar(self, bar: MarketSlice) -> None:
+        """Store a bar for policies that read bars, with the prices before the jump of symbols that are held."""
+        keep_bar(self.state, bar)
 
     def keep_sample(self, tick: Tick) -> None:
         """Store the data of a sample that policies read: its bar and its values of the macro series. Forget its

@@ -46,7 +46,7 @@ def set_columns(state: State) -> None:
     state.fold_items, state.fold_at, state.fold_end = None, 0, 0
     state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
         state.reads_returns
-    ) = state.reads_more = state.limits_move = False
+    ) = state.ready = state.reads_more = state.limits_move = False
     state.fold_ts = state.fold_ticked = 0
     state.returns_known = True
     state.answers_ahead = {}

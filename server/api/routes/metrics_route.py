@@ -86,9 +86,8 @@ class Scrape:
         metrics, service = self._metrics, self._run.service
         trace = service.trace
         metrics.total("slices", now.slices)
-        # bars that the engine took in a fold of many, and bars that it took one by one
-        for path, bars in zip(("fold", "step"), self._run.service.shell.bars, strict=True):
-            metrics.total("bars", bars, path)
+        for path, samples in zip(("fold", "step"), self._run.service.shell.samples, strict=True):
+            metrics.total("samples", samples, path)
         for counter, totals in (
             ("gate_verdicts", trace.verdicts),
             ("orders", trace.orders),

@@ -179,7 +179,7 @@ async def drive(assembly: Assembly, folder: Path) -> str:
             feed = tasks.create_task(feed_recorded(service, instants(assembly.items(), shell.ts), "fast", "stop"))
             await service.step_forever()
             feed.cancel()
-        (folder / "bars").write_text(" ".join(map(str, shell.bars)))
+        (folder / "samples").write_text(" ".join(map(str, shell.samples)))
         return shell.digest.hexdigest()
 
 
@@ -264,7 +264,7 @@ def forked(kills: int, seed: int, *, folds: bool) -> int:
             longest_s = 0.4 * (time.monotonic() - began)
             wrong += int(status != 0 or (run_folder / "digest").read_text() != digest)
         reference = read_models(run_folder)
-        folded, stepped = map(int, (run_folder / "bars").read_text().split())
+        folded, stepped = map(int, (run_folder / "samples").read_text().split())
         wrong += int((folded > stepped) is not folds)
         rng, done, runs, began = random.Random(seed), 0, 0, time.monotonic()
         while done < kills:

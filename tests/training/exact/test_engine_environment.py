@@ -140,7 +140,7 @@ def test_gymnasiums_checker_finds_no_fault(action, reward):
 def test_an_episode_is_the_backtest_of_its_answers_to_the_bit(seed):
     env = Exact(assembly=alone(), episodes=WHOLE)
     answers, infos = played(env, seed)
-    bars = env.shell.bars
+    samples = env.shell.samples
     books = Books(0)
     assert backtest(alone(), 0, answers) == backtest(alone(), 0, answers, books) == env.shell.digest.hexdigest()
     equity = [info["equity"] for info in infos]
@@ -151,7 +151,7 @@ def test_an_episode_is_the_backtest_of_its_answers_to_the_bit(seed):
     assert sum(info["cost"] for info in infos[1:]) == pytest.approx(books.fees, abs=1e-4)
     traded = sum(info["turnover"] * before for info, before in zip(infos[1:], equity, strict=False))
     assert traded == pytest.approx(books.traded, rel=1e-12)
-    assert bars[0] > 10 * bars[1]  # the rest is the first bar, and the bars of splits
+    assert samples[0] > 10 * samples[1]  # the rest is the first sample, and those of splits
 
 
 @pytest.mark.long
@@ -172,11 +172,11 @@ def test_the_place_of_one_agent_among_others_is_that_of_the_shipped_configuratio
 def test_a_step_of_the_fold_is_that_of_the_handlers(assembly):
     env = Exact(assembly=assembly(), agent="" if assembly is alone else "learned", episodes=WHOLE, reward="composite")
     folded, infos = played(env, 5)
-    digest, bars = env.shell.digest.hexdigest(), env.shell.bars
+    digest, samples = env.shell.digest.hexdigest(), env.shell.samples
     stepped, stepped_infos = played(env, 5, stepping=True)
     np.testing.assert_array_equal(folded, stepped)
     assert env.shell.digest.hexdigest() == digest
-    assert env.shell.bars[1] > bars[1]
+    assert env.shell.samples[1] > samples[1]
     for info, stepped_info in zip(infos, stepped_infos, strict=True):
         np.testing.assert_equal(info, stepped_info)
 

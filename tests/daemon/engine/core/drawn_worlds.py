@@ -35,11 +35,11 @@ USUAL = Costs(commission_bp=1.0, spread_bp=2.0)
 
 @dataclass
 class Kind:
-    """What a world has; `taken` are the bars, samples, rounds and baskets that the fold takes, and the measurements of
+    """What a world has; `taken` are the samples, rounds and baskets that the fold takes, and the measurements of
     limits."""
 
     seed: int
-    taken: tuple[int, int, int, int, int]
+    taken: tuple[int, int, int, int]
     agents: int = 1
     every: int = 1
     chunk: int = 9999

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,10 @@ import pytest
 from quantd.daemon import engine
 from quantd.daemon.engine.core.gate_sets import unknown_to_plans
 from quantd.daemon.engine.state import State
-from quantd.daemon.runtime.host.additions import addition, idle
 from quantd.risk.limits.catalogue import Limits, Rate, Stress, Tail, override
 from quantd.risk.measures.stress import Shock
 from quantd.trading.effects import Effect
-from quantd.trading.events import Decided, Halted, Tick
+from quantd.trading.events import Halted
 from tests.support.checkout import ROOT, copy_package, environment
 from tests.support.engine import World, block, walk
 from tests.support.recipes import dearest
@@ -30,7 +29,6 @@ import json
 import sys
 import numpy as np
 from msgspec.structs import replace
-from quantd.daemon.runtime.host.additions import addition
 from quantd.risk.limits.catalogue import EXTRA, Limits, override
 from quantd.trading.effects import Filled, Publish
 from tests.support.engine import World, block, walk
@@ -66,11 +64,10 @@ bought = [
 ]
 print(json.dumps({
     "samples": shell.tally.samples,
-    "folded": state.bars_taken,
+    "folded": state.samples_taken,
     "planned": state.rounds_taken,
     "alerts": sum(isinstance(each, Publish) and each.kind == "count" for each in steps.effects),
     "dearest": max(bought),
-    "addition": addition(),
 }))
 """
 
@@ -123,16 +120,6 @@ def add_stage(root: Path) -> None:
     edit(engine / "__init__.py", (before, before + added), (imported, stage_import + imported))
 
 
-def wrap_handler(root: Path) -> None:
-    """A handler with a decorator that keeps its name."""
-    wrapper = (
-        "def counting(handler):\n    import functools\n\n    @functools.wraps(handler)\n    def counted(state, tick):\n"
-        '        done = handler(state, tick)\n        return [*done, alert(state, "INFO", "count", "")] if tick.sample '
-        "else done\n\n    return counted\n\n\n@counting\n"
-    )
-    edit(root / "daemon/engine/samples.py", ("def on_tick(", f"{wrapper}def on_tick("))
-
-
 def add_limit(root: Path) -> None:
     """The first limit of the page, under a name that the checkout has not."""
     (root / "risk/limits/dearest.py").write_text(dearest())
@@ -156,18 +143,10 @@ def root(copied: Path) -> Iterator[Path]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("add", "named"),
-    [
-        (add_stage, "stage count_samples of quantd.daemon.engine.sample_count"),
-        (wrap_handler, "handler on_tick of quantd.daemon.engine.samples"),
-    ],
-)
-def test_an_addition_is_in_force_at_each_sample(add: Callable[[Path], None], named: str, root: Path) -> None:
-    add(root)
+def test_a_stage_is_in_force_at_each_sample(root: Path) -> None:
+    add_stage(root)
     counts = run(root)
-    assert (counts["folded"], counts["addition"]) == (0, named)
-    assert counts["alerts"] == SAMPLES
+    assert (counts["folded"], counts["alerts"]) == (0, SAMPLES)
 
 
 @pytest.mark.long
@@ -186,36 +165,25 @@ def count_ticks(state: State, event: object, effects: Sequence[Effect]) -> Seque
     return effects
 
 
-def test_a_stage_without_a_word_on_when_it_is_idle_is_an_addition(monkeypatch: pytest.MonkeyPatch) -> None:
-    *waiting, first, second = engine.STAGES[:5]
-    other_stages = [*engine.STAGES[5:], *waiting]
-    for stages, named in (
-        (
-            (first, second._replace(after=(Tick, Decided)), *other_stages),
-            "stage serve_tick of quantd.daemon.engine.samples",
-        ),
-        ((first, second._replace(after=(Tick, Halted)), *other_stages), ""),
-        ((second, first, *other_stages), ""),
-        ((first, *other_stages), "no stage samples.serve_tick"),
-        ((first._replace(run=count_ticks), second, *other_stages), "stage count_ticks of tests.daemon"),
-        (
-            (first._replace(run=wraps(first.run)(lambda *given: given[-1])), second, *other_stages),
-            "stage execute_parents of quantd",
-        ),
-        ((first, second._replace(run=partial(second.run)), *other_stages), "stage functools.partial("),
-        ((first._replace(run=count_ticks, after=(Halted,)), second, *other_stages), ""),
+def test_a_stage_without_a_word_on_when_it_is_idle_always_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *others = engine.STAGES
+    for stage, at_rest in (
+        (first, True),
+        (first._replace(run=count_ticks), False),
+        (first._replace(run=wraps(first.run)(lambda *given: given[-1])), False),
+        (first._replace(run=partial(first.run)), False),
+        (first._replace(run=count_ticks, after=(Halted,)), True),
     ):
-        monkeypatch.setattr(engine, "STAGES", stages)
-        assert addition().startswith(named)
-        assert bool(named) == bool(addition())
+        monkeypatch.setattr(engine, "STAGES", (stage, *others))
+        assert engine.idle(state(Limits())) == at_rest
 
 
 def test_each_stage_says_when_it_is_idle() -> None:
-    assert idle(state(Limits()))
+    assert engine.idle(state(Limits()))
     for part, name in (("", "parents"), ("protection", "stops"), ("protection", "own"), ("", "resting")):
         busy = state(Limits())
         setattr(getattr(busy, part) if part else busy, name, {1: 2})
-        assert not idle(busy), name
+        assert not engine.idle(busy), name
 
 
 @pytest.mark.parametrize(
