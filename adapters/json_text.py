@@ -9,6 +9,7 @@ import re
 from typing import Any, Final, get_args
 
 import msgspec
+from msgspec import inspect
 
 KEY_CHARS: Final = 40
 """Maximum length of a key or value in a message."""
@@ -64,11 +65,17 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
     keys: list[Any] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", place.rstrip("`")):
         keys.append(name or (int(index) if index != "..." else _key_at_fault(str(why), value, keys, kind)))
-    if words.startswith("Object contains unknown field ") and (struct := _struct_at(value, keys, kind)) is not None:
-        name, fields = words.split(" ", 4)[4], ", ".join(struct.__struct_encode_fields__)
-        instead = getattr(struct, "instead", "")
+    node = _type_at(value, keys, inspect.type_info(kind))
+    if words.startswith("Object contains unknown field ") and isinstance(node, inspect.StructType):
+        name, fields = words.split(" ", 4)[4], ", ".join(field.encode_name for field in node.fields)
+        instead = getattr(node.cls, "instead", "")
         exists = f"the fields are {fields}" if fields else "it takes none"
-        return name, f"there is no field {name[:KEY_CHARS]!r}; {exists}{f'; {instead}' if instead else ''}"
+        path = ".".join(map(str, (*keys, name)))
+        return path, f"there is no field {path[:KEY_CHARS]!r}; {exists}{f'; {instead}' if instead else ''}"
+    if words.startswith("Invalid enum value") and isinstance(node, inspect.LiteralType):
+        words += f"; write one of {', '.join(map(str, node.values))}"
+    if words.startswith("Invalid value") and len(keys) == 1:
+        words += f"; write one of {', '.join(str(part.__struct_config__.tag) for part in get_args(kind))}"
     if not keys:
         return "", re.sub("^Object missing required field (.*)$", r"the field '\1' is missing", words)
     path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
@@ -110,10 +117,30 @@ def _key_at_fault(why: str, value: Any, keys: list[Any], kind: Any) -> Any:
     return entries[0][0]
 
 
-def _struct_at(value: Any, keys: list[Any], kind: Any) -> Any:
-    """Return the struct of a whole JSON value: of several, the one with the value's tag; None for a nested value."""
-    structs = [part for part in (kind, *get_args(kind)) if hasattr(part, "__struct_config__")]
-    if keys or not structs or not isinstance(value, dict):
-        return None
-    tags = [struct.__struct_config__ for struct in structs]
-    return next((s for s, tag in zip(structs, tags, strict=True) if value.get(tag.tag_field) == tag.tag), None)
+def _type_at(value: Any, keys: list[Any], node: inspect.Type | None) -> inspect.Type | None:
+    """Return the type of the part of a JSON value at a path, of the whole value's type `node`; None if it is unknown.
+
+    Of several types it is the struct with the value's tag, or the only one with an object's or a list's form.
+    """
+    if isinstance(node, inspect.Metadata):
+        return _type_at(value, keys, node.type)
+    if isinstance(node, inspect.UnionType):
+        forms: tuple[type, ...] = (inspect.LiteralType,)
+        tagged = value if isinstance(value, dict) else {}
+        if isinstance(value, dict):
+            forms = inspect.StructType, inspect.DictType
+        elif isinstance(value, list):
+            forms = inspect.ListType, inspect.VarTupleType
+        fits = (part for part in node.types if isinstance(part, forms))
+        same = (part for part in fits if tagged.get(getattr(part, "tag_field", None)) == getattr(part, "tag", None))
+        return _type_at(value, keys, next(same, None))
+    if not keys or node is None:
+        return node
+    inner: inspect.Type | None = None
+    if isinstance(node, inspect.StructType):
+        inner = next((field.type for field in node.fields if field.encode_name == keys[0]), None)
+    elif isinstance(node, inspect.DictType):
+        inner = node.value_type
+    elif isinstance(node, (inspect.ListType, inspect.VarTupleType)):
+        inner = node.item_type
+    return None if inner is None else _type_at(value[keys[0]], keys[1:], inner)

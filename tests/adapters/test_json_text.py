@@ -1,7 +1,7 @@
 """JSON with a key twice is refused wherever the key is, and every other text is decoded as by msgspec."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -41,9 +41,15 @@ def test_a_number_of_many_digits_is_decoded() -> None:
     assert repeated_key(b"[1" + b"0" * 5_000 + b"]") is None
 
 
+class Terms(Struct, forbid_unknown_fields=True):
+    units: str
+    end: Literal["day", "cancelled"] = "day"
+
+
 class Wanted(Struct, forbid_unknown_fields=True):
     id: int
     weights: dict[str, float] = {}
+    orders: dict[str, str | Terms] = {}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,17 @@ class Wanted(Struct, forbid_unknown_fields=True):
     [
         (b'{"id": 1, "weights": {"A": 0.1, "B": true}}', "weights.B", "weights.B = true: expected a number"),
         (b'{"id": "1"}', "id", 'id = "1": expected a whole number'),
-        (b'{"id": 1, "x": 2}', "x", "there is no field 'x'; the fields are id, weights"),
+        (b'{"id": 1, "x": 2}', "x", "there is no field 'x'; the fields are id, weights, orders"),
+        (
+            b'{"id": 1, "orders": {"A": {"size": "2"}}}',
+            "orders.A.size",
+            "there is no field 'orders.A.size'; the fields ",
+        ),
+        (
+            b'{"id": 1, "orders": {"A": {"units": "2", "end": "gtc"}}}',
+            "orders.A.end",
+            "orders.A.end = \"gtc\": invalid enum value 'gtc'; write one of cancelled, day",
+        ),
         (b"{}", "", "the field 'id' is missing"),
         (b'{"id": 1, "weights": {"A": 1e400}}', "", "Number out of range - at `$[...][...]`"),
         (b'{"id": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", "", "maximum recursion depth exceeded"),
