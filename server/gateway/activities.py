@@ -145,7 +145,7 @@ def page_of(rows: list[Row], query: Mapping[str, str], only: str) -> list[Row]:
         if kind not in TYPES and kind not in GROUPS:
             raise ValueError(f"activity type {kind[:20]!r} is not reported here: {', '.join(sorted(TYPES))} are")
         kinds |= GROUPS.get(kind, {kind})
-    since, until = _span(asked)
+    since, until = span_of(asked)
     direction, size = asked.pop("direction", "desc"), asked.pop("page_size", str(PAGE))
     category, token = asked.pop("category", ""), asked.pop("page_token", "")
     if asked:
@@ -169,15 +169,18 @@ def page_of(rows: list[Row], query: Mapping[str, str], only: str) -> list[Row]:
     return [{key: value for key, value in row.items() if key != "at"} for row in listed[: int(size)]]
 
 
-def _span(asked: dict[str, str]) -> tuple[int, int]:
-    """Take `date`, `after` and `until` out of a query: ns UTC, since < activity <= until. Raises ValueError."""
+def span_of(asked: dict[str, str]) -> tuple[int, int]:
+    """Take `date`, `after` and `until` out of a query: ns UTC, since < instant <= until. Raises ValueError."""
     after, until, day = (asked.pop(key, "") for key in ("after", "until", "date"))
     if day and (after or until):
         raise ValueError("date excludes after and until")
     if day:
         start = _instant("date", day)
         return start - 1, start + 86_400 * 10**9 - 1
-    return _instant("after", after) if after else -1, _instant("until", until) if until else 2**63
+    since, end = _instant("after", after) if after else -1, _instant("until", until) if until else 2**63
+    if since > end:  # an empty answer would say that nothing happened
+        raise ValueError("after is later than until; exchange them")
+    return since, end
 
 
 def _instant(name: str, text: str) -> int:

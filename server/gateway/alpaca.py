@@ -34,7 +34,7 @@ from quantd.server.api.commits import OpenRequests, of_request
 from quantd.server.api.problems import Refused, log_fault
 from quantd.server.api.routes.profit_routes import AccountReader
 from quantd.server.api.run_reader import RunReader
-from quantd.server.gateway.activities import Activities, page_of
+from quantd.server.gateway.activities import Activities, page_of, span_of
 from quantd.server.gateway.equity_history import history_of
 from quantd.server.gateway.feed import Feed
 from quantd.server.gateway.refusals import figures, instead, largest
@@ -74,6 +74,9 @@ PRICES: Final = {
     "market": (), "limit": ("limit_price",), "stop": ("stop_price",), "stop_limit": ("stop_price", "limit_price")
 }  # fmt: skip
 """Type of an order -> its prices."""
+
+OF_ORDERS: Final = ("status", "symbols", "side", "limit", "direction", "nested", "after", "until")
+"""What the list of orders reads."""
 
 REPLACED: Final = frozenset({"qty", "time_in_force", "limit_price", "stop_price", "client_order_id"})
 """Fields of an order that can be replaced."""
@@ -123,7 +126,7 @@ class Gateway:
         add.add_get("/v2/assets", reading(self._assets, "status", "asset_class"))
         add.add_get("/v2/assets/{symbol}", reading(self._asset))
         add.add_post("/v2/orders", reading(self._order))
-        add.add_get("/v2/orders", reading(self._orders, "status", "symbols", "side", "limit", "direction", "nested"))
+        add.add_get("/v2/orders", reading(self._orders, *OF_ORDERS))
         add.add_delete("/v2/orders", reading(self._cancel_all))
         add.add_get("/v2/orders:by_client_order_id", reading(self._by_client_id, "client_order_id", "nested"))
         add.add_get("/v2/orders/{id}", reading(self._by_id, "nested"))
@@ -267,10 +270,15 @@ class Gateway:
         names = self._state.universe.symbols
         if unknown := sorted(symbols.difference(names)):  # an empty list would say that nothing is open
             raise invalid(f"invalid symbol: {unknown[0][:40]} is none of the {len(names)} symbols of the run")
+        try:
+            since, until = span_of({name: asked.get(name, "") for name in ("after", "until")})
+        except ValueError as why:
+            raise invalid(str(why)) from None
         rows = [
             ticket
             for ticket in self.tickets.by_id.values()
             if ticket.agent == request[TOKEN].agent
+            and since < ticket.created <= until
             and (not symbols or names[ticket.column] in symbols)
             and side in ("", "buy" if ticket.lots > 0 else "sell")
             and (status == "all" or (ticket.status in CLOSED) == (status == "closed"))

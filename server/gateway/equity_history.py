@@ -16,7 +16,7 @@ import numpy as np
 from aiohttp import web
 
 from quantd.daemon.views.account_profit import AccountProfit
-from quantd.server.gateway.feed import when
+from quantd.server.gateway.feed import in_order, when
 from quantd.server.gateway.request_form import given
 from quantd.server.gateway.vendor_form import Answer, invalid
 from quantd.trading.display_text import session_date
@@ -122,7 +122,7 @@ def _span(asked: dict[str, str], house: Sessions, zone: ZoneInfo, now: int) -> t
         since = when(start, zone)
         if period:
             until = _ns(_date(_day(since, zone), period, house, 1) + timedelta(days=1), zone)
-        return since, min(until, now)
+        return since, min(in_order(since, until) if last else until, now)
     return _ns(_date(_day(max(until, 1) - 1, zone), period or "1M", house, -1), zone), min(until, now)
 
 

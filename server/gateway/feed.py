@@ -73,6 +73,8 @@ class Feed:
             raise invalid("date_type must be TRADING")
         house = self._house
         first, last = (self._day(asked.get(name, "")) for name in ("start", "end"))
+        if first is not None and last is not None:
+            in_order(first, last)
         begin = bisect_left(house.day_ns, first) if first is not None else 0
         end = bisect_right(house.day_ns, last) if last is not None else len(house.day_ns)
         rows: list[Answer] = []
@@ -228,7 +230,8 @@ class Feed:
         start, text = when(asked.get("start", str(today)), self._zone), asked.get("end", "")
         if not text:
             return start, now
-        return start, when(text, self._zone) + (DAY_NS - 1 if len(text) == 10 else 0)  # a date is the whole day
+        end = when(text, self._zone) + (DAY_NS - 1 if len(text) == 10 else 0)  # a date is the whole day
+        return start, in_order(start, end)
 
     # the form of an answer
 
@@ -271,6 +274,13 @@ def when(text: str, zone: tzinfo) -> int:
         return _ns(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise invalid(f"{text[:40]!r} is no time: write 2019-01-31 or 2019-01-31T14:30:00Z") from None
+
+
+def in_order(start: int, end: int) -> int:
+    """The `end` of a period. Raises Fault if it is before the start: an empty answer would say that nothing was."""
+    if end < start:
+        raise invalid("start is after end; exchange them")
+    return end
 
 
 def _ns(moment: datetime) -> int:

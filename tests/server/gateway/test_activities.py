@@ -110,6 +110,14 @@ async def test_pages_spans_types_and_directions_list_each_activity_once(bot: Bot
     trans = await bot.call(bot.client.get, "/account/activities/TRANS")
     assert {row["net_amount"] for row in trans} == {"1234.567891", "-500.00"}
     assert trans == await bot.call(bot.client.get, "/account/activities", {"activity_types": "CSD,CSW"})
+    orders = await bot.call(bot.client.get, "/orders", {"status": "all", "direction": "asc"})
+    made = [order["submitted_at"] for order in orders]
+    span = {"status": "all", "after": made[0], "until": made[2]}
+    some = await bot.call(bot.client.get, "/orders", span)
+    assert {order["id"] for order in some} == {
+        order["id"] for order, at in zip(orders, made, strict=True) if made[0] < at <= made[2]
+    }
+    assert 0 < len(some) < len(orders)
     others = await bot.call(bot.client.get, "/account/activities", {"category": "non_trade_activity"})
     assert len(others) == len(every) - len(fills)
 
@@ -121,6 +129,21 @@ async def test_a_request_for_activities_that_is_not_understood_is_refused(bot: B
     ):  # fmt: skip
         status, answer = await bot.raw("GET", f"/v2/account/activities{words}")
         assert (status, answer["code"]) == (422, 42210000), (words, answer)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "account/activities?after=2019-03-02&until=2019-03-01",
+        "orders?status=all&after=2019-03-02&until=2019-03-01",
+        "account/portfolio/history?start=2019-03-05&end=2019-03-01",
+        "calendar?start=2019-03-02&end=2019-03-01",
+        "stocks/bars?symbols=SPY&timeframe=1Day&start=2019-03-02&end=2019-03-01",
+    ],
+)
+async def test_a_period_that_ends_before_its_start_is_refused(bot: Bot, asked: str) -> None:
+    status, answer = await bot.raw("GET", f"/v2/{asked}")
+    assert (status, "exchange them" in answer["message"]) == (422, True), answer
 
 
 async def test_quantds_own_adapter_reads_executions_fees_dividends_and_deposits(bot: Bot) -> None:
