@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Annotated, Final, Literal
 
+import numpy as np
 from aiohttp import web
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -55,6 +56,7 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Effect
 from quantd.trading.events import PortfolioClosed, PortfolioOpened, Proposed
 from quantd.trading.instruments import MICRO
+from quantd.trading.orders import money_text
 
 PortfolioName = Annotated[
     str,
@@ -172,6 +174,7 @@ class PortfolioRoutes:
         if why := not_opened(state, opened):
             raise Refused(409, "conflict", why)
         proposal = await self._proposals.proposal(asked, asked.name, sender, opened)
+        check_buys(state, proposal, opened)
         # the number of the newest journal entry grows across restarts
         id = f"{service.journal.seq}-{next(self._numbers)}"
         opened = replace(opened, ts=proposal.ts, basis=proposal.basis)
@@ -248,6 +251,21 @@ class PortfolioRoutes:
             text = f"{asked.to} may not take over portfolio {name}: {why}; close it with flatten, or rebalance it first"
             raise Refused(409, "conflict", text)
         return closed
+
+
+def check_buys(state: State, proposal: Proposed, opened: PortfolioOpened) -> None:
+    """Raises Refused for a capital that buys no lot of any target: a fraction was written, or too little."""
+    weights = np.abs(np.frombuffer(proposal.weights))
+    wanted = np.flatnonzero(weights)
+    if not len(wanted):
+        return
+    least = float((state.lot_values()[wanted] / weights[wanted]).min())
+    if opened.capital_micro < least * MICRO:
+        symbols, currency = ", ".join(state.universe.symbols[k] for k in wanted[:4].tolist()), state.universe.currency
+        text = (
+            f"capital = {money_text(opened.capital_micro)} {currency} buys no lot of {symbols}, which takes {least:.2f}"
+        )
+        raise Refused(409, "conflict", f"{text} at least; send an amount of money, no fraction of the account")
 
 
 def _opened(context: RouteContext) -> PortfolioRoutes:

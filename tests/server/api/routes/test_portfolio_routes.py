@@ -174,6 +174,7 @@ NOT_CREATED: list[tuple[dict[str, Any], int, str, str]] = [
     ({"weights": {}, "agent": "nobody"}, 404, "agent", "the agents are even, trend"),
     ({"capital": "999999999"}, 409, "conflict", "exceeds the free cash of the unallocated book"),
     ({"capital": "0"}, 422, "amount", "capital"),
+    ({"capital": "0.05"}, 409, "conflict", "0.05 USD buys no lot of SPY, IWM, which takes"),
     ({"reason": " "}, 422, "reason", "needs a reason"),
     ({"name": "Bad Name"}, 422, "command", "name"),
     ({"size": 3}, 422, "command", "size"),
