@@ -295,7 +295,7 @@ def wish_of(state: State, book_index: int, symbol: str, asked: OrderAsked) -> Wi
     """Return the order of a request in `symbol` for a book. Raises NotDone."""
     column = state.universe.index[symbol]
     lot = state.universe.lot_nano[column]
-    nano = exact_amount(asked.units.removeprefix("-")[:40], NANO, "quantity", "10 or 0.25")
+    nano = exact_amount(asked.units[asked.units[:1] in ("+", "-") :][:40], NANO, "quantity", "10 or 0.25")
     lots, remainder = divmod(nano, lot)
     if remainder:
         text = f"{asked.units[:40]} {symbol} is not whole lots; write a multiple of {quantity_text(1, lot)}"

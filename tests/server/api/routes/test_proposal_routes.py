@@ -531,7 +531,7 @@ async def test_limits_cut_a_proposal_and_the_verdict_names_them(world: Any) -> N
 
 
 async def test_signed_orders_trade_by_units(world: Any) -> None:
-    status, done = await post(world, "propose", {"orders": {"SPY": "7", "IWM": "3"}, "id": "o", "reason": "units"})
+    status, done = await post(world, "propose", {"orders": {"SPY": "+7", "IWM": "3"}, "id": "o", "reason": "units"})
     assert status == 200, done
     assert {row["symbol"]: row["qty"] for row in done["trades"]["orders"]} == {"SPY": "7", "IWM": "3"}
 
