@@ -8,12 +8,13 @@ import numpy as np
 
 from quantd.adapters.store.queries import END, Reader, Trade
 from quantd.daemon.assembly.parts import Assembly, Parts
-from quantd.daemon.views.report.curves import Curves, date_ns
+from quantd.daemon.views.report.curves import Curves, date_ns, transfers_of
 from quantd.research.metrics.round_trips import Fills, RoundTrip, Split, round_trips
 from quantd.research.metrics.run_track import splits_of
 from quantd.research.metrics.track_record import TrackRecord
 from quantd.research.runs.comparison import samples_a_year
 from quantd.trading.codec import decode
+from quantd.trading.effects import Transferred
 from quantd.trading.events import split_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Floats, Ints
@@ -24,26 +25,27 @@ HOUSE: Final = ""
 
 
 class PastTrades:
-    """Caches the round trips (closed trades) and splits of a run that still continues.
+    """Caches the round trips (closed trades), splits and transfers of a run that still continues.
 
     Each entry of the journal is read once. Round trips are matched again only where an entry has been added.
     """
 
     def __init__(self) -> None:
         self._seq = 0
-        self._splits: list[Split] = []
+        self.splits: list[Split] = []
+        self.transfers: list[tuple[int, Transferred]] = []
+        """What portfolios moved when they were opened or closed, with the numbers of the journal entries."""
         self._fills: dict[str, tuple[int, Fills, Fills]] = {}
         """By book: the newest entry that was read, its fills and its crosses."""
         self._trips: dict[str, tuple[int, tuple[RoundTrip, ...]]] = {}
 
-    def splits(self, reader: Reader, kinds: Sequence[bytes]) -> list[Split]:
-        """Return the splits in the journal. Only entries that contain one of the event names `kinds` are decoded."""
-        if reader.records is not None:
-            for seq, data in reader.entries(self._seq + 1):
-                self._seq = seq
-                if any(kind in data for kind in kinds) and (split := split_of(decode(data).event)):
-                    self._splits.append(Split(split.ts, split.symbol, split.numerator / split.denominator))
-        return list(self._splits)
+    def read(self, reader: Reader, kinds: Sequence[bytes]) -> None:
+        """Read the splits and the transfers in new entries of the journal. A split is an event of one of `kinds`."""
+        for seq, data in reader.entries(self._seq + 1) if reader.records is not None else ():
+            self._seq = seq
+            self.transfers += ((seq, transfer) for transfer in transfers_of(data))
+            if any(kind in data for kind in kinds) and (split := split_of(decode(data).event)):
+                self.splits.append(Split(split.ts, split.symbol, split.numerator / split.denominator))
 
     def fills(self, book: str, reader: Reader, columns: Callable[[Sequence[Trade]], Fills]) -> Fills:
         """Return the trades of a book as columns: its fills, then its crosses. Only those of new entries are read."""
@@ -82,7 +84,9 @@ class StoredBooks:
         points = reader.equity()
         entries = reader.sampled()[: len(points)]  # a run that continues may have added samples since
         self._equity = np.array([p.equity_micro / 1e6 for p in points])
-        curves = Curves(points, entries, self.names, reader.bookings(), reader.capital())
+        self._file_splits = splits_of(parts) if isinstance(parts, Assembly) else None
+        self._past.read(reader, (b"JumpExplained",) if self._file_splits is not None else (b"Action", b"JumpExplained"))
+        curves = Curves(points, entries, self.names, reader.bookings(), reader.capital(), self._past.transfers)
         self._curves = curves
         self.ts = curves.ts
         self.days_ns: Ints = (curves.ts - 1) // DAY_NS * DAY_NS  # a session that ends at midnight is the day before's
@@ -143,7 +147,4 @@ class StoredBooks:
 
     def _splits(self) -> tuple[Split, ...]:
         """Return the splits: those in the market's files or a live run's journal, and those found by price jumps."""
-        file_splits = splits_of(self._parts) if isinstance(self._parts, Assembly) else None
-        kinds = (b"JumpExplained",) if file_splits is not None else (b"Action", b"JumpExplained")
-        journalled = self._past.splits(self._reader, kinds)
-        return tuple(sorted([*(file_splits or ()), *journalled], key=lambda split: split.ts))
+        return tuple(sorted([*(self._file_splits or ()), *self._past.splits], key=lambda split: split.ts))

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from quantd.adapters.store.read_models import Booking
 from quantd.daemon.views.report.contents import Span
+from quantd.trading.codec import effects_of
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Reallocated, Valued
+from quantd.trading.effects import Reallocated, Transferred, Valued
 from quantd.trading.instruments import MICRO
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (
@@ -49,10 +50,12 @@ class Curves:
         agents: Sequence[str],
         bookings: Sequence[Booking],
         capital: Sequence[Reallocated] = (),
+        transfers: Iterable[tuple[int, Transferred]] = (),
     ) -> None:
         """Compute the curves from the valuations `every` and the numbers of their journal `entries`.
 
-        `bookings` are deposits and other cash, `capital` the moves of capital between agents.
+        `bookings` are deposits and other cash, `capital` the moves of capital between agents. `transfers` are openings
+        and closings of portfolios, with the numbers of their journal entries.
         """
         self.every = every
         self.ts = np.array([valued.ts for valued in every], dtype=np.int64)
@@ -68,6 +71,12 @@ class Curves:
             sample = int(np.searchsorted(self.ts, reallocation.ts))
             if sample < len(every) and self.ts[sample] == reallocation.ts:
                 moved_capital[:, sample] += np.array(reallocation.moved[: len(agents)]) / 1e6
+        for seq, transfer in transfers:
+            sample = int(np.searchsorted(seqs, seq, side="right")) - 1  # the newest one; -1: before the first one
+            amount = (transfer.cash_micro + sum(value for _, _, value in transfer.lots)) / MICRO
+            for book_index, sign in ((transfer.source, -1), (transfer.target, 1)):
+                if sample >= 0 and 0 <= book_index < len(agents):
+                    moved_capital[book_index, sample] += sign * amount
         self.agents = [
             book_returns(
                 book,
@@ -83,6 +92,13 @@ class Curves:
         fall = drawdowns(compounded(self.returns))[1:]
         begin = span_start(self.ts, since)
         return list(zip(self.ts[begin:].tolist(), fall[begin:].tolist(), strict=True))
+
+
+def transfers_of(data: bytes) -> list[Transferred]:
+    """What an encoded entry of the journal moves between books when a portfolio is opened or closed."""
+    if b"Transferred" not in data:
+        return []
+    return [effect for effect in effects_of(data) if isinstance(effect, Transferred)]
 
 
 def span_start(ts: NDArray[np.int64], since: int) -> int:

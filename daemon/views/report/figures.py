@@ -45,13 +45,14 @@ from quantd.daemon.views.report.curves import (
     span_start,
     spans_of,
     thin,
+    transfers_of,
 )
 from quantd.daemon.views.risk_measures import assessed, metrics_of
 from quantd.daemon.views.shortfall import Costed, Shortfalls, Slices, by_symbol, span_shortfalls
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Planned
+from quantd.trading.effects import Planned, Transferred
 from quantd.trading.instruments import MICRO, last_prices_note
 from quantd.trading.market import Floats
 from quantd.trading.model_events import ModelLoaded
@@ -144,11 +145,12 @@ class _Figures:
         self.moves = [move for move in reader.switches() if since < move.ts <= until]
         self.names = [agent.name for agent in config.agents]
         loads: list[ModelLoaded] = []
+        self.transfers: list[tuple[int, Transferred]] = []
         self.costs = self._costs(slices, loads)
         self.policies = policies_between(loads, config.seats, since, until)
         self.bookings = reader.bookings()
         entries = reader.sampled()[: len(self.every)]
-        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital())
+        self.curves = Curves(self.every, entries, self.names, self.bookings, reader.capital(), self.transfers)
         self.begin = span_start(self.curves.ts, since)
         decisions = self._measured([decision for decision in reader.decisions() if decision.plan.ts <= until], measured)
         self.plans = [decision.plan for decision in decisions if decision.plan.ts > since]
@@ -184,7 +186,8 @@ class _Figures:
         ]
 
     def _costs(self, slices: Slices | None, loads: list[ModelLoaded]) -> Shortfalls | None:
-        """The shortfalls of the span; None without a journal. Appends the artifacts that the run loaded to `loads`."""
+        """The shortfalls of the span; None without a journal. Appends the artifacts that the run loaded to `loads`, and
+        what portfolios moved to `transfers`."""
         reader = self.reader
         if reader.records is None:
             return None
@@ -192,6 +195,7 @@ class _Figures:
         def noting_loads(entries: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
             for seq, entry_bytes in entries:
                 loads.extend(loads_of(entry_bytes))
+                self.transfers.extend((seq, transfer) for transfer in transfers_of(entry_bytes))
                 yield seq, entry_bytes
 
         entries = noting_loads(reader.records.entries(reader.run.run, 1))

@@ -186,6 +186,27 @@ async def test_contributions_add_up_to_the_return_of_the_account(world: Any) -> 
 
 
 @pytest.mark.long
+async def test_what_a_portfolio_hands_over_is_no_return_of_the_agent_that_gets_it(tmp_path: Path) -> None:
+    async with halfway(tmp_path, count=170, text=PORTFOLIOS) as world:
+        assert (await post(world, "portfolios", CORE))[0] == 200
+        await world.feed(3)
+        asked = {"how": "hand_over", "to": "even", "reason": "the end"}
+        assert (await post(world, "portfolios/core/close", asked))[1]["state"] == "closed"
+        await world.feed(3)
+        points = Reader.open(world.folder).equity()
+        _, profit = await get(world, f"/api/v1/profit?since={points[0].ts}&until={points[-1].ts}")
+        books = {book["name"]: book for book in profit["books"]}
+        assert float(books["even"]["moved"]) > 20_000
+        for name in ("even", "trend"):
+            _, performance = await get(world, f"{PATH}?book={name}")
+            assert performance["metrics"]["total_return"] == pytest.approx(books[name]["total_return"], rel=1e-9), name
+        config = world.service.config
+        report = figures.report(Reader.open(world.folder), config, kind="hand", feed="", standing=None)
+        spans = {part.name: part.span.total for part in report.agents}
+        assert spans["even"] == pytest.approx(books["even"]["total_return"], rel=1e-9)
+
+
+@pytest.mark.long
 async def test_a_portfolio_has_figures_of_its_own_since_it_was_opened(tmp_path: Any) -> None:
     async with halfway(tmp_path, text=PORTFOLIOS) as world:
         status, portfolio = await world.post("/api/v1/portfolios", CORE)
