@@ -69,8 +69,8 @@ class RebalanceRules(Struct, frozen=True):
     """Rules for when a rebalance is due, and for the size of its trades.
 
     `when` is "always"; "calendar", at the first decision in a period of `every`; "threshold", if a weight differs by
-    more than `drift` or a share of the risk by more than `risk_drift`, which is off at 1; "event", at one of `events`, at least `wait`
-    samples after the last rebalance. The fields from `band` on limit the trades
+    more than `drift` or a share of the risk by more than `risk_drift`, which is off at 1; "event", at one of `events`,
+    at least `wait` samples after the last rebalance. The fields from `band` on limit the trades
     (`quantd.strategies.weights.rebalancing_rules`).
     """
 
