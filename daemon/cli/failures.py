@@ -56,6 +56,17 @@ def check_interrupt() -> None:
         raise KeyboardInterrupt
 
 
+def interruptible() -> None:
+    """Let Ctrl-C end a wait for the terminal: polars sets a handler of SIGINT after which a read goes on."""
+    signal.siginterrupt(signal.SIGINT, True)
+
+
+def typed(question: str) -> str:
+    """Return the line that the user types after `question`. Ctrl-C raises KeyboardInterrupt."""
+    interruptible()
+    return input(question)
+
+
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code; the message of a failure goes to standard error."""
     # the interrupts of an earlier command of this process do not count

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Final, NamedTuple
 
 from quantd.daemon.cli.command import CREDENTIALS
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, interruptible
 from quantd.regular_file import restrict, write_whole
 from quantd.trading.exit_codes import USAGE
 
@@ -71,6 +71,7 @@ def asked(name: str, meaning: str, command: str, *, needed: bool = True) -> str:
     if from_variable := os.environ.get(variable, ""):
         text = from_variable
     elif sys.stdin.isatty():
+        interruptible()
         text = getpass.getpass(f"{meaning}{optional}: ")
     else:
         text = sys.stdin.readline()

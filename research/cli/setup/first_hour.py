@@ -32,7 +32,7 @@ from msgspec import Meta, Struct
 from quantd.daemon.app import BeginAnew, Options, serve
 from quantd.daemon.cli.command import CONFIG_FILE, USUAL_CASH
 from quantd.daemon.cli.configuration import read
-from quantd.daemon.cli.failures import Failure, explained
+from quantd.daemon.cli.failures import Failure, explained, typed
 from quantd.daemon.cli.output import closing, say
 from quantd.daemon.cli.trade.run import carrying
 from quantd.daemon.monitoring.metrics import configure
@@ -311,20 +311,20 @@ def at_terminal(trial: Trial) -> bool:
 
     After a refusal each answer is offered again, so that only the one at fault must be typed anew.
     """
-    typed: dict[str, str] = {}
+    answers: dict[str, str] = {}
     while True:
         for name, question in QUESTIONS:
-            before = typed.get(name, "")
+            before = answers.get(name, "")
             offer = f"\nEnter keeps {before}, - leaves it out" if before else ""
-            text = input(f"{question}{offer}\n> ").strip()
-            typed[name] = "" if text == "-" else text or before
+            text = typed(f"{question}{offer}\n> ").strip()
+            answers[name] = "" if text == "-" else text or before
         try:
-            command = trial.command(msgspec.convert(typed, Answers))
+            command = trial.command(msgspec.convert(answers, Answers))
         except (Failure, msgspec.ValidationError) as error:
             say(str(error), "")
             continue
         if subprocess.run(command, check=False).returncode == DONE:
-            return input("Start it on paper now? [Y/n] ").strip().lower() in ("", "y", "yes")
+            return typed("Start it on paper now? [Y/n] ").strip().lower() in ("", "y", "yes")
 
 
 async def on_page(trial: Trial) -> bool:

@@ -19,7 +19,7 @@ from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.command import USUAL_CASH, USUAL_EVERY, RunOptions
-from quantd.daemon.cli.failures import Failure
+from quantd.daemon.cli.failures import Failure, typed
 from quantd.daemon.cli.output import say
 from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.config.agent_tables import Agent, RebalanceTable
@@ -366,7 +366,7 @@ def _install(source: str) -> None:
     if vendor is None or not vendor.lack() or not sys.stdin.isatty() or sys.prefix == sys.base_prefix:
         return
     command = install_command(vendor.extra or vendor.module)
-    answer = input(f"{vendor.lack()}\nRun this command now, in {sys.prefix}? [y/N] ")
+    answer = typed(f"{vendor.lack()}\nRun this command now, in {sys.prefix}? [y/N] ")
     if answer.strip().lower() in ("y", "yes") and subprocess.run(split(command), check=False).returncode:
         raise Failure(f"the installation failed. Next: {command}", CHECK_FAILED)
     importlib.invalidate_caches()
@@ -402,7 +402,7 @@ def _asked_for_file(error: Failure, folder: Path, names: list[str], since: date 
         text = f"{error}\nNext, with a file or a folder of their bars: {join([*command, '--data'])} FILE"
         raise Failure(f"{text}\nor with another vendor: {join([*command, '--source', 'alpaca'])}", error.exit_code)
     say(str(error))
-    path_text = input(f"A file or a folder of bars of {some(names)} (Enter ends): ").strip()
+    path_text = typed(f"A file or a folder of bars of {some(names)} (Enter ends): ").strip()
     if not path_text:
         raise Failure("no file was named, so nothing was written; run the command again", error.exit_code)
     return _imported(folder, names, since, [Path(path_text)])

@@ -3,8 +3,10 @@
 import os
 import pty
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from dataclasses import replace
 from datetime import date
@@ -134,6 +136,29 @@ def test_a_person_at_a_terminal_is_asked_for_a_file(tmp_path: Path, prices: Path
     assert begun.returncode == 0, error
     assert "A file or a folder of bars of BAC (Enter ends): " in out
     assert tomllib.loads((tmp_path / "config.toml").read_text())["universe"]["symbols"] == ["BAC"]
+
+
+@pytest.mark.long
+def test_ctrl_c_at_the_question_for_a_file_ends_the_command(tmp_path: Path) -> None:
+    # polars, which the download uses, sets a handler of SIGINT that lets a read of the terminal go on
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "quantd.daemon.cli", "init", "--symbols", "BAC", "--url", "http://127.0.0.1:9"]
+    begun = subprocess.Popen(
+        command, cwd=tmp_path, env=environment() | home(), stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert begun.stdout is not None
+    shown = b""
+    while not shown.endswith(b"(Enter ends): ") and (byte := begun.stdout.read(1)):
+        shown += byte
+    time.sleep(0.5)  # the read of the terminal begins
+    begun.send_signal(signal.SIGINT)
+    try:
+        begun.communicate(timeout=20)
+    finally:
+        begun.kill()
+        os.close(ours)
+        os.close(theirs)
+    assert begun.returncode == 130
 
 
 @pytest.mark.parametrize(
