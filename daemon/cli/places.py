@@ -148,8 +148,10 @@ def _document(config: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
+        from quantd.daemon.config.parser import others
+
         reason = (error.strerror or "cannot be read").lower()
-        text = f"{config}: {reason}; `quantd init` writes one, --config names another"
+        text = f"{config}: {reason}; `quantd init` writes one, --config names another{others(', such as', config)}"
         raise Failure(text, CONFIG) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Failure(f"{config}: is not TOML: {error}; --state DIR names the state folder directly", CONFIG) from None

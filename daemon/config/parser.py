@@ -27,6 +27,12 @@ FILE_REMEDY: Final = f"name a regular file of at most {MIB:,} bytes"
 _MESSAGE_WITH_LINE = re.compile(r"^(.*) \(at (?:line (\d+), column \d+|end of document)\)$", re.DOTALL)
 
 
+def others(words: str, missing: FilePath) -> str:
+    """`words` and the files of the same name in folders beside a missing file, at most three; empty for none."""
+    files = sorted(missing.parent.glob(f"*/{missing.name}"))[:3]
+    return f"{words} {' or '.join(map(str, files))}" if files else ""
+
+
 def load(
     path: FilePath | str, registry: Known, *, environ: Mapping[str, str] | None = None, sets: Iterable[str] = ()
 ) -> Config:
@@ -39,7 +45,8 @@ def load(
         text = read_regular(file).data.decode()
     except FileNotFoundError as error:
         reason = (error.strerror or "does not exist").lower()
-        raise ConfigError([Mistake(str(path), 0, "", reason, "`quantd init` writes one")]) from None
+        remedy = f"`quantd init` writes one{others(', or name', file)}"
+        raise ConfigError([Mistake(str(path), 0, "", reason, remedy)]) from None
     except NotRead as error:
         raise ConfigError([Mistake(str(path), 0, "", str(error), FILE_REMEDY)]) from None
     except UnicodeDecodeError as error:

@@ -273,6 +273,11 @@ def test_two_agents_of_one_name_are_refused_with_both_lines():
 def test_a_file_that_is_not_there_or_not_text_is_one_sentence(tmp_path):
     with pytest.raises(ConfigError, match="no such file or directory; `quantd init` writes one"):
         load(tmp_path / "none.toml", KNOWN)
+    beside = tmp_path / "mine" / "config.toml"
+    beside.parent.mkdir()
+    beside.touch()
+    with pytest.raises(ConfigError, match=f"`quantd init` writes one, or name {beside}"):
+        load(tmp_path / "config.toml", KNOWN)
     (tmp_path / "bad.toml").write_bytes(b"# fine\n\xff\xfe")
     with pytest.raises(ConfigError, match=r"bad.toml:2: is not UTF-8"):
         load(tmp_path / "bad.toml", KNOWN)
