@@ -127,6 +127,9 @@ class GridStudy:
         given = {*(text.partition("=")[0] for text in sets), *(f"agents.{AGENT}.params.{key}" for key in params or ())}
         if twice := sorted(given & set(grid.axes)):
             raise Misused(f"{twice[0]} is in over, and in settings or params too; leave one of the two out")
+        if not is_file(what):  # the market is read with the first values: a policy may have no default for a parameter
+            swept_params = [key for key in grid.axes if key.startswith(f"agents.{AGENT}.params.")]
+            sets = (*sets, *(f"{key}={grid.axes[key][0]}" for key in swept_params))
         config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
         if mistakes := config.missing_files() if frame is None else ():
             raise ConfigError(mistakes)

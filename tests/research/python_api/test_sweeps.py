@@ -34,6 +34,14 @@ def test_a_functions_parameters_are_swept(bars):
     assert one.verdict.trials == 3  # the backtest repeats a point of the sweep
 
 
+def test_a_parameter_without_a_default_is_swept(bars):
+    mixes = [{"SPY": 0.4}, {"SPY": 0.8}]
+    sweep = quantd.sweep("fixed_mix", {"weights": mixes}, bars=bars)
+    one = quantd.backtest("fixed_mix", bars=bars, params={"weights": mixes[1]}, compare=False)
+    assert sweep.table["sharpe"][1] == pytest.approx(one.verdict.performance.sharpe, rel=1e-12)
+    assert (sweep.table["sharpe"].n_unique(), one.verdict.trials) == (2, 2)
+
+
 @pytest.mark.long
 def test_a_function_of_the_caller_comes_to_the_same_bits_in_processes(bars, folder):
     half = 0.5  # captured
