@@ -26,8 +26,12 @@ KEYS: Final = {
     "init_cash": "broker.cash", "commission": "broker.commission_bp", "fee": "broker.commission_bp",
     "fees": "broker.commission_bp", "slippage": "broker.slippage_bp", "spread": "broker.spread_bp",
     "start_date": "feed.start", "end_date": "feed.end", "freq": "feed.interval", "timeframe": "feed.interval",
+    "rebalance": "agents.policy.rebalance", "rebalance_freq": "agents.policy.rebalance",
 }  # fmt: skip
 """Names of arguments in other packages -> the key of the configuration with their value."""
+
+TABLES: Final = {"agents.policy.rebalance": '{"when": "calendar", "every": "month"}'}
+"""Keys whose value is a table -> an example of it."""
 
 MARKET: Final = ("broker", "feed", "universe", "account", "execution")
 """Tables of the configuration whose keys people write as arguments."""
@@ -95,7 +99,7 @@ def _unknown(function: str, name: str, known: Sequence[str]) -> str:
     if ARGUMENTS.get(name) in known:
         remedy = f"write {ARGUMENTS[name]}="
     elif key and "settings" in known:
-        remedy = f'write settings={{"{key}": ...}}'
+        remedy = f'write settings={{"{key}": {TABLES.get(key, "...")}}}'
     further = "; a key of the configuration goes into settings={...}" if "settings" in known else ""
     return f"{function} has no argument {name}{further}; {remedy}"
 

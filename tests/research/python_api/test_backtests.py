@@ -1,5 +1,6 @@
 """`quantd.backtest`: three lines from a frame to a verdict, with the code and the digest of the commands."""
 
+import ast
 import gc
 import json
 import random
@@ -31,6 +32,14 @@ def test_a_policy_over_a_frame_gives_frames_figures_and_a_verdict(bars):
     assert result.verdict.performance.samples == len(result.equity)
     assert "equal weight" in str(result)
     assert "Sharpe" in result._repr_html_()
+
+
+def test_the_setting_that_a_refused_argument_names_works(bars):
+    with pytest.raises(TypeError, match="no argument rebalance") as refused:
+        quantd.backtest("equal_weight", bars, rebalance="monthly")
+    named = re.search(r"write settings=({.*})", str(refused.value))
+    monthly = quantd.backtest("equal_weight", bars, settings=ast.literal_eval(named[1]), compare=False).fills
+    assert 1 < monthly["ts"].dt.month_start().n_unique() == len(monthly["ts"].dt.date().unique())
 
 
 def half_hours(days):
