@@ -305,7 +305,7 @@ def pack(memory: Memory) -> PackedMemory:
         size += 8 * (array.size + array.ndim) + len(name.encode())  # 8 bytes for each value and each size of the shape
         if size > MEMORY_BYTES:
             raise ValueError(f"memory is larger than {MEMORY_BYTES // 1024} KiB with {name!r}; store less")
-        packed[name] = (array.shape, array.astype("<f8").tobytes())
+        packed[name] = (array.shape, array.astype(_FLOAT64, copy=False).tobytes())
     return packed
 
 

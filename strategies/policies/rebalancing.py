@@ -49,6 +49,9 @@ EVENTS: Final = tuple(WORDS)
 PASSED: Final = 0.8
 """An event has passed when its measure is below this fraction of the level that raises it."""
 
+ONLY_LAST: Final = {"rebalance/last"}
+"""The names in a memory that has the last rebalance alone."""
+
 REGIMES: Final = model_of(RegimeParams())
 
 
@@ -123,11 +126,11 @@ class Rebalanced(Ruled):
         The memory of the rules has "last", the day and sample of the last rebalance; "asked", the target that the book
         may not have reached yet; and "event", the event of the last rebalance with its day.
         """
-        rule_memory = own_memory(memory, "rebalance")
         # with another entry than "last", the rules were others before, and have something to settle or to say
-        traded = self.stateless and self.rules.when == "calendar" and rule_memory.keys() == {"last"}
-        if traded and not self._new_period(view, rule_memory["last"]):
+        traded = self.stateless and self.rules.when == "calendar" and memory.keys() == ONLY_LAST
+        if traded and not self._new_period(view, memory["rebalance/last"]):
             return HOLD, memory
+        rule_memory = own_memory(memory, "rebalance")
         policy_answer, remembered = self.policy.act(view, own_memory(memory, RULED))
         policy_weights, note, warns = unpacked(policy_answer)
         words = [(note, warns)]

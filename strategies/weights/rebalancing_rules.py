@@ -11,6 +11,7 @@ symbol.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ EXACT: Final = 1e-13
 def _period_of_months(count: int) -> Callable[[int], int]:
     """Return a function from a day (since 1970-01-01) to the number of its period of `count` months."""
 
+    @cache
     def period(day: int) -> int:
         return int(np.datetime64(day, "D").astype("datetime64[M]").astype(int)) // count
 
