@@ -132,6 +132,8 @@ def apply(
         if variable.startswith(PREFIX) and variable not in FIXED and variable not in reserved():
             parts = variable.removeprefix(PREFIX).lower().split("__")
             mistakes += _merge(document, override_texts, variable, parts, environ[variable], reserved, keys)
+        elif variable[: len(PREFIX)].upper() == PREFIX != variable[: len(PREFIX)] and "__" in variable:
+            mistakes.append(Mistake(variable, 0, "", "is not read in lower case", f"write {variable.upper()}"))
     for key, equals, value in overrides:
         if key == ALONE and (ALONE,) in override_texts:
             continue

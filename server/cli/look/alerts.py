@@ -48,6 +48,9 @@ def alerts(
 ) -> int:
     import asyncio
 
+    from quantd.adapters.store.incidents.alert_kinds import ALERT_KINDS, kind_of
+    from quantd.daemon.config.mistakes import suggestion
+
     stored = {"--run": run, "--last": last != LAST, "--kind": kind, "--without": without}
     if ack:
         unused("--ack", {**stored, "--follow": follow, "--test": test, "--active": active})
@@ -72,6 +75,10 @@ def alerts(
         asyncio.run(_follow(chosen.config, *_bus(where), as_json))
     else:
         counts = reader.alert_kinds()
+        for name in (*(kind or ()), *(without or ())):
+            if name not in counts and kind_of(name) is None:
+                names = dict.fromkeys([*counts, *(record.name for record in ALERT_KINDS)])
+                raise Failure(f"no alert has the kind {name!r}: {suggestion(name, list(names))}", USAGE)
         lines = (_line(row.ts, row.level, row.kind, row.text, row.symbol, row.agent) for row in rows)
         counts_line = [_kinds_line(len(rows), counts)] if sum(counts.values()) > len(rows) else []
         answer(as_json, {"run": reader.run.run, "alerts": rows, "kinds": counts}, *lines, *counts_line)

@@ -27,6 +27,11 @@ def said(*sets, **environ):
     return str(caught.value).splitlines()
 
 
+def test_a_variable_in_lower_case_is_refused_with_the_one_that_is_read():
+    (line, _) = said(quantd_risk__max_drawdown="0.2", quantd_note="else")
+    assert line == "quantd_risk__max_drawdown: is not read in lower case; write QUANTD_RISK__MAX_DRAWDOWN."
+
+
 @pytest.mark.requirement("R-261")
 def test_set_goes_over_the_environment_and_the_environment_over_the_file():
     assert config().risk.max_drawdown == 0.25

@@ -64,6 +64,8 @@ def _check_kinds(folder: Path) -> None:
     listing = quantd(folder, "alerts", "--without", often, "--last", "1").stdout
     assert f"1 of {sum(counted.values())} alerts: {often} {number}, " in listing
     assert f"  {often} " not in listing.splitlines()[0]
+    wrong = quantd(folder, "alerts", "--without", "ordr")
+    assert (wrong.returncode, wrong.stderr) == (2, "no alert has the kind 'ordr': Did you mean order?\n")
     assert "--kind has no effect beside --active" in quantd(folder, "alerts", "--kind", often, "--active").stderr
 
 
