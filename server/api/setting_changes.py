@@ -43,6 +43,7 @@ from quantd.server.requests.shares import share_events
 from quantd.server.requests.tokens import OWNER, stored
 from quantd.trading.display_text import instant_text, toml_value
 from quantd.trading.events import DeviceSignature, Flow
+from quantd.trading.orders import money_text
 
 Kind = Literal["limit", "share", "schedule", "receiver"]
 Takes = Literal["now", "delay", "restart"]
@@ -51,7 +52,6 @@ NAMES: Final = frozenset(limit.key.removesuffix("_ns") for limit in LIMITS.value
 """The keys of limits in a table of limits."""
 
 RESTARTS: Final = "the daemon restarts with it; an agent without a schedule decides at every sample"
-MOVES: Final = "cash moves between the book of the agent and the unallocated book, at once"
 WAITS: Final = "looser limits wait for this instant, or for the approval of a second person"
 AGREE: Final = "`quantd config check --reload` reads the file, and names what differs"
 
@@ -240,7 +240,7 @@ def _planned(service: Service, parts: Parts, folder: Path, file: Path, asked: Pr
     flows = _flows(service, wanted, path, by) if kind == "share" else ()
     devices = {} if state.rules.approvals is None else state.rules.approvals.devices
     takes: Takes = "restart" if kind == "schedule" else "delay" if looser else "now"
-    note = RESTARTS if kind == "schedule" else MOVES if kind == "share" else WAITS if looser else ""
+    note = RESTARTS if kind == "schedule" else _moves(flows) if kind == "share" else WAITS if looser else ""
     after = next(new_row for new_row in settings_of(wanted) if new_row.key == asked.setting)
     plan = blake2b(msgspec.json.encode([old, new, in_force(state.rules)]), digest_size=16).hexdigest()
     change = Change(
@@ -267,6 +267,13 @@ def _flows(service: Service, wanted: Config, path: tuple[str | int, ...], by: st
         raise NotDone("venue", text)
     agent, sender = wanted.document.agents[int(path[1])], by.partition(": ")[0]
     return share_events(service.shell.state, {agent.name: agent.capital}, market_now(service), sender, by)
+
+
+def _moves(flows: Sequence[Flow]) -> str:
+    """The cash that an agent gets or gives, as text."""
+    gained = sum(flow.amount_micro for flow in flows if flow.agent)
+    way = "from the unallocated book to the agent" if gained > 0 else "from the agent to the unallocated book"
+    return f"{money_text(abs(gained))} of cash moves {way}, at once"
 
 
 def _lacks(

@@ -19,6 +19,7 @@ from quantd.daemon.recovery.tightening import change_of_limits, limits_of, loose
 from quantd.server.api.access import keyring
 from quantd.server.requests.tokens import created, rotated
 from quantd.trading.events import Approved, Flow, Reloaded, Stopping
+from quantd.trading.orders import money_text
 from tests.server.requests.orders_by_hand import journalled
 from tests.support.api_world import RATES, World, command, get, standing, standing_at_the_end
 from tests.support.command_line import CONFIG
@@ -149,6 +150,7 @@ async def test_a_share_moves_cash_and_is_in_the_file(world: World) -> None:
     moved = [(each.agent, each.amount_micro) for each in journalled(world, Flow)][-2:]
     assert [agent for agent, _ in moved] == ["", "even"]
     assert sum(amount for _, amount in moved) == 0
+    assert done["note"] == f"{money_text(moved[1][1])} of cash moves from the unallocated book to the agent, at once"
     assert state.equity_of(0) / state.equity_micro == pytest.approx(share + 0.02, abs=1e-4)
     assert tomllib.loads(text_of(world))["agents"][0]["capital"] == pytest.approx(share + 0.02, abs=1e-4)
     assert await agrees(world)
