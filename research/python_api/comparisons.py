@@ -39,7 +39,7 @@ def metrics(
     benchmark: object = None,
     *,
     periods: float | None = None,
-    risk_free_annual: float = RISK_FREE_ANNUAL,
+    risk_free_annual: float | None = None,
 ) -> Measures:
     """Return every metric of the catalogue by name, as a report has them.
 
@@ -49,8 +49,8 @@ def metrics(
     ends the series. The metrics of a backtest without `benchmark` use equal weight, if it was compared.
 
     `periods` is the number of samples a year: by default that of the dates (12 for months, 252 for an exchange's days),
-    and 252 for an array. `risk_free_annual` is the risk-free rate a year as a fraction. A backtest uses
-    its own rate and number of samples.
+    and 252 for an array. `risk_free_annual` is the risk-free rate a year as a fraction: by default that of a backtest,
+    and 0.02 for other returns. A backtest uses its own number of samples.
 
     None stands for a metric that is undefined, or whose input is missing, such as the trades of an array. Raises
     Misused, which is an Error, for other shapes, other dates, values that are not finite or in percent, irregular dates
@@ -58,9 +58,8 @@ def metrics(
     """
     result = _backtest_of(returns)
     if result is not None and benchmark is None:
-        require_rates(periods, risk_free_annual)
         _refuse_other_periods("returns", result, periods)
-        return result.metrics
+        return result.metrics if risk_free_annual is None else Measures(_at_rate(result.track, risk_free_annual))
     if benchmark is None:
         return Measures(_tracks([returns], ["returns"], periods, risk_free_annual)[0])
     track, benchmark_track = _tracks([returns, benchmark], ["returns", "benchmark"], periods, risk_free_annual)
@@ -149,22 +148,21 @@ class Comparison:
 
 
 def significance(
-    a: object, b: object, *, periods: float | None = None, risk_free_annual: float = RISK_FREE_ANNUAL
+    a: object, b: object, *, periods: float | None = None, risk_free_annual: float | None = None
 ) -> "Significance":
     """Test whether two strategies differ, on the same samples.
 
-    `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates. A result
-    uses its own samples a year and risk-free rate; a frame takes the samples a year from its dates. The tests are those
-    of `quantd report --compare`: paired t, Wilcoxon, Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises
-    NotComparable for results with other bars, dates, costs or capital, and Misused for other shapes or dates;
-    both are Errors.
+    `a` and `b` are results of backtests, or returns as for `quantd.metrics`: float64[T], the same T and dates, and
+    `periods` and `risk_free_annual` are as there. The tests are those of `quantd report --compare`: paired t, Wilcoxon,
+    Kolmogorov-Smirnov, and Ledoit-Wolf for the Sharpe ratios. Raises NotComparable for results with other bars, dates,
+    costs or capital, and Misused for other shapes or dates; both are Errors.
     """
     first, second = _backtest_of(a), _backtest_of(b)
     if first is not None and second is not None:
-        require_rates(periods, risk_free_annual)
         _refuse_other_periods("a", first, periods)
         pair = compare(first, second, names=("a", "b")).pairs[0]
-        return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
+        if risk_free_annual is None:
+            return Significance(pair.versus, pair.samples, pair.annualised, pair.no_interval)
     track, other_track = _tracks([a, b], ["a", "b"], periods, risk_free_annual)
     versus = versus_all(track, [("b", other_track)])[0]
     undefined = no_interval(versus, track, other_track, ("a", "b"))
@@ -254,14 +252,15 @@ def _refuse_other_periods(name: str, run: Backtest, periods: float | None) -> No
 
 
 def _tracks(
-    results: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float
+    results: Sequence[object], names: Sequence[str], periods: float | None, risk_free_annual: float | None
 ) -> tuple[TrackRecord, ...]:
     """Return the track records of results, arrays and frames, on the same dates. Raises Misused for other dates or
     shapes.
 
     The samples a year are a result's own, else `periods`, else the rate of the dates, else 252.
     """
-    require_rates(periods, risk_free_annual)
+    annual = RISK_FREE_ANNUAL if risk_free_annual is None else risk_free_annual
+    require_rates(periods, annual)
     runs = [_backtest_of(result) for result in results]
     series = [None if run is not None else series_of(result, name)
               for run, result, name in zip(runs, results, names, strict=True)]  # fmt: skip
@@ -277,7 +276,7 @@ def _tracks(
     )
     rate = rates[0] if rates else float(PERIODS_PER_YEAR)
     records = [
-        run.track if run is not None else returns.track(rate, risk_free_annual) if returns is not None else None
+        _at_rate(run.track, risk_free_annual) if run else returns.track(rate, annual) if returns else None
         for run, returns in zip(runs, series, strict=True)
     ]
     tracks = tuple(track for track in records if track is not None)
@@ -285,6 +284,14 @@ def _tracks(
     for name, other, has_dates in zip(names[1:], tracks[1:], dated[1:], strict=True):
         _require_same(tracks[0], other, (names[0], name), dated=dated[0] and has_dates)
     return tracks
+
+
+def _at_rate(track: TrackRecord, risk_free_annual: float | None) -> TrackRecord:
+    """Return the track record of a backtest at the risk-free rate that a caller names, by default at its own."""
+    if risk_free_annual is None:
+        return track
+    require_rates(None, risk_free_annual)
+    return replace(track, risk_free_annual=risk_free_annual)
 
 
 def _require_same(one: TrackRecord, other: TrackRecord, names: tuple[str, str], *, dated: bool) -> None:

@@ -19,6 +19,17 @@ def pair(bars, tmp_path_factory):
 
 
 @pytest.mark.long
+def test_a_named_risk_free_rate_is_that_of_every_figure(pair):
+    """Of a backtest too, which has a rate of its own without it."""
+    first, second = pair
+    returns = [np.diff(run.equity["equity"]) / run.equity["equity"][:-1] for run in (first, second)]
+    sharpe = [(row.mean() - 0.1 / 252) / row.std(ddof=1) * 252**0.5 for row in map(np.asarray, returns)]
+    assert quantd.metrics(first, risk_free_annual=0.1)["sharpe"] == pytest.approx(sharpe[0])
+    assert quantd.metrics(first, second, risk_free_annual=0.1)["sharpe"] == pytest.approx(sharpe[0])
+    difference = quantd.significance(first, second, risk_free_annual=0.1).sharpe_difference
+    assert difference == pytest.approx(sharpe[0] - sharpe[1])
+
+
 def test_the_figures_are_those_of_the_command(folder):
     """Two configurations, each as a report and as a result: the command compares the reports."""
     write(folder)

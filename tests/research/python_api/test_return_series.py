@@ -92,7 +92,7 @@ UNEVEN = FORMS["polars"].with_columns(
         (lambda: quantd.metrics(R, np.abs(R) * 100.0), "benchmark: .*looks like percent"),
         (lambda: quantd.metrics(R, risk_free_annual=2), "risk_free_annual=2 is 200% a year; it looks like percent"),
         (lambda: quantd.significance(R, R, risk_free_annual=5.0), "risk_free_annual=5 .*2 % is 0.02"),
-        (lambda: quantd.metrics(R, risk_free_annual=float("nan")), "risk_free_annual = nan is not a number; correct"),
+        (lambda: quantd.metrics(R, risk_free_annual=float("nan")), "risk_free_annual = nan is not a number or None"),
         (lambda: quantd.metrics(R, periods=0), "periods is 0; give a positive number"),
         (lambda: quantd.metrics(R, periods=float("inf")), "periods = inf is not a number or None; correct it"),
         (lambda: quantd.metrics(R, periods="monthly"), "periods = 'monthly' is not a number or None; correct it"),
