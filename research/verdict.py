@@ -255,16 +255,14 @@ class Measured:
 
 
 def definition_of(formula: str, periods: float, risk_free_annual: RiskFree) -> str:
-    """Return the `formula` of the Sharpe ratio with `periods`, the samples a year, and the risk-free rate of a run.
+    """Return the `formula` of the Sharpe ratio with the samples a year and the risk-free rate of a run in their place.
 
-    The samples a year and the rate are added to the text where one of them is not the value in the formula. An array (a
-    rate for each return) is not added, because the formula describes this case.
+    The formula of an array of rates, one for each return, names none.
     """
-    if not isinstance(risk_free_annual, float | int):
-        return formula + (f"; here {periods:g} samples a year" if periods != PERIODS_PER_YEAR else "")
-    if periods == PERIODS_PER_YEAR and risk_free_annual == RISK_FREE_ANNUAL:
+    formula = formula.replace(f"root of {PERIODS_PER_YEAR};", f"root of {periods:g};")
+    if not isinstance(risk_free_annual, float | int) or risk_free_annual == RISK_FREE_ANNUAL:
         return formula
-    return f"{formula}; here {periods:g} samples a year and {risk_free_annual:.2%} risk-free"
+    return formula.replace(f"{RISK_FREE_ANNUAL:.0%} a year unless set", f"{risk_free_annual:.2%} a year")
 
 
 # Long because the verdict is one record of eighteen fields, and its words need all parts at once.

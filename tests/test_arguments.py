@@ -234,6 +234,7 @@ ELSEWHERE = {
     "cash": 'settings={"broker.cash": ...}', "initial_capital": 'settings={"broker.cash": ...}', "data": "write bars=",
     "fees": 'settings={"broker.commission_bp": ...}', "start": 'settings={"feed.start": ...}', "weights": "write what=",
     "max_drawdown": 'settings={"risk.max_drawdown": ...}', "compar": "did you mean compare?",
+    "profile": 'settings={"risk.profile": ...}',
 }  # fmt: skip
 
 

@@ -46,6 +46,9 @@ def check_agents(document: Table, registry: Known, source: Source) -> Iterator[M
         elif "/" not in policy:
             if policy not in registry.policies:
                 remedy = suggestion(policy, registry.policies)
+                if policy.endswith((".csv", ".parquet")):
+                    call = f"quantd.backtest(polars.read_{policy.rpartition('.')[2]}({policy!r}), bars)"
+                    remedy = f"a table of weights is a policy in Python: {call}"
                 yield source.mistake((*path, "policy"), f"= {shown(policy)} is not a known policy", remedy)
             names = registry.parameters.get(policy, ())
             for key in params if policy in registry.parameters and isinstance(params, Mapping) else ():

@@ -27,6 +27,7 @@ KEYS: Final = {
     "fees": "broker.commission_bp", "slippage": "broker.slippage_bp", "spread": "broker.spread_bp",
     "start_date": "feed.start", "end_date": "feed.end", "freq": "feed.interval", "timeframe": "feed.interval",
     "rebalance": "agents.policy.rebalance", "rebalance_freq": "agents.policy.rebalance",
+    "profile": "risk.profile",
 }  # fmt: skip
 """Names of arguments in other packages -> the key of the configuration with their value."""
 

@@ -42,6 +42,10 @@ def values_of(text: str) -> tuple[str, ...]:
     count = int((last - first) / step) + 1
     if count > MOST_VALUES:
         raise GridError(f"{text!r} has {count:,} values, above the maximum of {MOST_VALUES:,}; write a larger step")
+    if (beyond := (last - first) % step) != 0:
+        raise GridError(
+            f"{text!r} ends at {last - beyond}, not at {last}; write {first}:{last - beyond}:{step}, or a list"
+        )
     return tuple(f"{first + k * step:f}" for k in range(count))
 
 

@@ -12,7 +12,7 @@ from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import Log
 from quantd.research.runs.run_record import Record
 from quantd.research.verdict import Difference, Measured, definition_of, sentence
-from quantd.trading.statistics import performance
+from quantd.trading.statistics import SHARPE_DEFINITION, performance, sharpe_definition
 from tests.support.checkout import ROOT
 from tests.support.command_line import CONFIG, COSTS, answer, quantd, write
 
@@ -45,9 +45,10 @@ def test_the_figures_are_those_of_the_exported_equity(tmp_path: Path) -> None:
 
 
 def test_another_year_or_rate_is_said_where_sharpe_is_printed() -> None:
-    assert definition_of("f", 252.0, 0.02) == definition_of("f", 252.0, np.zeros(2)) == "f"
-    assert definition_of("f", 365.0, 0.02) == "f; here 365 samples a year and 2.00% risk-free"
-    assert definition_of("f", 365.0, np.zeros(2)) == "f; here 365 samples a year"
+    assert definition_of(SHARPE_DEFINITION, 252.0, 0.02) == SHARPE_DEFINITION
+    changed = definition_of(SHARPE_DEFINITION, 365.0, 0.03)
+    assert "the square root of 365; risk-free 3.00% a year, divided by" in changed
+    assert "the square root of 365; f" in definition_of(sharpe_definition("f"), 365.0, np.zeros(2))
 
 
 def test_the_document_has_what_a_verdict_rests_on(plain: dict) -> None:

@@ -141,6 +141,7 @@ def test_a_policy_alone_leaves_no_other_agent_to_change_and_its_mistakes_are_at_
         'POLICY momentun: [[agents]] "momentun" policy = "momentun" is not a known policy. Did you mean momentum?',
         "1 mistake; nothing was started.",
     ]
+    assert "is a policy in Python: quantd.backtest(polars.read_csv('w.csv'), bars)" in said("agents=w.csv")[0]
     assert said("agents=momentum", "agents.trend.capital=0.1")[0].startswith(
         "--set agents.trend.capital: names no entry of [[agents]]"
     )

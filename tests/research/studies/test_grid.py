@@ -32,9 +32,13 @@ def test_a_range_without_values_is_refused_with_the_form(text):
 
 @given(st.integers(-50, 50), st.integers(0, 60), st.integers(1, 9))
 def test_a_range_counts_as_range_does(first, extent, step):
-    assert list(values_of(f"{first}:{first + extent}:{step}")) == [
-        str(k) for k in range(first, first + extent + 1, step)
-    ]
+    """And a range that does not meet its end is refused with the one that was meant."""
+    text, values = f"{first}:{first + extent}:{step}", [str(k) for k in range(first, first + extent + 1, step)]
+    if extent % step:
+        with pytest.raises(GridError, match="; write ") as refused:
+            values_of(text)
+        text = str(refused.value).split("; write ")[1].split(",")[0]
+    assert list(values_of(text)) == values
 
 
 def test_points_are_the_product_and_repeated_values_count_once():
