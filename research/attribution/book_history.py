@@ -124,6 +124,7 @@ class BookHistory:
     unallocated capital. `sectors` has one name per symbol. `quantity` float64[T+1, A, N] are the units held at each
     sample. `mark` float64[T+1, N] is the last known price per unit, NaN before the first one. `book_equity` and
     `book_flows` are float64[T+1, A]; flows are cumulative deposits less withdrawals, transfers between books included.
+    `book_moved` is the part of them that other books gave, None for none.
 
     Raises ValueError for a wrong shape, a name that occurs twice, a row outside the intervals, or a position without a
     price.
@@ -140,6 +141,7 @@ class BookHistory:
     trades: Trades
     bookings: Bookings
     actions: Actions
+    book_moved: Floats | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for columns of a wrong shape, names that occur twice, intervals outside the history, and
@@ -257,23 +259,25 @@ class BookHistory:
         return BookHistory(
             self.days_ns[samples], self.agents, self.symbols, self.sectors, self.quantity[samples], self.mark[samples],
             self.book_equity[samples], self.book_flows[samples], trades, bookings, actions,
+            None if self.book_moved is None else self.book_moved[samples],
         )  # fmt: skip
 
     def book(self, name: str) -> "BookHistory":
         """Return the history of one book (an agent's part of the account).
 
-        Capital that a book without equity receives between two samples is dated to the earlier sample. Otherwise the
-        interval between the two samples would have no return.
+        Capital that other books give between two samples is dated to the earlier sample, and so is every capital of a
+        book without equity: otherwise the interval between the two samples would have no return.
         """
         book = self.agents.index(name)
         equity, flows = self.book_equity[:, [book]].copy(), self.book_flows[:, [book]].copy()
-        funded = np.flatnonzero((equity[:-1, 0] <= 0.0) & (np.diff(flows[:, 0]) > 0.0))
-        capital = flows[funded + 1] - flows[funded]
-        equity[funded] += capital
-        flows[funded] += capital
+        new_flows = np.diff(flows[:, 0])
+        moved = np.zeros_like(new_flows) if self.book_moved is None else np.diff(self.book_moved[:, book])
+        dated_earlier = np.where((equity[:-1, 0] <= 0.0) & (new_flows > 0.0), new_flows, moved)
+        equity[:-1, 0] += dated_earlier
+        flows[:-1, 0] += dated_earlier
         trades, bookings = self.trades.rows(self.trades.agent == book), self.bookings.rows(self.bookings.agent == book)
         trades.agent[:] = bookings.agent[:] = 0  # the only book of the new history
         return replace(
             self, agents=(name,), quantity=self.quantity[:, [book]], book_equity=equity, book_flows=flows,
-            trades=trades, bookings=bookings,
+            trades=trades, bookings=bookings, book_moved=None,
         )  # fmt: skip

@@ -112,6 +112,8 @@ class BookHistoryLog:
         """The cash of each book in micro-currency, that of the unallocated book last (-1)."""
         self._flows = list(self._cash)
         """The deposits and capital of each book since the start, in micro-currency."""
+        self._moved = [0] * len(self._names)
+        """The part of them that other books gave."""
         self._sent: OrderedDict[tuple[int, int], _SentBasket] = OrderedDict()
         """The newest baskets, by (sample, n)."""
         self._parents: OrderedDict[int, Floats] = OrderedDict()
@@ -124,8 +126,8 @@ class BookHistoryLog:
         """New shares per share held at the last sample."""
         self._days: list[int] = []
         """The dates of the samples so far (ns at 00:00 UTC); their number is the index of the present interval."""
-        self._samples: list[tuple[Ints, Ints, list[int], list[int]]] = []
-        """(lots, marks, equities and flows of the books) at each sample."""
+        self._samples: list[tuple[Ints, Ints, list[int], list[int], list[int]]] = []
+        """(lots, marks, equities, flows and moved capital of the books) at each sample."""
         self._settled: list[Trades] = []
         """The trades before those of `_trades`, as columns."""
         self._trades = _Trades()
@@ -169,7 +171,7 @@ class BookHistoryLog:
         """Return the history up to the last sample. Raises ValueError before the first one."""
         if not self._days:
             raise ValueError("the run has no sample")
-        lots, marks, equity, flows = (np.array(column) for column in zip(*self._samples, strict=True))
+        lots, marks, equity, flows, moved = (np.array(column) for column in zip(*self._samples, strict=True))
         last_interval = len(self._days) - 1
         return BookHistory(
             days_ns=np.array(self._days, dtype=np.int64),
@@ -180,6 +182,7 @@ class BookHistoryLog:
             mark=np.where(marks > 0, marks / NANO, np.nan),
             book_equity=equity / MICRO,
             book_flows=flows / MICRO,
+            book_moved=moved / MICRO,
             trades=self._trade_columns(last_interval),
             bookings=Bookings.of([row for row in self._bookings if 1 <= row[0] <= last_interval]),
             actions=Actions.of([row for row in self._actions if 1 <= row[0] <= last_interval]),
@@ -251,6 +254,7 @@ class BookHistoryLog:
             kind, _, book, symbol, amount, lots, _, flow, fee, _ = movement
             self._cash[book] += amount + flow - fee
             self._flows[book] += flow
+            self._moved[book] += flow if kind in ("moved", "transfer") else 0
             index = book % books  # -1 is the last book, the unallocated one
             if lots:
                 bought.append(movement)
@@ -372,7 +376,7 @@ class BookHistoryLog:
             )
         key = cast(Tick, event).key
         self._days.append(key - key % DAY_NS)
-        self._samples.append((lots, marks_nano, books, list(self._flows)))
+        self._samples.append((lots, marks_nano, books, list(self._flows), list(self._moved)))
         if len(self._trades) > MAX_OBJECTS:
             self._settle()
         self._new_shares = np.ones_like(self._new_shares)

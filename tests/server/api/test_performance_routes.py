@@ -200,6 +200,9 @@ async def test_what_a_portfolio_hands_over_is_no_return_of_the_agent_that_gets_i
         for name in ("even", "trend"):
             _, performance = await get(world, f"{PATH}?book={name}")
             assert performance["metrics"]["total_return"] == pytest.approx(books[name]["total_return"], rel=1e-9), name
+            _, parts = await get(world, f"{PATH}/attribution?book={name}")
+            assert parts["total_return"] == pytest.approx(books[name]["total_return"], rel=1e-9), name
+            assert sum(row["contribution"] for row in parts["symbols"]) == pytest.approx(parts["total_return"])
         config = world.service.config
         report = figures.report(Reader.open(world.folder), config, kind="hand", feed="", standing=None)
         spans = {part.name: part.span.total for part in report.agents}
