@@ -65,7 +65,12 @@ def fault_of(why: Exception, given: Any, kind: Any) -> tuple[str, str]:
     keys: list[Any] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", place.rstrip("`")):
         keys.append(name or (int(index) if index != "..." else _key_at_fault(str(why), value, keys, kind)))
-    node = _type_at(value, keys, inspect.type_info(kind))
+    node, about = _type_at(value, keys, inspect.type_info(kind)), ""
+    if isinstance(node, inspect.Metadata):
+        about = (node.extra_json_schema or {}).get("description", "")
+        node = _type_at(_at(value, keys), [], node.type)
+    if words.startswith("Expected text matching regex") and about:
+        words += f" ({about.rstrip('.')})"
     if words.startswith("Object contains unknown field ") and isinstance(node, inspect.StructType):
         name, fields = words.split(" ", 4)[4], ", ".join(field.encode_name for field in node.fields)
         instead = getattr(node.cls, "instead", "")
@@ -123,7 +128,7 @@ def _type_at(value: Any, keys: list[Any], node: inspect.Type | None) -> inspect.
     Of several types it is the struct with the value's tag, or the only one with an object's or a list's form.
     """
     if isinstance(node, inspect.Metadata):
-        return _type_at(value, keys, node.type)
+        return _type_at(value, keys, node.type) if keys else node
     if isinstance(node, inspect.UnionType):
         forms: tuple[type, ...] = (inspect.LiteralType,)
         tagged = value if isinstance(value, dict) else {}

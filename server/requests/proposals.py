@@ -90,7 +90,11 @@ Whole = Annotated[bool, Meta(description="Nothing is sent unless all of it passe
 PolicyName = Annotated[str, Meta(description="A policy that computes the weights of `symbols` from the run's history.")]
 Source = Annotated[str, Meta(description="An agent of the run, whose weights are taken.")]
 Id = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?!\n)$", description="An id of the sender's own, used once per book.")
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._:-]{1,64}(?!\n)$",
+        description="1 to 64 letters, digits, . _ : and -; used once per book.",
+    ),
 ]
 Expires = Annotated[
     str,

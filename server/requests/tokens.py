@@ -132,6 +132,13 @@ def _valid(token: Token) -> bool:
     return all(form.fullmatch(text) for form, text in forms)
 
 
+def check_name(name: str) -> None:
+    """Raises TokenRefused for a text that is not a name of a token."""
+    if NAME.fullmatch(name) is None:
+        form = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
+        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {form}")
+
+
 def _digest(secret: bytes, salt: str) -> str:
     return blake2b(secret, key=bytes.fromhex(salt), digest_size=32).hexdigest()
 
@@ -171,9 +178,7 @@ def created(
     Raises TokenRefused for a name that is in use or malformed, for an `agent` without the scope propose, and for the
     scope propose without an agent. Raises TokensUnreadable or TokensUnwritable for the file of tokens.
     """
-    if NAME.fullmatch(name) is None:
-        form = "a lower-case letter, then lower-case letters, digits, _ or -, at most 32"
-        raise TokenRefused(f"{name!r:.80} is not a name of a token; write {form}")
+    check_name(name)
     if name == OWNER:
         raise TokenRefused(f"{OWNER} is the token of this state folder; choose another name, or rotate it")
     if (scope == "propose") != bool(agent):

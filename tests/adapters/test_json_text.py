@@ -1,13 +1,13 @@
 """JSON with a key twice is refused wherever the key is, and every other text is decoded as by msgspec."""
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from quantd.adapters.json_text import decoded, fault_of, repeated_key
 
@@ -44,6 +44,7 @@ def test_a_number_of_many_digits_is_decoded() -> None:
 class Terms(Struct, forbid_unknown_fields=True):
     units: str
     end: Literal["day", "cancelled"] = "day"
+    name: Annotated[str, Meta(pattern="^[a-z]*$", description="Lower case letters.")] = ""
 
 
 class Wanted(Struct, forbid_unknown_fields=True):
@@ -62,6 +63,11 @@ class Wanted(Struct, forbid_unknown_fields=True):
             b'{"id": 1, "orders": {"A": {"size": "2"}}}',
             "orders.A.size",
             "there is no field 'orders.A.size'; the fields ",
+        ),
+        (
+            b'{"id": 1, "orders": {"A": {"units": "2", "name": "B"}}}',
+            "orders.A.name",
+            "orders.A.name = \"B\": expected text matching regex '^[a-z]*$' (Lower case letters)",
         ),
         (
             b'{"id": 1, "orders": {"A": {"units": "2", "end": "gtc"}}}',

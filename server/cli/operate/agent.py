@@ -63,10 +63,12 @@ def add(
     Its share is cash that no agent has; the rest is paid by the agents above their shares, with --sell also by sales. A
     running daemon opens the book in a vacant place of [portfolios], or restarts by itself with --carry.
     """  # fmt: skip
+    from quantd.server.requests.tokens import check_name
 
     if mcp:
         needs("quantd agent add --mcp", "mcp", extra="mcp")
     settings, where = chosen.read(), chosen.place().unchanged("the file that this command writes; write the key there")
+    check_name(name)  # before a book is opened that would have no token
     file = chosen.config.absolute().with_name(f"{name}.token")
     if file.exists():
         raise Failure(f"{file} exists; move it away, or choose another name", CONFIG)

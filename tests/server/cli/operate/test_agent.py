@@ -78,6 +78,8 @@ async def test_a_share_that_no_agent_has_leaves_the_others_as_they_are(tmp_path:
         (("even",), 78, "has an agent even already"),
         (("house",), 1, "reserved for a book of the house"),
         (("guest", "--share", "2"), 2, "Invalid value for '--share'"),
+        (("../x",), 2, "'../x' is not a name of a token; write a lower-case letter"),
+        (("9x",), 2, "'9x' is not a name of a token; write a lower-case letter"),
     ],
 )
 def test_what_cannot_be_added_changes_nothing(tmp_path: Path, words: tuple[str, ...], code: int, fault: str) -> None:
