@@ -59,3 +59,6 @@ OPTIONS: Final = {
     "--timeframe": f"bars bring their interval: {_DATA}",
 }
 """An option that a command with `--config` may lack -> where its value is given."""
+
+CONFIG_FIRST: Final = ("sweep", "walk")
+"""Commands whose configuration is their argument, and not the option `--config`."""

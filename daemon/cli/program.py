@@ -26,7 +26,7 @@ import typer
 
 from quantd.daemon.cli.command import CONFIG_FILE, Action, Command, Panel, beside, expanded
 from quantd.daemon.cli.failures import Failure
-from quantd.daemon.cli.gone_commands import GONE, OPTIONS
+from quantd.daemon.cli.gone_commands import CONFIG_FIRST, GONE, OPTIONS
 from quantd.daemon.cli.streams import reads_only
 from quantd.records import REMEDY, entry_points, modules
 from quantd.regular_file import kind_of
@@ -214,7 +214,10 @@ def program(entries: Mapping[str, Entry], *, listed: bool = False) -> typer.Type
 
 
 def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
-    """Raise Failure for an option of other programs whose value a command with `--config` takes in another way."""
+    """Raise Failure for an option of other programs whose value a command with `--config` takes in another way, and
+    for `--config` where the configuration is an argument."""
+    if name in CONFIG_FIRST and (named := {"-c", "--config"} & {word.partition("=")[0] for word in arguments}):
+        raise Failure(f"quantd {name} has no option {named.pop()}: write quantd {name} config.toml", USAGE)
     words = [word for argument in arguments if (word := argument.partition("=")[0]) in OPTIONS]
     if not words:
         return

@@ -152,6 +152,16 @@ def test_an_option_of_other_programs_is_refused_with_what_does_its_work(tmp_path
     assert "No such option: --frm" in quantd(tmp_path, "backtest", "--frm", "x").stderr
 
 
+def test_the_option_of_a_configuration_is_refused_with_the_argument_that_replaces_it(tmp_path):
+    assert quantd(tmp_path, "init").returncode == 0
+    over = ["--over", "agents.trend.params.lookback=21"]
+    for words in (["sweep", "-c", "config.toml", *over], ["sweep", "--config=config.toml", *over], ["walk", "-c", "x"]):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"write quantd {words[0]} config.toml" in done.stderr
+    assert quantd(tmp_path, "sweep", "config.toml", *over).returncode == 0
+
+
 def test_an_empty_word_is_refused_and_never_taken_for_all(tmp_path):
     assert quantd(tmp_path, "init").returncode == 0
     for words, named in (
