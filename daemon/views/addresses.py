@@ -75,9 +75,9 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter, 
     """The decision and symbol that `what` names. Raises AddressWrong (with the nearest names) or StoreFailing.
 
     `what` is an order (q-…), a decision (d4812, with a plan d4812.2 or a symbol d4812:QQQ), a symbol, or the name of a
-    shadow (agent on paper); @NAME behind it means the book of that shadow. `at` is the latest instant for a symbol.
-    `paced` wraps the iterator over the journal from which a shadow is read. Of a symbol, the newest decision of the
-    agent or shadow `own` comes before those of the others.
+    shadow (agent on paper); @NAME behind it means the book of that shadow, or behind a symbol of that agent. `at` is
+    the latest instant for a symbol. `paced` wraps the iterator over the journal from which a shadow is read. Of a
+    symbol, the newest decision of the agent or shadow `own` comes before those of the others.
     """
     symbols = reader.run.universe.index
     if own and what in symbols and own in reader.shadows():
@@ -85,6 +85,8 @@ def find(reader: Reader, what: str, at: str | None = None, paced: Paced = iter, 
             return _of_shadow(reader, what, own, at, paced)
     address, at_sign, name = what.rpartition("@")
     if at_sign and what not in symbols:
+        if address in symbols and name in reader.run.agents and name not in reader.shadows():
+            return _of_agent(reader, address, name, at)
         return _of_shadow(reader, address, name, at, paced)
     if what not in symbols and not what.startswith("q-") and what in reader.shadows():
         return _of_shadow(reader, "", what, at, paced)  # "": its newest decision with a trade
@@ -112,6 +114,16 @@ def check_symbol(reader: Reader, symbol: str | None) -> None:
     """Raises AddressWrong for a symbol that the run of a reader has not."""
     if symbol is not None and symbol not in reader.run.universe.index:
         raise AddressWrong(f"{symbol} is not in the universe of run {reader.run.run}; {_near(symbol, reader)}")
+
+
+def _of_agent(reader: Reader, symbol: str, name: str, at: str | None) -> Found:
+    """The newest decision, up to `at`, in which the agent `name` has a trade or a target of a symbol."""
+    newest = _newest_trade(reader, symbol, at, name)
+    parts = (part for part in newest.decision.plan.agents if _mentions(part, newest.column))
+    if all(newest.decision.agents[part.agent] != name for part in parts):
+        when = "" if at is None else f" up to {at}"
+        raise AddressWrong(f"agent {name} decided nothing about {symbol}{when}; `quantd why` lists the decisions")
+    return newest
 
 
 def _of_shadow(reader: Reader, what: str, name: str, at: str | None, paced: Paced) -> Found:

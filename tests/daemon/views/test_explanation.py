@@ -389,6 +389,14 @@ def test_every_order_has_a_decision_with_its_verdict(reader: Reader) -> None:
     assert any(decision.plan.values for decision in decisions.values())
 
 
+def test_a_symbol_at_an_agent_is_the_newest_decision_of_this_agent(reader: Reader) -> None:
+    names = reader.run.agents
+    assert len(names) > 1
+    for name in names:
+        decision = find(reader, f"SPY@{name}").decision
+        assert name in {decision.agents[part.agent] for part in decision.plan.agents}
+
+
 @pytest.mark.long
 def test_a_symbol_means_the_newest_decision_about_it_up_to_a_day(kept: Path, reader: Reader) -> None:
     newest = told(kept, reader, "QQQ")
