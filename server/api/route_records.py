@@ -221,10 +221,9 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
     try:
         query = msgspec.convert(parameters, kind, strict=False)
     except msgspec.ValidationError as why:
-        words, _, path = str(why).replace("`", "").partition(" - at $.")
-        raise _fault(
-            path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words[:1].lower()}{words[1:]}"
-        ) from None
+        path, sentence = fault_of(why, dict(parameters), kind)
+        words = sentence.partition(": ")[2] or sentence
+        raise _fault(path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words}") from None
     for name in ("since", "until") if query.in_ns else ():
         value = nanoseconds = getattr(query, name, 0)
         while 0 < nanoseconds * 1000 <= MOST_NS:

@@ -280,6 +280,9 @@ class AgentRoutes:
 
         def work(reader: Reader) -> tuple[list[BookEvent], int, int]:
             newest = last_entry(reader)
+            if query.since > newest:  # of another run: no event would come until this one is as long
+                text = f"since = {query.since} is after the newest entry of run {service.run}, {newest}; begin without"
+                raise Refused(409, "conflict", f"{text} since")
             since = end = query.since or max(0, newest - SCANNED)
             events: list[BookEvent] = []
             for seq, effects, own in scan.entries(reader, since + 1):

@@ -68,12 +68,13 @@ async def test_every_route_for_programs_is_in_the_document_and_every_reference_r
 @pytest.mark.parametrize(
     ("path", "field", "words"),
     [
-        ("/api/v1/orders?limit=0", "limit", "expected int >= 1"),
+        ("/api/v1/orders?limit=0", "limit", "expected a whole number >= 1"),
         ("/api/v1/orders?limit=1.5", "limit", "'1.5'"),
         ("/api/v1/orders?lst=3", "lst", "this route has: limit, cursor, since, symbol"),
         ("/api/v1/status?x=1", "x", "this route has: none"),
         ("/api/v1/fills?symbol=%00", "symbol", "matching regex"),
-        ("/api/v1/alerts?since=-1", "since", "expected int >= 0"),
+        ("/api/v1/alerts?since=-1", "since", "expected a whole number >= 0"),
+        ("/api/v1/orders?group=Open", "group", "write one of all, cancelled, cut, expired, filled"),
         ("/api/v1/alerts?cursor=x", "cursor", "send `next` of the previous page"),
         ("/api/v1/alerts?cursor=k6ZvcmRlcnM", "cursor", "of another list than"),
         ("/api/v1/alerts?cursor=%2B", "cursor", "matching regex"),

@@ -132,6 +132,8 @@ async def test_events_are_those_of_the_own_book_after_an_entry(tmp_path: Path) -
         assert (answer["book"], answer["more"]) == ("guest", False)
         _, later = await get(world, f"agents/guest/events?since={answer['next']}")
         assert (later["events"], later["next"]) == ([], answer["next"])
+        status, beyond = await get(world, f"agents/guest/events?since={answer['next'] + 10**6}")
+        assert (status, "begin without since" in beyond["detail"]) == (409, True), beyond
         read, since = [], before["next"]
         for _ in range(20):
             _, page = await get(world, f"agents/guest/events?since={since}&limit=1")
