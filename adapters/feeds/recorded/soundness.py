@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason, Reasons
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.misfit import MOST_LINES, listed, misfit_lines
 from quantd.adapters.feeds.recorded.price_questions import HEADER, Questions
@@ -54,7 +55,7 @@ class Gap:
 class Rejected:
     """A symbol's number of rejected bars (`bars`) and of all bars read, and the first and last rejected stamp (ns).
 
-    Both stamps are 0 if no rejected bar has a readable stamp.
+    Both stamps are 0 if no rejected bar has a readable stamp. `why` is the most frequent reason in words.
     """
 
     column: int
@@ -62,6 +63,7 @@ class Rejected:
     read: int
     first_ns: int
     last_ns: int
+    why: str
 
 
 def gaps(feed: Replay, sessions: Mapping[str, Sessions], members: Membership | None = None) -> list[Gap]:
@@ -126,11 +128,11 @@ def _runs(
             yield Gap(column, len(run), calendar.day_ns[run[0]], calendar.day_ns[run[-1]])
 
 
-def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
+def often_rejected(column: Ints, ts: Ints, reason: Reasons, read: Ints) -> list[Rejected]:
     """Return a record for each symbol with more than the share MOST_REJECTED of its bars rejected.
 
-    `column` and `ts` int64[R] are the symbol and stamp of each rejected bar, `read` int64[N] counts all bars of each
-    symbol.
+    `column` and `ts` int64[R] are the symbol and stamp of each rejected bar, `reason` int8[R] is its Reason, and
+    `read` int64[N] counts all bars of each symbol.
 
     The record has the first and the last rejected stamp, 0 where no stamp can be read.
     """
@@ -138,9 +140,10 @@ def often_rejected(column: Ints, ts: Ints, read: Ints) -> list[Rejected]:
     rejections = []
     for column_index in np.flatnonzero(rejected_counts > MOST_REJECTED * read).tolist():
         stamps = ts[(column == column_index) & (ts != NO_STAMP)]
+        why = REASON_TEXT[Reason(int(np.bincount(reason[column == column_index]).argmax()))]
         first, last = (int(stamps.min()), int(stamps.max())) if len(stamps) else (0, 0)
         rejections.append(
-            Rejected(column_index, int(rejected_counts[column_index]), int(read[column_index]), first, last)
+            Rejected(column_index, int(rejected_counts[column_index]), int(read[column_index]), first, last, why)
         )
     return rejections
 
@@ -153,12 +156,12 @@ def rejected_symbols(feed: Replay) -> list[Rejected]:
     """
     zero = {(column, ts) for column, ts in zip(*(part.tolist() for part in _zeros(feed)[1]), strict=True)}
     rejected_bars = [
-        (feed.universe.index[bar.symbol], bar.ts)
+        (feed.universe.index[bar.symbol], bar.ts, Reason[bar.reason.upper()])
         for bar in feed.quarantined
         if bar.reason != "spike" and (feed.universe.index[bar.symbol], bar.ts_event) not in zero
     ]
-    column, ts = np.array(rejected_bars, dtype=np.int64).reshape(-1, 2).T
-    return often_rejected(column, ts, feed.read)
+    column, ts, reason = np.array(rejected_bars, dtype=np.int64).reshape(-1, 3).T
+    return often_rejected(column, ts, reason.astype(np.int8), feed.read)
 
 
 def gap_text(gap: Gap, universe: Universe) -> str:
@@ -170,11 +173,11 @@ def gap_text(gap: Gap, universe: Universe) -> str:
 
 
 def rejected_text(rejected: Rejected, universe: Universe) -> str:
-    """Return a symbol's rejected bars in words: their number and share, first and last date."""
+    """Return a symbol's rejected bars in words: number, share, first and last date, most frequent reason."""
     dates = f", {session_date(rejected.first_ns)} to {session_date(rejected.last_ns)}" if rejected.last_ns else ""
     return (
         f"{universe.symbols[rejected.column]}: {rejected.bars:,} of {rejected.read:,} bars "
-        f"({rejected.bars / rejected.read:.1%}) are rejected{dates}"
+        f"({rejected.bars / rejected.read:.1%}) are rejected{dates}; most often, {rejected.why}"
     )
 
 

@@ -387,7 +387,9 @@ def _holes(
     return [
         *hole_texts(
             gaps_between(*good_bars, universe, calendars, announced),
-            often_rejected(rows.column[bad], rows.ts[bad], np.bincount(rows.column, minlength=universe.size)),
+            often_rejected(
+                rows.column[bad], rows.ts[bad], settled.reason[bad], np.bincount(rows.column, minlength=universe.size)
+            ),
             universe,
         ),
         *worthless_texts(good_bars, (rows.column[zero], ts_event[zero]), universe, announced),

@@ -278,7 +278,10 @@ def test_rejected_bars_are_part_of_the_verdict(bars):
     broken = bars.with_columns(
         pl.when((pl.col("symbol") == "IWM") & (pl.col("ts").dt.year() == 2013)).then(-1.0).otherwise("low").alias("low")
     )
-    with pytest.raises(quantd.Error, match=r"IWM: 252 of 502 bars \(50\.2%\) are rejected, 2013-01-02 to 2013-12-31"):
+    why = (
+        r"IWM: 252 of 502 bars \(50\.2%\) are rejected, 2013-01-02 to 2013-12-31; most often, a price is zero, negative"
+    )
+    with pytest.raises(quantd.Error, match=why):
         quantd.backtest("equal_weight", bars=broken, compare=False)
     result = quantd.backtest("equal_weight", bars=broken, compare=False, settings={"feed.holes": "known"})
     assert result.rejected == 252

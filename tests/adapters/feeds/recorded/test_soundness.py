@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from quantd.adapters.calendars import sessions
+from quantd.adapters.feeds.bars.checks import REASON_TEXT, Reason
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
 from quantd.adapters.feeds.recorded.replay import Replay
@@ -105,12 +106,15 @@ def test_sessions_on_which_the_symbol_is_no_member_are_no_gap() -> None:
 
 def test_more_than_one_bar_in_a_hundred_rejected_is_too_many() -> None:
     def rejected(bad: int, read: int) -> list[Rejected]:
-        return often_rejected(np.ones(bad, dtype=np.int64), np.arange(1, bad + 1), np.array([50, read]))
+        reason = np.full(bad, Reason.DUPLICATE, dtype=np.int8)
+        return often_rejected(np.ones(bad, dtype=np.int64), np.arange(1, bad + 1), reason, np.array([50, read]))
 
     assert rejected(6, 600) == []
-    assert rejected(7, 600) == [Rejected(1, 7, 600, 1, 7)]
-    assert rejected(1, 99) == [Rejected(1, 1, 99, 1, 1)]
-    assert often_rejected(np.array([0]), np.array([NO_STAMP]), np.array([1])) == [Rejected(0, 1, 1, 0, 0)]
+    why = REASON_TEXT[Reason.DUPLICATE]
+    assert rejected(7, 600) == [Rejected(1, 7, 600, 1, 7, why)]
+    assert rejected(1, 99) == [Rejected(1, 1, 99, 1, 1, why)]
+    unread = often_rejected(np.array([0]), np.array([NO_STAMP]), np.array([Reason.STAMP]), np.array([1]))
+    assert unread == [Rejected(0, 1, 1, 0, 0, "its stamp cannot be read")]
     require_sound(replay([], spoilt=range(50, 350, 50)), CALENDARS)
     with pytest.raises(UnsoundPrices, match=r"X: 7 of 600 bars \(1\.2%\) are rejected"):
         require_sound(replay([], spoilt=range(50, 400, 50)), CALENDARS)
