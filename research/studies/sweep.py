@@ -185,7 +185,7 @@ class Sweep:
     def overfitting(self) -> Overfitting | None:
         """The probability that choosing the best point overfits; None for too few points or samples, or where a key is
         a cost."""
-        if self.costs or not self._full_length:
+        if self.costs or len({point.returns for point in self._full_length}) < 2:
             return None
         returns = np.column_stack([point.series() for point in self._full_length])
         # an even number of blocks, each with at least 4 samples
@@ -194,6 +194,18 @@ class Sweep:
         if blocks < 2 or varying_returns.shape[1] < 2:
             return None
         return overfitting(varying_returns, blocks=blocks)
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """The keys whose values change nothing: points that differ in one of them alone have equal returns."""
+        unused = []
+        for k, key in enumerate(self.keys):
+            alike: dict[tuple[str, ...], list[bytes]] = {}
+            for point in self.ran:
+                alike.setdefault((*point.values[:k], *point.values[k + 1 :]), []).append(point.returns)
+            if max(map(len, alike.values()), default=0) > 1 and all(len(set(group)) == 1 for group in alike.values()):
+                unused.append(key)
+        return tuple(unused)
 
     @cached_property
     def deflated(self) -> float | None:
@@ -248,7 +260,10 @@ class Sweep:
     def verdict(self) -> str:
         """Return what the sweep shows, in sentences, with the worst reason to doubt it."""
         drawing = self.grid.drawing if self.grid is not None else ""
-        return joined(f"{self._verdict_without_doubts()} {drawing}".rstrip(), self.doubts)
+        equal = "".join(
+            f"{key} changes nothing here: points that differ in it alone are equal. " for key in self.without_effect
+        )
+        return joined(f"{equal}{self._verdict_without_doubts()} {drawing}".rstrip(), self.doubts)
 
     def _verdict_without_doubts(self) -> str:
         """Return the best point with its Sharpe ratio, plain and deflated, and the probability of overfitting, as text.

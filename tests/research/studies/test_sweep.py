@@ -68,6 +68,15 @@ def test_points_are_in_the_order_of_the_grid_and_the_table_is_typed(done):
     assert grid_sweep.table["sharpe"].n_unique() >= 4  # a lookback changes nothing where the limit binds
 
 
+def test_a_key_that_changes_no_result_is_named_and_none_of_its_values_overfits(tmp_path):
+    equal = swept(tmp_path, {"log.level": ("info", "debug")})
+    assert equal.without_effect == ("log.level",)
+    assert equal.overfitting is None
+    assert equal.verdict().startswith("log.level changes nothing here: points that differ in it alone are equal. ")
+    mixed = swept(tmp_path, {"log.level": ("info", "debug"), "broker.commission_bp": ("0", "90")})
+    assert mixed.without_effect == ("log.level",)
+
+
 def test_files_hold_every_point_and_its_returns(done):
     folder, grid_sweep = done
     assert pl.read_parquet(folder / "sweep" / "sweep.parquet").equals(grid_sweep.table)
