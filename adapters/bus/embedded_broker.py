@@ -113,7 +113,7 @@ class EmbeddedBroker:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return BrokerUnavailable(
                 f"[bus] port = {self._settings.port}: another program already listens on {endpoint}. Set another port "
-                "(0 takes any free one), or kind = 'mqtt' if that program is the broker to use."
+                "(any free one: --set bus.port=0), or kind = 'mqtt' if that program is the broker to use."
             )
         if isinstance(error, OSError) and error.errno == errno.EACCES:
             return BrokerUnavailable(

@@ -302,9 +302,11 @@ class Api:
         api = self._config.api
         host, port = api.host, api.port if key == "port" else api.door
         if why.errno == errno.EADDRINUSE:
+            # another quantd has the port of the message bus, too
+            bus = " --set bus.port=0" if self._config.bus.kind == "embedded" else ""
             return ApiUnavailable(
                 f"[api] {key} = {port}: something already listens on {endpoint_text(host, port)}, perhaps another "
-                "quantd. Stop it, or set another port (0 chooses any free one)."
+                f"quantd. Stop it, or set another port; any free one: --set api.{key}=0{bus}"
             )
         if why.errno == errno.EACCES:
             return ApiUnavailable(

@@ -547,5 +547,5 @@ async def test_a_taken_port_is_named_with_the_remedy(world, tmp_path):
     port = world.api.url.rsplit(":", 1)[1].strip("/")
     config = load(write(tmp_path), known_names(), sets=[f"api.port={port}"])
     other = Api(world.service, world.assembly, config, tmp_path / "other", None)
-    with pytest.raises(ApiUnavailable, match="set another port"):
+    with pytest.raises(ApiUnavailable, match=r"any free one: --set api[.]port=0 --set bus[.]port=0"):
         await other.start()
