@@ -140,7 +140,7 @@ def reach(place: Place) -> Daemon:
     if daemon is None or not daemon.listens():
         raise Unanswered(
             f"no daemon runs on the state folder {place.folder}: start one with `quantd run`, or name another folder "
-            f"with --state.\nTo block trading from the next start on, create a file: touch {place.folder / 'HALT'}"
+            "with --state."
         )
     return daemon
 

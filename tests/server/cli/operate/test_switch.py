@@ -70,6 +70,15 @@ def test_a_halt_that_the_api_does_not_answer_is_made_by_the_file(tmp_path: Path)
     assert "remove the file before `quantd resume`" in again.stdout
 
 
+def test_a_halt_without_a_daemon_is_the_file_that_the_next_start_reads(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "state").mkdir()
+    first, second = quantd(tmp_path, "halt").stdout.splitlines()
+    assert first.startswith("halted by the file state/HALT, not by the API: no daemon runs on the state folder state")
+    assert "one that starts is halted" in second
+    assert (tmp_path / "state" / "HALT").exists()
+
+
 @pytest.mark.long
 def test_a_halt_that_the_api_refuses_is_made_by_the_file_too(live: Any, tmp_path: Path) -> None:
     write(tmp_path)
