@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from quantd.trading.market import Bools, Floats, Ints
-from quantd.trading.statistics import time_weighted_returns
+from quantd.trading.statistics import book_returns, time_weighted_returns
 
 BOOKINGS: Final = ("dividend", "borrow", "interest", "cash_in_lieu", "delisting", "fee")
 """Kinds of cash bookings that are profit or loss. A deposit or a withdrawal is a flow, not a booking."""
@@ -200,6 +200,17 @@ class BookHistory:
     def returns(self) -> Floats:
         """Return float64[T], the time-weighted return of each interval; 0 where it begins without positive equity."""
         return time_weighted_returns(self.equity, self.flows)
+
+    def book_returns(self, book: int) -> Floats:
+        """Return float64[T+1], the time-weighted returns of a book by its index, 0 at the first sample.
+
+        A deposit counts from the sample after it, and capital of other books from the sample before it.
+        """
+        flows, moved = self.book_flows[:, book], np.zeros(len(self.days_ns))
+        if self.book_moved is not None:
+            moved = self.book_moved[:, book]
+        # both are whole millionths, and so is their difference
+        return book_returns(self.book_equity[:, book], np.round(flows - moved, 6), np.diff(moved, append=moved[-1:]))
 
     def weights(self) -> Floats:
         """Return float64[T+1, N], each symbol's value in all books over equity; 0 where equity is not positive."""

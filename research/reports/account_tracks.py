@@ -98,7 +98,8 @@ def _book_track(
     optional_fields: Mapping[str, object] = {}
     if history is not None:
         optional_fields = _position_fields(assembly, house_record, history, book)
-        equity = _without_transfers(equity, np.diff(history.book_flows[:, book]))
+        if np.ptp(history.book_flows[:, book]):
+            equity = float(equity[0]) * compounded(history.book_returns(book)[1:])
     else:
         equity = house_record.wealth_micro(book) / MICRO
     record = TrackRecord(
@@ -106,18 +107,6 @@ def _book_track(
         benchmark=house.benchmark, **optional_fields,  # type: ignore[arg-type]
     )  # fmt: skip
     return Track(account, record)
-
-
-def _without_transfers(equity: Floats, transfers: Floats) -> Floats:
-    """Return float64[T+1], the equity that the same returns give without transfers.
-
-    `transfers` float64[T] are net amounts into the book, one for each interval between two samples. The book has the
-    amount from just after the earlier sample on.
-    """
-    if not transfers.any():
-        return equity
-    base = equity[:-1] + transfers
-    return float(equity[0]) * compounded(equity[1:] / base - 1.0)
 
 
 def _position_fields(assembly: Assembly, house_record: Record, history: BookHistory, book: int) -> Mapping[str, object]:

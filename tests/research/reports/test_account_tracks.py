@@ -32,6 +32,18 @@ def test_returns_of_a_book_are_its_profit_over_the_capital_that_earned_it(moving
         np.testing.assert_allclose(tracks[name].returns, expected, atol=1e-10)
 
 
+SAVING = CONFIG + '[[schedules]]\nname = "savings"\ndo = "deposit"\namount = "50000.00"\ncron = "0 9 * * mon"\n'
+
+
+@pytest.mark.long
+def test_a_deposit_is_dated_for_a_book_as_for_the_account(tmp_path: Path) -> None:
+    saving = made(tmp_path, SAVING)
+    assert np.ptp(saving.history.book_flows[:, 0]) > 1_000.0
+    tracks = tracks_of(saving.assembly, saving.record, saving.history, [])[1:]
+    for k, track in enumerate(tracks):
+        np.testing.assert_allclose(track.record.equity, saving.record.wealth_micro(k) / 1e6, rtol=1e-12)
+
+
 def test_without_transfers_a_track_is_the_books_own_equity(small: Made) -> None:
     tracks = tracks_of(small.assembly, small.record, small.history, [])
     assert [track.account.name for track in tracks] == ["house", "even", "trend"]
