@@ -15,18 +15,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from quantd.adapters.feeds.recorded.soundness import UnsoundPrices, require_sound
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.upkeep.verify import NEWEST, verify
 from quantd.daemon.assembly.parts import Assembly, Parts, as_recorded
-from quantd.daemon.config import Config, Mistake
+from quantd.daemon.config import Config, ConfigError, Mistake
 from quantd.daemon.policies.deadline import Deadline
 from quantd.daemon.recovery.continuation import carried_into, carry_over, same_account
 from quantd.daemon.recovery.replay import ConfigLost, Records, first_start, newest_snapshot, refold, saved_config
 from quantd.daemon.runtime.journal import Journal, RecordTooLong, ReplayDifference
-from quantd.daemon.runtime.loop import Shell
+from quantd.daemon.runtime.loop import RunSnapshot, Shell
 from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.version import code_version
 from quantd.trading.codec import decode
@@ -191,9 +192,21 @@ def this_run(parts: Parts, store: Store, *, fresh: bool = False, carry: bool = F
     if run is None:
         return new_run()
     if carry and not (same_account(parts, store, run) and same_market(parts, store, run)):
+        _refuse_shares(parts, store, run)
         return carry_over(parts, store, run, new_run())
     same_run(parts, store, run)
     return run
+
+
+def _refuse_shares(parts: Parts, store: Store, run: str) -> None:
+    """Raises ConfigError for cash and shares that a carry-over of `run` would not apply: where it adds an agent, the
+    others may pay for its share."""
+    newest = store.latest_snapshot(run)
+    if newest is None or {agent.name for agent in parts.rules.agents} - set(store.run(run).agents):
+        return
+    before = msgspec.msgpack.decode(newest[1], type=RunSnapshot).config
+    if mistakes := without_effect(store, run, parts.config.state_folder(None), parts.config, before):
+        raise ConfigError(mistakes)
 
 
 def without_effect(records: Records, run: str, folder: Path, config: Config, before: str) -> list[Mistake]:

@@ -115,6 +115,7 @@ def test_bars_and_actions_before_the_new_start_are_history_and_change_no_positio
         (FIRST.replace('["SPY", "QQQ", "IWM"]', '["SPY", "QQQ", "IWM", "AAPL"]'), "start to a later date"),
         (WIDER.replace('name = "even"', 'name = "odd"'), "agent even holds positions"),
         (WIDER + '[[universe.instruments]]\nsymbol = "SPY"\nlot = "0.1"\n', "lot size has changed"),
+        (WIDER.replace("capital = 0.4", "capital = 0.3"), "capital = 0.3 moves no money in this run, which has 0.4"),
     ],
 )
 def test_what_cannot_be_carried_on_is_refused_and_nothing_has_changed(tmp_path: Path, second: str, says: str) -> None:
