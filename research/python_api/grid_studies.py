@@ -32,6 +32,7 @@ from quantd.research.studies.sweep_points import (
     run_points,
 )
 from quantd.research.studies.sweep_points import run_point as run_one
+from quantd.strategies.policies import POLICIES, ParamsError
 from quantd.training.runs.workers import Executor, Here, executor
 
 T = TypeVar("T")
@@ -52,6 +53,17 @@ class How:
 def is_file(what: object) -> bool:
     """Return whether `what` names a TOML file."""
     return isinstance(what, str | os.PathLike) and str(what).endswith(".toml")
+
+
+def _needs_values(policy: str, params: Mapping[str, object]) -> bool:
+    """Return whether a policy refuses `params` alone, because a swept parameter has no default."""
+    try:
+        POLICIES[policy](dict(params))
+    except ParamsError:
+        return True
+    except KeyError:  # a file or a function of the caller
+        return False
+    return False
 
 
 def grid_of(what: object, over: Mapping[str, Iterable[object]], points: int | None = None, seed: int = 0) -> Grid:
@@ -127,7 +139,8 @@ class GridStudy:
         given = {*(text.partition("=")[0] for text in sets), *(f"agents.{AGENT}.params.{key}" for key in params or ())}
         if twice := sorted(given & set(grid.axes)):
             raise Misused(f"{twice[0]} is in over, and in settings or params too; leave one of the two out")
-        if not is_file(what):  # the market is read with the first values: a policy may have no default for a parameter
+        if not is_file(what) and _needs_values(policy, policy_params):
+            # the market is read with the first values; a policy with defaults keeps these, as in the command
             swept_params = [key for key in grid.axes if key.startswith(f"agents.{AGENT}.params.")]
             sets = (*sets, *(f"{key}={grid.axes[key][0]}" for key in swept_params))
         config = read(text, known_names(), file=str(path), folder=folder, environ=os.environ, sets=sets)
