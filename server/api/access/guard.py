@@ -429,11 +429,13 @@ class Guard:
         # Post.rate is False for a halt: a valid token may always repeat it
         if token is not None and isinstance(route, Post) and not route.rate:
             return
-        buckets = self._reads if request.method in READS else self._posts
+        name, buckets = ("reads", self._reads) if request.method in READS else ("posts", self._posts)
         key = f"address {address_of(request.remote)}" if token is None else f"token {token.name}"
         if wait_s := buckets.wait_s(key, time.monotonic()):
             seconds = str(math.ceil(wait_s))
-            raise Refused(429, "rate", f"too many requests ([api] rate); wait {seconds} s", {"Retry-After": seconds})
+            raise Refused(
+                429, "rate", f"too many requests, by [api.rate] {name}; wait {seconds} s", {"Retry-After": seconds}
+            )
 
     def _unknown(self, request: web.Request, sent_secret: bytes) -> Refused:
         """The error response to a request without a valid token; `sent_secret` is the secret that was sent, empty for

@@ -98,8 +98,11 @@ class JobRoutes:
         """The lines of all jobs, the newest runs that match the query, and the number of all that match."""
         all_runs = self._runs.runs()
         runs = [run for run in all_runs if query.job in (None, run.job) and contains(run, query.search)]
-        lines = [line_of(run) for run in runs[: query.limit]]
-        return JobsNow(self._service.run, lines_of_jobs(self._service, self._parts, all_runs), lines, len(runs))
+        lines, jobs = [line_of(run) for run in runs[: query.limit]], lines_of_jobs(self._service, self._parts, all_runs)
+        names = [job.name for job in jobs]
+        if query.job and not runs and query.job not in names:  # an empty list would say that it never ran
+            raise Refused(404, "job", f"there is no job {query.job[:40]!r}; the jobs are {', '.join(names)}")
+        return JobsNow(self._service.run, jobs, lines, len(runs))
 
     async def job(self, request: web.Request, query: Query) -> JobRunLine:
         id = request.match_info["id"]

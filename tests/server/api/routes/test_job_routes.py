@@ -96,6 +96,8 @@ async def test_a_job_beside_trading_runs_by_hand_and_a_second_run_meanwhile_is_r
         for words, count in (("html", 1), ("no such text", 0)):
             assert (await get(world, f"/api/v1/jobs?search={words}"))[1]["total"] == count, words
         _, listed = await get(world, "/api/v1/jobs?job=daily_report&limit=1")
+        status, wrong = await get(world, "/api/v1/jobs?job=daly_report")
+        assert (status, "the jobs are rebalance, " in wrong["detail"]) == (404, True), wrong
         assert [job["name"] for job in listed["jobs"]] == [job.name for job in JOBS]
         line = next(job for job in listed["jobs"] if job["name"] == "daily_report")
         assert line["last"] == done == listed["runs"][0]
