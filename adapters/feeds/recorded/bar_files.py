@@ -24,6 +24,7 @@ from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_tab
 from quantd.adapters.feeds.table_files.moments import zoned
 from quantd.adapters.feeds.table_files.plain import is_plain
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, files_of, read_tables
+from quantd.adapters.feeds.table_files.roles import word
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.regular_file import create_empty, remove
 from quantd.trading.display_text import mended, session_date
@@ -161,24 +162,46 @@ def span(sources: tuple[BarSource, ...], symbols: tuple[str, ...] = ()) -> tuple
     return session_date(min(extremes)), session_date(max(extremes))
 
 
+_USUAL: Final = {
+    "date": "ts", "ex date": "ts", "ticker": "symbol", "type": "kind", "action": "kind", "amount": "cash",
+}  # fmt: skip
+"""Usual names of the columns of actions, as plain words, and their names here."""
+
+
 def read_actions(path: Path, universe: Universe) -> list[ActionRow]:
     """Return the splits, dividends and delistings of the universe's symbols, sorted by date; dividends precede splits.
 
-    A dividend precedes a split of the same day because it is paid on the shares before the split. Raises FeedError with
-    the line of a faulty action.
+    A dividend precedes a split of the same day because it is paid on the shares before the split. The columns of a file
+    without a header are those of ACTIONS. Raises FeedError with the line of a faulty action.
     """
-    listed = listed_actions(path, universe.symbols)
-    frame = table_of(path, ACTIONS) if listed is None else listed
-    rows = _action_rows(frame, path.name, universe)
+    listed, first_line = listed_actions(path, universe.symbols), 2
+    if listed is None:
+        listed = table_of(path)
+        names = listed.columns
+        if len(names) == len(ACTIONS) and names[2].strip() in ORDER:
+            row = pl.DataFrame(
+                [["" if name.startswith("_duplicated_") else name for name in names]], ACTIONS, orient="row"
+            )
+            listed, first_line = pl.concat([row, listed.rename(dict(zip(names, ACTIONS, strict=True)))]), 1
+        usual = {name: _USUAL.get(word(name), word(name)) for name in names}
+        listed = listed.rename({name: role for name, role in usual.items() if role in ACTIONS and role not in names})
+        missing = {"cash", "ratio"} - set(listed.columns)
+        if len(missing) == 1:
+            listed = listed.with_columns(pl.lit(None, pl.String).alias(*missing))
+    rows = _action_rows(_table(BarFrame(listed, path.name), ACTIONS), path.name, universe, first_line)
     return sorted(rows, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
 
 
-def _action_rows(frame: pl.DataFrame, name: str, universe: Universe) -> list[ActionRow]:
-    """Return the actions of the universe's symbols in a table. Raises FeedError with the line of a faulty action."""
+def _action_rows(frame: pl.DataFrame, name: str, universe: Universe, first_line: int = 2) -> list[ActionRow]:
+    """Return the actions of the universe's symbols in a table, whose first row is line `first_line` of its file.
+
+    Raises FeedError with the line of a faulty action.
+    """
     frame = frame.with_columns(
         pl.Series("ts", nanoseconds(frame["ts"])),
-        *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "kind", "ratio", "cash")),
-    ).with_row_index("line", offset=2)  # line 1 is the header
+        *(pl.col(c).cast(pl.String).str.strip_chars() for c in ("symbol", "ratio", "cash")),
+        pl.col("kind").cast(pl.String).str.strip_chars().str.to_lowercase(),
+    ).with_row_index("line", offset=first_line)
     require_spelling(frame["symbol"], universe.symbols, name)
     rows: list[ActionRow] = []
     for line, ts, symbol, kind, ratio, cash in frame.filter(pl.col("symbol").is_in(universe.symbols)).iter_rows():

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from quantd.adapters.feeds.bars.rows import ORDER
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.file_symbol import symbol_of
@@ -223,7 +224,8 @@ def _nights(bars: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
-    """Return the actions of a file with a column of splits or dividends; None for a file in the columns ACTIONS.
+    """Return the actions of a file with a column of splits or dividends; None for one in the columns ACTIONS, with or
+    without a header.
 
     Files of Yahoo's splits and dividends have no column of symbols: the file's name has the symbol. Raises FeedError
     for uneven lines, a missing symbol, and a date or split ratio that cannot be read.
@@ -235,7 +237,7 @@ def listed_actions(path: Path, symbols: Sequence[str]) -> pl.DataFrame | None:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         header = [field.strip().strip('"') for field in file.readline().split(",")]
     header_words = [word(name) for name in header]
-    if "kind" in header_words or not (action_column_of := action_columns(header)):
+    if "kind" in header_words or set(header[2:3]) & {*ORDER} or not (action_column_of := action_columns(header)):
         return None
     try:
         data = mended(path.read_bytes(), ",", len(header))

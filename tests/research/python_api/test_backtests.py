@@ -365,6 +365,15 @@ def test_a_jump_near_a_split_ratio_stops_python_and_names_prices_and_remedies():
     assert real.digest == quantd.backtest("equal_weight", bars=fund, adjusted=True, compare=False).digest
 
 
+@pytest.mark.parametrize("line", ["2012-06-01,XOM,dividend,,0.5", "2031-06-02,SPY,dividend,,0.5"])
+def test_a_file_of_actions_of_which_none_is_used_is_named(bars, folder, line):
+    """With the symbol of no bar, or a date beyond the bars."""
+    (folder / "mine.csv").write_text(f"{line}\n")
+    settings = {"feed.actions": str(folder / "mine.csv")}
+    unused = quantd.backtest("equal_weight", bars, settings, compare=False)
+    assert "No action of mine.csv is used: none is of " in str(unused)
+
+
 def test_adjusted_prices_with_actions_are_refused(folder):
     write(folder)
     with pytest.raises(quantd.Error, match="adjusted prices hold their splits"):

@@ -76,6 +76,19 @@ def test_a_file_of_actions_is_refused_with_its_line_too(tmp_path: Path) -> None:
         read_actions(path, SPY)
 
 
+@pytest.mark.parametrize("header", ["", "date,symbol,kind,ratio,amount\n", "Date,Ticker,Type,Ratio,Cash\n"])
+def test_a_file_of_actions_has_the_lines_of_a_remedy_and_usual_names(tmp_path: Path, header: str) -> None:
+    """A remedy such as "add 2020-08-31,SPY,split,4:1," makes a first file whose only line it is."""
+    path, plain = tmp_path / "actions.csv", tmp_path / "plain.csv"
+    lines = "2020-08-31,SPY,split,4:1,\n2020-08-07,SPY,Dividend,,0.82\n"
+    path.write_text(header + lines)
+    plain.write_text("ts,symbol,kind,ratio,cash\n" + lines)
+    assert read_actions(path, SPY) == read_actions(plain, SPY) != []
+    path.write_text(f"{header}2020-08-07,SPY,dividend,,x\n")
+    with pytest.raises(FeedError, match=rf"actions\.csv:{2 if header else 1}: "):
+        read_actions(path, SPY)
+
+
 ZONES = ["America/New_York", "Europe/London", "Asia/Tokyo", "Asia/Kolkata", "Australia/Sydney", "America/Sao_Paulo"]
 TEXTS = ["2024-01-02 09:30:00", "2024-07-02T09:30:00", "2024-07-02 09:30", " 2024-12-31 23:59:59.5"]
 
