@@ -337,7 +337,7 @@ def _notes(assembly: Assembly, run: Measured, trial_notes: Sequence[str]) -> tup
     return (
         *period_notes(assembly.feed, assembly.sessions[assembly.universe.calendar], assembly.config),
         *_begin_notes(assembly, run),
-        *_outside_hours_note(assembly), *_unused_actions_note(assembly),
+        *_outside_hours_note(assembly),
         *(f"Bars of {line}." for line in stated(assembly.feed.statements)),
         *_outside_benchmark_note(assembly, run),
         *filter(None, [synthetic_note(assembly.universe.symbols), *trial_notes]), *known_bars(evidence),
@@ -439,14 +439,6 @@ def _outside_hours_note(assembly: Assembly) -> list[str]:
     """Return a note with the number of bars that the feed left out because they lie outside trading hours."""
     count = assembly.feed.extended
     return [f"{count:,} bars outside trading hours are left out."] if count else []
-
-
-def _unused_actions_note(assembly: Assembly) -> list[str]:
-    """Return a note where a file of actions has none of the universe within the bars."""
-    feed, path = assembly.feed, assembly.config.feed.actions
-    if not path or any(feed.first_ts <= action.ts <= feed.last_ts for action in feed.actions):
-        return []
-    return [f"No action of {Path(path).name} is used: none is of {some(assembly.universe.symbols)} within the bars."]
 
 
 def sentence(

@@ -4,11 +4,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
+from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.limits import max_price_age_ns
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.timeline import sample_ticks
@@ -122,10 +124,19 @@ def samples_before(feed: Replay, house: Sessions, start_ns: int) -> int:
 
 
 def period_notes(feed: Replay, house: Sessions, config: Config) -> list[str]:
-    """Return a note for each end of the configured period at which the bars lack a session of `house`."""
+    """Return a note for each end of the configured period at which the bars lack a session of `house`, and where no
+    action of the file, or of the columns of the bars, is used."""
     a_day, days = timedelta(days=1), [session_date(day) for day in house.day_ns]
     first, last = session_date(feed.columns.key[0]), session_date(feed.columns.key[-1])
-    return [
+    notes = []
+    path, within = config.feed.actions, any(feed.first_ts <= action.ts <= feed.last_ts for action in feed.actions)
+    if path and not within:
+        notes.append(
+            f"No action of {Path(path).name} is used: none is of {some(feed.universe.symbols)} within the bars."
+        )
+    if config.feed.adjusted and any(table.actions for table in feed.statements):
+        notes.append("[feed] adjusted = true: no split or dividend of the columns of the bars is booked.")
+    return notes + [
         f"[feed] {key} = {asked} is {where} bar, of {bar}: the result {verb} there."
         for key, asked, where, bar, verb, low, high in (
             ("start", config.feed.start, "before the first", first, "begins", config.feed.start, first - a_day),

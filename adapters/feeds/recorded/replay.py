@@ -26,7 +26,7 @@ from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, places, timed
-from quantd.adapters.feeds.bars.rows import NO_STAMP, ActionRow, Rows
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import BarTimes, IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
@@ -334,11 +334,15 @@ class Replay:
 
 
 def _action_rows(actions: Path | None, sources: Sequence[BarSource], universe: Universe) -> list[ActionRow]:
-    """Return the actions of the file `actions`; without a file, the actions in the columns of the bars.
+    """Return the actions of the file `actions` and those in the columns of the bars, equal ones once.
 
     Raises FeedError for an action that cannot be read.
     """
-    return actions_within_bars(tuple(sources), universe) if actions is None else read_actions(actions, universe)
+    rows = actions_within_bars(tuple(sources), universe)
+    if actions is not None:
+        listed = read_actions(actions, universe)
+        rows = [*listed, *(row for row in rows if row not in listed)]
+    return sorted(rows, key=lambda row: (row.day_ns, row.column, ORDER[row.kind]))
 
 
 def _require_settings(

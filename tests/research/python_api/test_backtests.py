@@ -374,6 +374,28 @@ def test_a_file_of_actions_of_which_none_is_used_is_named(bars, folder, line):
     assert "No action of mine.csv is used: none is of " in str(unused)
 
 
+def test_actions_of_a_file_and_of_the_bars_are_all_booked_or_named(bars, folder):
+    spy = bars.filter(pl.col("symbol") == "SPY")
+    paid = spy.with_columns(Dividends=pl.when(pl.col("ts") == spy["ts"][50]).then(0.5).otherwise(0.0))
+    raw = quantd.read_bars(paid, prices="raw")
+    days = [str(spy["ts"][k].date()) for k in (50, 70)]
+    (folder / "both.csv").write_text("".join(f"{day},SPY,dividend,,0.5\n" for day in days))
+
+    def cash(*args, **more):
+        hold = lambda view: [0.9] if view.sample < 2 else "hold"  # noqa: E731
+        result = quantd.backtest(hold, *args, compare=False, **more)
+        return result.equity["cash"][-1], result
+
+    none, one = cash(spy)[0], cash(raw)[0]
+    for path in (folder / "both.csv", folder / "second.csv"):
+        path.write_text("\n".join((folder / "both.csv").read_text().splitlines()[path.name == "second.csv" :]))
+        both = cash(raw, settings={"feed.actions": str(path)})[0]
+        assert both - none == pytest.approx(2 * (one - none)) != 0
+    left, result = cash(raw, adjusted=True)
+    assert left == none
+    assert "adjusted = true: no split or dividend of the columns of the bars is booked." in str(result)
+
+
 def test_adjusted_prices_with_actions_are_refused(folder):
     write(folder)
     with pytest.raises(quantd.Error, match="adjusted prices hold their splits"):
