@@ -4,11 +4,15 @@ What can go wrong: a result rests on a fault of the prices, and nothing says how
 module states the part of the annual return that comes from the fault. A part is an estimate: it says "about".
 """
 
-from typing import Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from quantd.adapters.feeds.recorded.origin import origin_of
+from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.research.doubts.doubt import Found
 from quantd.research.doubts.evidence import Evidence
 from quantd.research.doubts.funds import PAYS_NONE
@@ -45,9 +49,27 @@ USUAL_YIELD: Final = 0.015
 """A usual dividend yield of shares and their funds a year, for prices whose dividends are unknown."""
 
 
-def repeated_opens(evidence: Evidence) -> str | Found:
-    """Opens of sessions that repeat the close before, at which the decision was made; more than half of them."""
-    feed, columns = evidence.assembly.feed, evidence.assembly.feed.columns
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _once(measure: Callable[Concatenate[Replay, P], T]) -> Callable[Concatenate[Replay, P], T]:
+    """Let a function measure each feed once: a sweep asks the same of one market at each of its points."""
+    measured: WeakKeyDictionary[Replay, dict[object, T]] = WeakKeyDictionary()
+
+    def call(feed: Replay, /, *further: P.args, **named: P.kwargs) -> T:
+        results, key = measured.setdefault(feed, {}), (further, *named.items())
+        if key not in results:
+            results[key] = measure(feed, *further, **named)
+        return results[key]
+
+    return call
+
+
+@_once
+def _stale_opens(feed: Replay) -> tuple[Bools, float]:
+    """Return bool[T, N], the opens of sessions that repeat the close before, and their share of all of these opens."""
+    columns = feed.columns
     stale: Bools = np.zeros(columns.open.shape, dtype=bool)
     begins = 0
     days = (columns.key - (feed.interval_ns < DAY_NS)) // DAY_NS
@@ -61,7 +83,12 @@ def repeated_opens(evidence: Evidence) -> str | Found:
         repeats = np.isclose(columns.open[first, column], columns.close[before, column], rtol=1e-7, atol=0.0) & ~flat
         stale[first, column] = repeats
         begins += int((~flat).sum())
-    share = float(stale.sum()) / begins if begins else 0.0
+    return stale, float(stale.sum()) / begins if begins else 0.0
+
+
+def repeated_opens(evidence: Evidence) -> str | Found:
+    """Opens of sessions that repeat the close before, at which the decision was made; more than half of them."""
+    columns, (stale, share) = evidence.assembly.feed.columns, _stale_opens(evidence.assembly.feed)
     if share <= REPEATED:
         return ""
     record, gain = evidence.record, 0.0
@@ -77,16 +104,52 @@ def repeated_opens(evidence: Evidence) -> str | Found:
     return Found(f"{text}: of {annual:.0%} a year about {part:.0%} come from fills there", evidence.in_ratio(part))
 
 
-def _moves(evidence: Evidence, column: int) -> Floats:
+def _moves(feed: Replay, column: int) -> Floats:
     """Return float64[T - 1], the changes of the log of one symbol's close; NaN where either row has no new bar.
 
     One symbol at a time: a table of a large market is 80 MB.
     """
-    columns = evidence.assembly.feed.columns
+    columns = feed.columns
     with np.errstate(divide="ignore", invalid="ignore"):
         moves: Floats = np.diff(np.log(np.where(columns.fresh[:, column], columns.close[:, column], np.nan)))
     moves[~np.isfinite(moves)] = np.nan
     return moves
+
+
+class Shift(NamedTuple):
+    """A symbol, by its column, that moves with the other symbols of another session: one later if `early`, else one
+    before. `moved` is the correlation with those, `same` the size of the correlation on its own dates."""
+
+    column: int
+    early: bool
+    moved: float
+    same: float
+
+
+@_once
+def _shifts(feed: Replay) -> list[Shift]:
+    """Return the symbols that move with the other symbols of the session before or after."""
+    calendars = [instrument.calendar for instrument in feed.universe.instruments]
+    # sums over all symbols of a calendar, from which the symbol's own move is taken away
+    sums = {name: np.zeros(len(feed.columns.key) - 1) for name in calendars}
+    counts = {name: np.zeros(len(feed.columns.key) - 1, dtype=np.int64) for name in calendars}
+    for column, name in enumerate(calendars):
+        own = _moves(feed, column)
+        sums[name] += np.nan_to_num(own)
+        counts[name] += np.isfinite(own)
+    shifts = []
+    for column, name in enumerate(calendars):
+        if name == "24/7":
+            continue
+        own = _moves(feed, column)
+        rest, mean = counts[name] - np.isfinite(own), np.full(len(own), np.nan)
+        np.divide(sums[name] - np.nan_to_num(own), rest, out=mean, where=rest >= 2)
+        same = abs(_correlation(own, mean))
+        early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
+        moved = max(early, late)
+        if moved > MOVES_WITH and moved > 2.0 * same + 0.1:
+            shifts.append(Shift(column, early > late, moved, same))
+    return shifts
 
 
 def shifted_symbols(evidence: Evidence) -> str | Found:
@@ -94,32 +157,15 @@ def shifted_symbols(evidence: Evidence) -> str | Found:
     feed, texts, harm = evidence.assembly.feed, [], 0.0
     if feed.interval_ns < DAY_NS:
         return ""
-    calendars = [instrument.calendar for instrument in feed.universe.instruments]
-    # sums over all symbols of a calendar, from which the symbol's own move is taken away
-    sums = {name: np.zeros(len(feed.columns.key) - 1) for name in calendars}
-    counts = {name: np.zeros(len(feed.columns.key) - 1, dtype=np.int64) for name in calendars}
-    for column, name in enumerate(calendars):
-        own = _moves(evidence, column)
-        sums[name] += np.nan_to_num(own)
-        counts[name] += np.isfinite(own)
-    for column, name in enumerate(calendars):
-        if name == "24/7":
-            continue
-        own = _moves(evidence, column)
-        rest, mean = counts[name] - np.isfinite(own), np.full(len(own), np.nan)
-        np.divide(sums[name] - np.nan_to_num(own), rest, out=mean, where=rest >= 2)
-        same = abs(_correlation(own, mean))
-        early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
-        moved = max(early, late)
-        if moved > MOVES_WITH and moved > 2.0 * same + 0.1:
-            share = evidence.gained(column)
-            harm = max(harm, evidence.in_ratio(share * evidence.performance.annual_return))
-            direction = "early" if early > late else "late"
-            texts.append(
-                f"{feed.universe.symbols[column]} is dated a session {direction}: its correlation with the other "
-                f"symbols is {moved:.2f} one session {'later' if early > late else 'before'} and {same:.2f} on its "
-                f"own dates; of the gain {share:.0%} is of this symbol"
-            )
+    for shift in _shifts(feed):
+        share = evidence.gained(shift.column)
+        harm = max(harm, evidence.in_ratio(share * evidence.performance.annual_return))
+        texts.append(
+            f"{feed.universe.symbols[shift.column]} is dated a session {'early' if shift.early else 'late'}: its "
+            f"correlation with the other symbols is {shift.moved:.2f} one session "
+            f"{'later' if shift.early else 'before'} and {shift.same:.2f} on its own dates; of the gain {share:.0%} is "
+            "of this symbol"
+        )
     return Found("; ".join(texts), harm)
 
 
@@ -131,25 +177,33 @@ def _correlation(one: Floats, other: Floats) -> float:
     return float(np.corrcoef(one[known], other[known])[0, 1])
 
 
-def filled_symbols(evidence: Evidence) -> str | Found:
-    """A symbol whose bars are equal for 10 sessions or more in a row, as those that were filled forward."""
-    feed, columns, texts, harm = evidence.assembly.feed, evidence.assembly.feed.columns, [], 0.0
-    if feed.interval_ns < DAY_NS:
-        return ""
-    for column, symbol in enumerate(feed.universe.symbols):
-        rows = np.flatnonzero(columns.fresh[:, column] & (columns.ts_event > evidence.reads_after))
+@_once
+def _filled(feed: Replay, reads_after: int) -> list[tuple[int, int, int]]:
+    """Return the symbols that were filled forward after an instant in ns UTC: (column, first row, equal sessions)."""
+    columns, filled = feed.columns, []
+    for column in range(feed.universe.size):
+        rows = np.flatnonzero(columns.fresh[:, column] & (columns.ts_event > reads_after))
         bars = np.stack([getattr(columns, name)[rows, column] for name in ("open", "high", "low", "close")])
         equal = (bars[:, 1:] == bars[:, :-1]).all(axis=0)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], equal.astype(np.int8), [0]])))
         longest = max(zip(edges[::2], edges[1::2], strict=True), key=lambda run: run[1] - run[0], default=(0, 0))
         count = int(longest[1] - longest[0])
-        if count < FILLED_SESSIONS:
-            continue
+        if count >= FILLED_SESSIONS:
+            filled.append((column, int(rows[longest[0]]), count))
+    return filled
+
+
+def filled_symbols(evidence: Evidence) -> str | Found:
+    """A symbol whose bars are equal for 10 sessions or more in a row, as those that were filled forward."""
+    feed, texts, harm = evidence.assembly.feed, [], 0.0
+    if feed.interval_ns < DAY_NS:
+        return ""
+    for column, row, count in _filled(feed, evidence.reads_after):
         share = evidence.gained(column)
         harm = max(harm, evidence.in_ratio(share * evidence.performance.annual_return))
         texts.append(
-            f"the bars of {symbol} are equal for {count:,} sessions from {evidence.date_of(int(rows[longest[0]]))} on, "
-            f"as if filled forward; of the gain {share:.0%} is of this symbol"
+            f"the bars of {feed.universe.symbols[column]} are equal for {count:,} sessions from "
+            f"{evidence.date_of(row)} on, as if filled forward; of the gain {share:.0%} is of this symbol"
         )
     return Found("; ".join(texts), harm)
 
@@ -185,6 +239,16 @@ def double_dividends(evidence: Evidence) -> str | Found:
     )
 
 
+@_once
+def _as_traded(feed: Replay, path: Path | None, payers: tuple[str, ...]) -> tuple[str, str]:
+    """Return why the closes of `payers` are those of trades, and the remedy; both empty where nothing shows it."""
+    if path is not None and (difference := differing_adjusted_closes(path, payers)):
+        return f"the closes are traded {difference}", "`quantd data import` reads them from that column"
+    if (share := whole_cents(feed, payers)) > WHOLE_CENTS:
+        return f"the prices are as traded ({share:.0%} of the closes are whole cents)", "[feed] actions"
+    return "", ""
+
+
 def unpaid_dividends(evidence: Evidence) -> str | Found:
     """Prices of shares or funds as traded, or beside adjusted closes, without a dividend in a run of a year or more."""
     feed, config = evidence.assembly.feed, evidence.assembly.config.feed
@@ -199,11 +263,8 @@ def unpaid_dividends(evidence: Evidence) -> str | Found:
         return ""
     if _dividends(evidence):
         return ""
-    if path is not None and (difference := differing_adjusted_closes(path, payers)):
-        why, remedy = f"the closes are traded {difference}", "`quantd data import` reads them from that column"
-    elif (share := whole_cents(feed, payers)) > WHOLE_CENTS:
-        why, remedy = f"the prices are as traded ({share:.0%} of the closes are whole cents)", "[feed] actions"
-    else:
+    why, remedy = _as_traded(feed, path, tuple(payers))
+    if not why:
         return ""
     invested = sum(evidence.record.gross) / len(evidence.record.gross)
     missing = USUAL_YIELD * invested * len(payers) / feed.universe.size

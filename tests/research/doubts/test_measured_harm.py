@@ -18,6 +18,10 @@ PRICES = ("open", "high", "low", "close")
 STOCKS = ("S0", "S1", "S2", "S3")
 
 
+def tilted(view, share=0.5):
+    return [(1.0 - share) / 2, 0.0, share, (1.0 - share) / 2]
+
+
 def doubt(result: quantd.Backtest, kind: str) -> Doubt | None:
     return next((entry for entry in result.verdict.doubts if entry.kind == kind), None)
 
@@ -97,7 +101,7 @@ def test_a_symbol_dated_a_session_early_is_named_with_its_part_of_the_gain() -> 
 
 
 def test_a_symbol_that_was_filled_forward_is_named() -> None:
-    bars = market(STOCKS, 600, drift=0.0001)
+    bars = market(STOCKS, 900, drift=0.0001)
     still = (pl.col("symbol") == "S2") & pl.col("ts").is_between(days(400)[-1], days(519)[-1])
     filled = bars.sort("symbol", "ts").with_columns(
         pl.when(still).then(None).otherwise(pl.col(name)).forward_fill().over("symbol").alias(name) for name in PRICES
@@ -105,6 +109,15 @@ def test_a_symbol_that_was_filled_forward_is_named() -> None:
     text = said(quantd.backtest(even, bars=filled), "filled_symbol")
     assert text.startswith(f"the bars of S2 are equal for 120 sessions from {days(399)[-1]} on")
     assert doubt(quantd.backtest(even, bars=bars), "filled_symbol") is None
+    # the market is measured once for all points, and only the bars that a point reads count
+    starts = [days(20)[-1].isoformat(), days(880)[-1].isoformat()]
+    sweep = quantd.sweep(tilted, {"feed.start": starts, "share": [0.9, 0.1]}, bars=filled)
+    said_by_point = [[d.text for d in point.doubts if d.kind == "filled_symbol"] for point in sweep.points]
+    assert [len(texts) for texts in said_by_point] == [1, 1, 0, 0]
+    for texts, share in zip(said_by_point, (0.9, 0.1), strict=False):
+        one = quantd.backtest(tilted, bars=filled, params={"share": share}, settings={"feed.start": starts[0]})
+        assert texts == [said(one, "filled_symbol")]
+    assert said_by_point[0] != said_by_point[1]
 
 
 def actions_of(bars: pl.DataFrame, folder, share: float = 0.012) -> dict[str, object]:
