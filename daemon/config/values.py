@@ -77,6 +77,13 @@ def bounds(low: float, high: float, *, above: bool = False, percent: bool = Fals
     return AfterValidator(check)
 
 
+def _no_fraction(value: float) -> float:
+    """Refuse a cost below a hundredth of a basis point, which is a fraction of the value that was traded."""
+    if 0.0 < value < 0.01:
+        wrong("is a fraction, and a basis point is 0.0001", f"write {value * 1e4:g}")
+    return value
+
+
 def _exact(unit: int, places: int, what: str) -> BeforeValidator:
     """Return the parser of a positive decimal number, as text or a whole number, to an exact integer in units of
     1/`unit`.
@@ -234,7 +241,7 @@ Share = Annotated[float, bounds(0, 1, above=True, percent=True)]
 """A number above 0, at most 1."""
 HIGHEST_MULTIPLE = 4
 """Largest exposure that can be configured, as a multiple of equity."""
-BasisPoints = Annotated[float, bounds(0, 1_000)]
+BasisPoints = Annotated[float, bounds(0, 1_000), AfterValidator(_no_fraction)]
 Money = Annotated[int, _exact(MICRO, 6, "an amount of money"), Written()]
 """An amount of money: text in the file, an int in micro-currency here."""
 MoneyCap = Annotated[Money, Reload("higher")]

@@ -136,6 +136,13 @@ def test_a_policy_alone_has_all_the_capital_under_the_limits_of_the_account():
     assert alone_config.document.broker.differences == ""
 
 
+@pytest.mark.parametrize("key", ["commission_bp", "spread_bp", "slippage_bp"])
+def test_a_cost_written_as_a_fraction_is_refused_in_basis_points(key):
+    said_text = said(f"broker.{key}=0.0005")[0]
+    assert said_text.endswith(f"{key} = 0.0005 is a fraction, and a basis point is 0.0001; write 5.")
+    assert getattr(config(f"broker.{key}=5").document.broker, key) == 5.0
+
+
 def test_a_policy_alone_leaves_no_other_agent_to_change_and_its_mistakes_are_at_the_policy():
     assert said("agents=momentun") == [
         'POLICY momentun: [[agents]] "momentun" policy = "momentun" is not a known policy. Did you mean momentum?',
