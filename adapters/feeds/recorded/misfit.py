@@ -144,7 +144,9 @@ def misfit_lines(readings: Sequence[Misfit]) -> list[str]:
 def stopped(readings: Sequence[Misfit]) -> tuple[str, str]:
     """Return (fault, remedy) for the error that stops a run because its bars are read wrongly."""
     remedies = dict.fromkeys(remedy for misfit in readings for remedy in misfit.remedies)
-    return "; ".join(listed([misfit.text for misfit in readings])), "Write " + "; ".join(remedies)
+    text = "; ".join(remedies)  # a key to write, or a sentence
+    remedy = f"Write {text}" if text.startswith("[") else text[:1].upper() + text[1:]
+    return "; ".join(listed([misfit.text for misfit in readings])), remedy
 
 
 def listed(texts: Sequence[str]) -> list[str]:

@@ -105,6 +105,15 @@ def test_a_row_that_repeats_another_counts_once(bars):
         quantd.backtest({"ASSET": 0.5}, pl.concat([spy, spy.tail(90).with_columns(pl.col("volume") + 1)]))
 
 
+def test_bars_of_weeks_are_refused_in_a_sentence(bars):
+    spy = bars.filter((pl.col("symbol") == "SPY") & (pl.col("ts").dt.weekday() == 5))
+    sundays = spy.with_columns(pl.col("ts") + pl.duration(days=2))
+    with pytest.raises(
+        quantd.Error, match=r"bars of 1d\. A run needs bars of a day or shorter: give a file of 1d bars"
+    ):
+        quantd.backtest({"SPY": 0.5}, sundays, compare=False)
+
+
 def test_an_empty_column_of_volumes_is_none(bars):
     result = quantd.backtest({"SPY": 0.5}, bars.with_columns(volume=pl.lit(None, pl.Float64)), compare=False)
     assert result.config.broker.participation == 0
