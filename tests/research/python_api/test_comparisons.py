@@ -18,7 +18,6 @@ def pair(bars, tmp_path_factory):
     return [quantd.backtest(name, bars, where, params={"lookback": 60}) for name in ("momentum", "inverse_volatility")]
 
 
-@pytest.mark.long
 def test_a_named_risk_free_rate_is_that_of_every_figure(pair):
     """Of a backtest too, which has a rate of its own without it."""
     first, second = pair
@@ -30,6 +29,7 @@ def test_a_named_risk_free_rate_is_that_of_every_figure(pair):
     assert difference == pytest.approx(sharpe[0] - sharpe[1])
 
 
+@pytest.mark.long
 def test_the_figures_are_those_of_the_command(folder):
     """Two configurations, each as a report and as a result: the command compares the reports."""
     write(folder)
