@@ -83,12 +83,14 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
     return _run_stages(state, event, HANDLERS[kind](state, event))
 
 
-def finish(state: State, event: Event, effects: Sequence[Effect]) -> Sequence[Effect]:
-    """Run the stages of an event that the fold (compiled fast path) took in place of its handler, then step it in the
-    shadows (agents on paper); returns all effects."""
+def finish(state: State, event: Event, before: Sequence[Effect], handle: Handler) -> Sequence[Effect]:
+    """Go on with an event that the fold (compiled fast path) took, and whose effects so far are `before`: `handle`,
+    then the stages, then the event in the shadows (agents on paper). Returns all effects."""
 
     def rest(house: State, event: Event) -> Sequence[Effect]:
-        return _run_stages(house, event, effects) if house is state else step_book(house, event)
+        if house is not state:
+            return step_book(house, event)
+        return _run_stages(house, event, [*before, *handle(house, event)])
 
     return step_shadows(state, event, rest) if state.shadows or state.rules.outside else rest(state, event)
 

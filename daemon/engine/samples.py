@@ -49,6 +49,17 @@ from quantd.trading.sessions import DAY_NS
 
 def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
     """Append and value a sample, then handle overdue orders, exits and follow-ups. `serve_tick` does the rest."""
+    begun = begin_tick(state, tick)
+    if tick.sample:
+        state.keep_closes()
+        append(state, tick)
+        state.session_volume(tick.ts)
+        state.watch.context = None
+    return [*begun, *rest_of_tick(state, tick)]
+
+
+def begin_tick(state: State, tick: Tick) -> list[Effect]:
+    """Apply looser limits that are due, end the exits of closed positions, and note the jobs that wait for a sample."""
     effects: list[Effect] = []
     if state.loosening is not None and tick.ts >= state.loosening.due and not tick.warmup:
         effects.extend(apply_looser(state, state.loosening, "the delay is over"))
@@ -56,17 +67,24 @@ def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
         forget_best(state)
         settle_exits(state)  # before the sample counts: a cooldown begins with the next one
     if tick.jobs:
-        state.later |= AT_SAMPLES.intersection(tick.jobs)  # jobs that wait for a sample
+        state.later |= AT_SAMPLES.intersection(tick.jobs)
+    return effects
+
+
+def append(state: State, tick: Tick) -> None:
+    """Append the marks to the history as a sample, and the values of the macro series."""
+    closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
+    state.history.sample(tick.ts, tick.key, tick.final, closes)
+    if state.history.macro is not None:
+        state.history.macro.sample(tick.macro)
+
+
+def rest_of_tick(state: State, tick: Tick) -> list[Effect]:
+    """Value a sample that the history has; at any tick then handle overdue orders, exits and follow-ups."""
+    effects: list[Effect] = []
+    if tick.sample and tick.warmup:
+        return effects
     if tick.sample:
-        state.keep_closes()
-        closes = closes_before(state, state.marks, tick.ts) if state.restrictions.jumped else state.marks
-        state.history.sample(tick.ts, tick.key, tick.final, closes)
-        if state.history.macro is not None:
-            state.history.macro.sample(tick.macro)
-        state.session_volume(tick.ts)
-        state.watch.context = None
-        if tick.warmup:
-            return ()
         effects.extend(take_sample(state, tick))
         effects.extend(settle(state))
         effects.extend(finish_closing(state))

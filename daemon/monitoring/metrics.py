@@ -265,7 +265,7 @@ _MODEL: Final = ("agent", "model")
 
 COUNTERS: Final[dict[str, tuple[str, ...]]] = {
     "slices": ("Market slices processed",),
-    "samples": ("Samples that the fold took, and those that it left to the engine's steps", "path"),
+    "samples": ("Samples that the fold took whole, and those that Python went on with", "path"),
     "gate_verdicts": ("Verdicts of the gate by symbol and by the limit that cut", "reason"),
     "orders": ("Orders that reached a state", "state"),
     "alerts": ("Alerts raised", "level"),

@@ -112,7 +112,7 @@ class Shell:
         self._thread = 0
         """The thread that took the last item, answer or event. A learner's market may move to another thread."""
         self._stepped = self._folded = 0
-        """Samples that `step` took, and samples that the fold took before the last `restore`."""
+        """Samples that Python took, and that the fold took, before the last `restore`."""
         self.guarded = False
         """Whether an exception of the venue is reported as a broker that is down (daemon), or raised (backtest)."""
 
@@ -192,8 +192,8 @@ class Shell:
 
     @property
     def samples(self) -> tuple[int, int]:
-        """(samples that the fold, the compiled fast path, took; samples that `step` took) since the process began."""
-        return self._folded + self._state.samples_taken, self._stepped
+        """(samples that the fold, the compiled fast path, took; samples that Python took) since the process began."""
+        return self._folded + self._state.samples_taken, self._stepped + self._state.samples_called
 
     def settle(self) -> None:
         """Bring the state to the last item, where the columns of the fold (the compiled fast path) are ahead of it."""
@@ -465,7 +465,7 @@ class Shell:
         """
         snapshot = msgspec.msgpack.decode(encoded, type=RunSnapshot)
         self._release()
-        self._folded += self._state.samples_taken
+        self._folded, self._stepped = self.samples
         self._state, broker = thaw(rules, snapshot.state), self._parts.broker
         broker.thaw(snapshot.broker)
         for shadow, venue in zip(self._state.shadows, self.shadows, strict=True):

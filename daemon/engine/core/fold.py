@@ -1,38 +1,35 @@
 """The fold: the compiled path for bars, samples and rounds of a market, over columns that it owns. `State` is a `Core`.
 
 What it takes
-    a bar      orders and crosses fill at its open, then its closes are the marks; where the state is not `ready`,
-               the venue fills, and `host` does what follows the closes
-    a tick     books are valued, losses and levels watched, agents that are due asked, and answers planned
+    a bar      orders and crosses fill at its open, then its closes are the marks
+    a tick     its sample goes into the history, books are valued, losses and levels watched, agents that are due asked,
+               and answers planned
     a dividend between two samples
-    `fold` takes items by the same code, one or many, and returns at the first that only `step` can take.
+    `fold` takes one item or many, and returns at a split, a delisting or a jump of a price, which `step` takes.
 
-What only `step` can take
-    1. a tick while the state is not `ready` (`FoldHost.load`): a symbol without a price, stops at the venue or that
-       trail, parent orders, orders without an answer, a trading halt, a held price, HALT, a sale of all positions,
-       shadows, a carried account, a portfolio that is being closed, proposals and orders from outside that wait
-    2. a sample without a bar, a tick with a job or a cash rate; a short position with a borrow fee
-    3. a loss that may move a switch, a re-armed switch; a split, a delisting
-    4. of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
-       and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know
+What Python does
+    1. While the state is not `ready` (`FoldHost.load`), the venue fills, and `host` does what follows the closes of a
+       bar, or the history of a tick: a symbol without a price, stops at the venue or that trail, parent orders, orders
+       without an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
+       portfolio that is being closed, proposals and orders from outside that wait.
+    2. The same at a tick that is no sample or lacks a bar, with a job, a cash rate or a borrow fee of a short position,
+       or with a loss or a re-arming that may move a switch.
+    3. Of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
+       and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know.
 
 Check, then write
-    A tick is taken whole or not at all. A stage first checks everything that it reads, and returns False before its
-    first write where the fold cannot do the tick. The writes have the order of `step`: policies, logs and the digest
-    see the same. Three places need care. A round is counted before its agents are asked; if Python must plan the
-    answers, it gets them in an open round. An exit begins before its order is planned; if Python must plan it, it gets
-    the alerts of the exit. A venue has a tick before the rest of it; if `step` must take that, the venue has it once.
+    A stage checks all that it reads, and leaves the rest to Python before its first write, in the order of writes of
+    the handlers. A round is counted before its agents are asked; if Python must plan the answers, it gets them in an
+    open round. An exit begins before its order is planned; if Python must plan it, it gets the alerts of the exit.
 
 What is rare is a call
-    of `host`, after which the fold goes on: a level that may change, a plan that may raise one, the begin and the end
-    of an exit, the end of a cooldown, a dividend, a sample that lacks a close, notices, an average volume, bars that a
-    policy reads, limits that move, buying power, trades that a limit counts, a bar at which an order does not fill
-    whole, crosses that wait, and all that follows a bar where the state is not `ready`.
+    of `host`, after which the fold goes on: a level that may change, begin and end of an exit, the end of a cooldown, a
+    dividend, a sample that lacks a close, notices, bars that a policy reads, limits that move, buying power, trades
+    that a limit counts, a bar at which an order does not fill whole, crosses that wait, and what Python does.
 
 Who is ahead
-    The state is stored once, also for handlers. While `folding`, the venue lacks the new orders, and log and counts the
-    new items, until `FoldHost.sync`. The simulated venue has records of its own, like a real one: with shared records
-    it could never differ. Whatever only a handler can change is checked in `FoldHost.load`, and not at each item.
+    The state is stored once. While `folding`, the venue lacks the new orders, and log and counts the new items, until
+    `FoldHost.sync`. The simulated venue has records of its own, like a real one: with shared ones it could not differ.
 """
 
 from typing import Any, Final
@@ -72,8 +69,7 @@ class Core:
     fold_history: History
     fold_agents: list[Any]
     fold_watch: Any
-    """Ledger, history, agents and watch of the state. The state has other names for them, because `step` reads plain
-    attributes faster."""
+    """Ledger, history, agents and watch of the state, whose names are plain attributes: handlers read those faster."""
     questions: Questions
     follow_ups: int
     house_fee: float
@@ -81,7 +77,7 @@ class Core:
     losses_cross: bool
     """Whether a loss of the last sample may have changed its level."""
     host: Any
-    """The `quantd.daemon.runtime.host.fold_host.FoldHost` of the present call; None between calls."""
+    """The `runtime.host.fold_host.FoldHost` of the present call; None between calls."""
     records: StepRecords
     """The records of the present call, where they are `journalled`."""
     folding: bool
@@ -110,7 +106,6 @@ class Core:
     sample_columns: SampleColumns
     crosses: Crosses
     venue_orders: VenueOrders
-    """The baskets at the venue."""
     answers_ahead: dict[Any, Any]
     """Answers known in advance, by instant."""
     guarded: bool
@@ -119,9 +114,8 @@ class Core:
     """Whether Python makes all plans: by a style, a count or a limit that the gate of the fold does not know."""
     has_notices: bool
     exiting: bool
-    """Whether protective exits are in progress."""
+    """Whether protective exits are in progress; `reducing`: whether a switch is at REDUCE."""
     reducing: bool
-    """Whether a switch is at REDUCE."""
     rearm_no: int
     """Number of the sample at which a switch is re-armed at the earliest."""
     cooling: bool
@@ -148,11 +142,12 @@ class Core:
     bars_lacking: int
     """Bars of single symbols that were missing in the bars since the last `sync`."""
     samples_taken: int
+    samples_called: int
+    """Samples of which Python did what follows the history."""
     rounds_taken: int
     fold_ts: int
     """The instant of the last item."""
-    fold_ticked: int
-    """The instant of the last tick."""
+    fold_ticked: int  # the instant of the last tick
     warming: bool
     """Whether the run has not started: ticks only extend the history, and no sample was valued yet."""
 
@@ -166,8 +161,7 @@ class Core:
             if kind is self.slice_type:
                 self._take_bar(item)
             elif kind is self.tick_type:
-                if not self._take_tick(item):
-                    break
+                self._take_tick(item)
             elif kind is not self.action_type or not self.folding or not self.host.dividend(item):
                 break
             at += 1
@@ -268,25 +262,30 @@ class Core:
 
     # ---- samples -------------------------------------------------------------------------------
 
-    def _take_tick(self, tick: Any) -> bool:
-        """Take a sample without a due job, and decide. Returns False, with nothing changed, if `step` must take it."""
+    def _take_tick(self, tick: Any) -> None:
+        """Append a sample to the history, value books and decide. If more is to do, Python does what follows."""
         market: Market = self.market_columns
-        crosses: Crosses = self.crosses
+        orders: VenueOrders = self.venue_orders
         if not self.folding:
             self.host.load()
-        orders: VenueOrders = self.venue_orders
-        if self.ready and tick.opened and len(orders.baskets) > 0 and not orders.remote:
-            self.host.tell(tick)  # orders may fill at opens of bars in progress
-        if not self.ready or not market.waiting or crosses.count > 0 or len(crosses.further) > 0:
-            return False
-        if not self._orders_need_nothing(tick.ts) or not market.samples(tick) or tick.warmup != self.warming:
-            return False
-        if self.warming:
+        # orders may fill at opens of bars in progress
+        told: bool = not self.ready or (tick.opened and len(orders.baskets) > 0 and not orders.remote)
+        if told:
+            self.host.tell(tick)
+        alone: bool = self.ready and market.waiting and market.samples(tick) and self._nothing_waits(tick)
+        if not alone:
+            if not told:
+                self.host.tell(tick)
+            self.now = max(self.now, tick.ts)
+            self.host.begin_tick(tick)
+        if tick.sample:
             self._extend(tick)
+        if alone and self.warming:
             self._record(tick)
-            return True
-        if not self._take_sample(tick):
-            return False
+            return
+        if not alone or not self._take_sample(tick):
+            self.host.rest_of_tick(tick)
+            return
         self._watch_levels()
         if self.has_notices:
             self.host.notices()
@@ -294,7 +293,6 @@ class Core:
             self._record_sample(tick.ts)
         if not ((tick.due or self._may_decide()) and self._decide(tick)):
             self._record(tick)
-        return True
 
     def _record(self, item: Any) -> None:
         """Record an item of the market with its effects, if a log reads them."""
@@ -308,28 +306,31 @@ class Core:
         equities: list[Any] = [self.equities[k] for k in range(len(self.equities))]
         records.note_sample(ts, equities, house.book.cash_micro, house.marks.high_water)
 
-    def _orders_need_nothing(self, ts: int) -> bool:
-        """Whether every open order stays open (no expiry, no REDUCE), and every exit has its order."""
-        now: int = max(self.now, ts)
+    def _nothing_waits(self, tick: Any) -> bool:
+        """Whether no cross waits, every open order stays open (no expiry, no REDUCE), and every exit has its order."""
+        now: int = max(self.now, tick.ts)
         orders: VenueOrders = self.venue_orders
+        crosses: Crosses = self.crosses
+        if crosses.count > 0 or len(crosses.further) > 0 or tick.warmup != self.warming:
+            return False
         if len(orders.baskets) > 0 and (self.reducing or not orders.last(now)):
             return False
         return not self.exiting or all_ordered(self.fold_agents, now)
 
     def _extend(self, tick: Any) -> None:
-        """Append a sample to the history, and move the clocks: all of a sample before the start of trading."""
+        """Append a sample to the history, and move the clocks: all of a sample of the warm-up."""
         market: Market = self.market_columns
         ts: int = tick.ts
         self._append(tick, market.row)
         market.take_prices()
         if market.ends_session(ts, self.volume_ring, self.volume_count, self.host):
             self.volume_count += 1
-        market.waiting = False
+        market.waiting, self.bars_moved = False, True
         self.fold_ts = self.fold_ticked = ts
         self.now = max(self.now, ts)
 
     def _take_sample(self, tick: Any) -> bool:
-        """Append a sample, value books, observe losses. Returns False, with nothing changed, if `step` must do it."""
+        """Value books, observe losses. Returns False, with nothing changed but the history, if Python must do it."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
@@ -355,7 +356,6 @@ class Core:
             if news == TRIPS:
                 return False
             crossing = crossing or news == CROSSES
-        self._extend(tick)
         for book in range(len(self.valued)):
             self.equities[book] = self.valued[book]
         for book in range(len(self.book_columns)):
@@ -388,7 +388,7 @@ class Core:
         market: Market = self.market_columns
         bars: BlockColumns = market.bars
         acting: bool = len(history.known_actions) > 0 or len(history.sync_actions) > 0
-        fits: bool = history.own_dates is None and market.completes(tick)
+        fits: bool = market.waiting and history.own_dates is None and market.completes(tick)
         fits = fits and (not acting or self.host.act(tick.key))  # `act`: the dividends go into the rings
         if fits and not history.put(bars.close, row):
             fits = False
@@ -398,7 +398,7 @@ class Core:
             self.host.append(tick)
         elif self.reads_more or acting or len(history.pending) > 0:
             self.host.keep_sample(tick)
-        if not fits or not self.returns_known:
+        if self.ready and (not fits or not self.returns_known):
             self.returns_known = self.host.limits.known_returns()
 
     def _watch_levels(self) -> None:

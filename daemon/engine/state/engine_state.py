@@ -148,7 +148,7 @@ class State(Core):
     def __init__(self, rules: Rules) -> None:
         size = rules.universe.size
         self.host, self.folding, self.plans_in_python = None, False, False
-        self.bars_taken = self.samples_taken = self.rounds_taken = self.bars_lacking = 0
+        self.bars_taken = self.samples_taken = self.samples_called = self.rounds_taken = self.bars_lacking = 0
         self.universe = rules.universe
         self.ledger = Ledger(rules.universe, tuple(a.name for a in rules.agents))
         self.ledger.deposit(rules.cash_micro)

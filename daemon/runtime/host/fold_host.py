@@ -17,11 +17,11 @@ would wait for a garbage collection.
 
 from collections.abc import Sequence
 from operator import is_
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 
-from quantd.daemon.engine import finish, idle
+from quantd.daemon.engine import Handler, finish, idle
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
@@ -36,7 +36,7 @@ from quantd.daemon.engine.safety.monitor import (
 )
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
-from quantd.daemon.engine.samples import agents_due
+from quantd.daemon.engine.samples import agents_due, begin_tick, rest_of_tick
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
 from quantd.daemon.engine.state.open_orders import Working
@@ -51,7 +51,7 @@ from quantd.daemon.runtime.host.market_host import MarketHost
 from quantd.daemon.runtime.host.new_columns import set_columns
 from quantd.daemon.runtime.host.open_round import OpenRound
 from quantd.daemon.runtime.host.record_calls import RecordCalls
-from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts
+from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts, implements
 from quantd.daemon.runtime.step_log import NoLog, SampleLog
 from quantd.risk.switch import REDUCE
 from quantd.risk.switch_state import Switch
@@ -66,11 +66,7 @@ from quantd.trading.sessions import DAY_NS
 
 
 class FoldHost(MarketHost):
-    """The host of one shell (engine runner) and its state; both have the same universe and agents as long as they live.
-
-    State and host refer to each other between `begin` and `end` only: a sweep makes thousands of them, and a circle of
-    references would wait for a garbage collection.
-    """
+    """The host of one shell (engine runner) and its state. They refer to each other between `begin` and `end` only."""
 
     shell: FoldShell
     records: StepRecords
@@ -97,6 +93,8 @@ class FoldHost(MarketHost):
         """The log if it takes fills and samples as columns."""
         self._begun: Sequence[Effect] = ()
         """The alerts of the exits that the last bar began."""
+        self._opening: Sequence[Effect] = ()
+        """The effects of `begin_tick`, until the rest of the tick is done."""
         self._ahead = AdvanceAnswers(state)
         self._served: tuple[object, ...] | None = None
         """Log, answers, venue and parts of the shell at the last `begin`; None after `end`."""
@@ -122,17 +120,17 @@ class FoldHost(MarketHost):
         self.shell, self.parts = shell, parts
         self._served = log, answer, shell.meanwhile, venue, parts
         self.open_round = OpenRound(self)
-        self._venue = cast(FoldVenue, venue) if _implements(venue, FoldVenue) else None
+        self._venue = cast(FoldVenue, venue) if implements(venue, FoldVenue) else None
         self.state.host = self.state.round_plan.host = self
         parts.tally.lend(self.state)
         self.state.journalled = not log.rows_only
         if self.state.journalled:
             self.state.records = self.records = StepRecords(RecordCalls(self), log, self.state.round_plan)
         self.recording = log.rows_only and type(log) is not NoLog
-        self.sample_log = cast(SampleLog, log) if _implements(log, SampleLog) else None
+        self.sample_log = cast(SampleLog, log) if implements(log, SampleLog) else None
         # answers in advance are only counted, so a log that records each answer excludes them
         counted = not self.state.journalled and (not self.recording or self.sample_log is not None)
-        source = cast(Foreseen, answer) if counted and _implements(answer, Foreseen) else None
+        source = cast(Foreseen, answer) if counted and implements(answer, Foreseen) else None
         self._ahead.begin(source, self.sample_log)
 
     def end(self) -> None:
@@ -167,6 +165,8 @@ class FoldHost(MarketHost):
         state.warming, self._shown = state.switch.day_key < 0, None  # -1: the kill switch has seen no day yet
         rows.chain, rows.hashed = digest.chain, type(digest) is not NoDigest
         state.fold_ts, state.fold_ticked = self.parts.ts, self.parts.ticked
+        state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
+        state.market_columns.session_close = 0
         # a waiting bar: the sample that comes may be the only item until `sync`
         state.folding, state.bars_moved = True, state.market_columns.waiting
         if state.ready:
@@ -186,8 +186,6 @@ class FoldHost(MarketHost):
         self._load_agents()
         self._watch()
         self.limits.load_books(self.watched)
-        state.volume_ring = state.volumes.data  # type: ignore[assignment]  # typeshed knows no other element than int
-        state.market_columns.session_close = 0
         state.sample_columns.recording = self.recording
         if state.journalled:
             self.limits.load_records()
@@ -300,7 +298,21 @@ class FoldHost(MarketHost):
         """Let the engine's handlers in Python do what follows the closes of a bar."""
         before = self.records.take() if self.state.journalled else []
         self.sync()
-        self._act_on(bar, before, rest_of_bar(self.state, bar))
+        self._act_on(bar, before, rest_of_bar)
+
+    def begin_tick(self, tick: Tick) -> None:
+        """Do what precedes the history of a tick, as the handler of ticks does."""
+        self._opening = begin_tick(self.state, tick)
+
+    def rest_of_tick(self, tick: Tick) -> None:
+        """Let the engine's handlers in Python do what follows the history of a tick."""
+        state = self.state
+        before = self.records.take() if state.journalled else []
+        opening, self._opening = self._opening, ()
+        self.sync()
+        state._average = state.watch.context = None  # of an earlier sample
+        state.samples_called += tick.sample
+        self._act_on(tick, before, lambda state, tick: [*opening, *rest_of_tick(state, tick)])
 
     def sync(self) -> None:
         """Write the columns to the state, the venue, the log and the tally of counts.
@@ -455,7 +467,7 @@ class FoldHost(MarketHost):
         market = self.last_bar
         recorded = self.records.take() if self.state.journalled else []
         self.sync()
-        self._act_on(market, recorded, [*self._begun, *order_exits(self.state)])
+        self._act_on(market, recorded, lambda state, _: [*self._begun, *order_exits(state)])
 
     def dividend(self, action: Action) -> bool:
         """Book a dividend between two samples.
@@ -562,9 +574,8 @@ class FoldHost(MarketHost):
         """Let the engine's handlers in Python do the rest of a tick: follow-ups and questions."""
         before = self.records.take() if self.state.journalled else []
         self.sync()
-        state = self.state
-        due = frozenset(agents_due(state, tick.due, sample=tick.sample))
-        self._act_on(tick, before, follow_ups(state, due))
+        due = frozenset(agents_due(self.state, tick.due, sample=tick.sample))
+        self._act_on(tick, before, lambda state, _: follow_ups(state, due))
 
     def add(self, effects: Sequence[Effect]) -> None:
         """Count effects of the present event; a log that reads events gets these effects with the event."""
@@ -572,12 +583,12 @@ class FoldHost(MarketHost):
         if self.state.journalled:
             self.records.effects.extend(effects)
 
-    def _act_on(self, event: Event, before: list[Effect], effects: Sequence[Effect]) -> None:
-        """Finish an event with `effects`, and step the events that follow from it.
+    def _act_on(self, event: Event, before: list[Effect], handle: Handler) -> None:
+        """Finish an event by `handle` and the stages after it, and step the events that follow from it.
 
         The effects `before` belong to the same event and are counted already.
         """
-        finished = finish(self.state, event, [*before, *effects])
+        finished = finish(self.state, event, before, handle)
         self._note(event, finished, finished[len(before) :])
         self.shell.carry_out(finished)
 
@@ -585,14 +596,3 @@ class FoldHost(MarketHost):
         self.shell.log.add(event, effects)
         self.shell.digest.add(new)
         self.parts.tally.add(new)
-
-
-_IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
-"""(class, protocol) -> whether its objects implement it. Cached, because `isinstance` looks for each method again."""
-
-
-def _implements(value: object, protocol: type) -> bool:
-    key = type(value), protocol
-    if key not in _IMPLEMENTED:
-        _IMPLEMENTED[key] = isinstance(value, protocol)
-    return _IMPLEMENTED[key]

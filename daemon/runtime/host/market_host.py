@@ -2,6 +2,7 @@
 
 from quantd.daemon.engine.core.market_columns import BlockColumns
 from quantd.daemon.engine.market import keep_bar
+from quantd.daemon.engine.samples import append
 from quantd.daemon.engine.state.bar_columns import block_columns
 from quantd.daemon.engine.state.engine_state import State
 from quantd.daemon.runtime.host.shell_parts import Parts
@@ -47,13 +48,10 @@ class MarketHost:
         """Append a sample to the history of which a close is missing, or whose date is not that of the last bar, or is
         complete later. The gates then read the prices anew, though there may be no newer return."""
         self.keep_closes()
-        if not self.state.plans_in_python:
+        if self.state.ready and not self.state.plans_in_python:
             for columns in self.state.book_columns:
                 columns.limiter.renewed = -1
-        history, market = self.state.history, self.state.market_columns
-        history.sample(tick.ts, tick.key, tick.final, market.bars.marks[market.row])
-        if history.macro is not None:
-            history.macro.sample(tick.macro)
+        append(self.state, tick)
 
     def act(self, key: int) -> bool:
         """Apply the dividends since the last sample to the histories of closes (rings).

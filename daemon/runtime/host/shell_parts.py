@@ -4,7 +4,7 @@ late."""
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from quantd.daemon.runtime.digest import Digest
 from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile
@@ -55,3 +55,15 @@ class FoldShell(Protocol):
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
         """Note that a policy's answer to `question` is awaited; the events of `queue` are stepped after the answer."""
         ...
+
+
+_IMPLEMENTED: Final[dict[tuple[type, type], bool]] = {}
+"""(class, protocol) -> whether its objects implement it. Cached, because `isinstance` looks for each method again."""
+
+
+def implements(value: object, protocol: type) -> bool:
+    """Whether an object implements a protocol."""
+    key = type(value), protocol
+    if key not in _IMPLEMENTED:
+        _IMPLEMENTED[key] = isinstance(value, protocol)
+    return _IMPLEMENTED[key]

@@ -60,7 +60,7 @@ BY_FOLD = {
     "quantd.daemon.engine.core.venue_orders:VenueOrders.post": 9,
     "quantd.daemon.engine.core.order_columns:Crosses.book": 6,
     "quantd.daemon.engine.core.step_records:StepRecords.record": 31,
-    "quantd.daemon.runtime.host.fold_host:FoldHost.sync": 8,
+    "quantd.daemon.runtime.host.fold_host:FoldHost.sync": 10,
     "quantd.daemon.runtime.journal:encode": 60,
 }
 """Where the items are folded."""

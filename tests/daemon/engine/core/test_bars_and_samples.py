@@ -9,6 +9,7 @@ from quantd.daemon.engine.core.book_columns import EXACT
 from quantd.daemon.engine.core.order_columns import Orders
 from quantd.daemon.engine.planning.gate_account import account_of
 from quantd.daemon.engine.state import HOUSE, Exit, State
+from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.step_log import NoLog
 from quantd.daemon.runtime.timeline import Item
@@ -81,6 +82,10 @@ def columns_of(shell: Shell) -> list[object]:
     ]  # fmt: skip
 
 
+UNCHANGED = (0, 1, 2, 3, 5, 7, 8, 9, 13, 14, 16, 17, 18, 19, 20, 21)
+"""The places in `columns_of` of all but history, clocks, volumes and digest."""
+
+
 def trading(state: State) -> bool:
     return len(state.venue_orders.baskets) == 1 and state.crosses.count > 0
 
@@ -105,6 +110,17 @@ def test_a_cross_that_cannot_be_booked_at_an_open_waits_or_lapses_as_in_the_hand
     assert folded.fold() == folded.at + 1
     folded.single.take(folded.items[folded.at])
     assert snapshot_of(folded.single) == snapshot_of(folded.shell)
+
+
+def left_to_python(folded: Folded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next tick is left to Python, with books, switches, returns, requests and orders as they were."""
+    calls: list[list[object]] = []
+    monkeypatch.setattr(FoldHost, "tell", lambda host, item: None)
+    monkeypatch.setattr(FoldHost, "rest_of_tick", lambda host, tick: calls.append(columns_of(folded.shell)))
+    before = columns_of(folded.shell)
+    assert folded.fold() == folded.at + 1
+    (at_call,) = calls
+    assert [at_call[k] for k in UNCHANGED] == [before[k] for k in UNCHANGED]
 
 
 def loss_at_its_bound(state: State) -> None:
@@ -151,25 +167,23 @@ def orders_at_the_venue(state: State) -> None:
     [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, orders_at_the_venue,
      sample_of_a_new_start, order_that_has_expired, order_under_a_switch, exit_of_another_instant],
 )  # fmt: skip
-def test_a_sample_that_the_fold_does_not_know_changes_nothing(change: Change) -> None:
+def test_python_does_what_follows_the_history_of_a_sample(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
     change(folded.state)
-    before = columns_of(folded.shell)
-    assert folded.fold() == folded.at
-    assert columns_of(folded.shell) == before
+    left_to_python(folded, monkeypatch)
 
 
 @pytest.mark.parametrize(
     "more",
     [{"jobs": ("snapshot",)}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}],
 )
-def test_a_tick_that_is_no_plain_sample_changes_nothing(more: dict[str, object]) -> None:
+def test_python_does_what_follows_a_tick_that_is_no_plain_sample(
+    more: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folded = Folded().go_to(Tick, lambda state: state.sample_no > 20)
     tick = folded.items[folded.at]
     folded.items[folded.at] = Tick(**{name: getattr(tick, name) for name in Tick.__struct_fields__} | more)  # type: ignore[arg-type]
-    before = columns_of(folded.shell)
-    assert folded.fold() == folded.at
-    assert columns_of(folded.shell) == before
+    left_to_python(folded, monkeypatch)
 
 
 def test_open_orders_are_those_of_the_account_that_the_gate_of_the_engine_has() -> None:

@@ -137,9 +137,9 @@ def test_the_limit_ends_with_the_regime_beside_the_caps_of_mode_live() -> None:
 @pytest.mark.long
 def test_the_bars_of_the_fold_are_those_of_the_engine() -> None:
     steps = Steps(rows_only=True), Steps(rows_only=True)
-    assert both(world(), 3, steps).bars > 0
+    assert both(world(), 3, steps).samples > 0
     assert steps[0].valued == steps[1].valued
-    assert both(world(rules=None), 3, (Steps(rows_only=True), Steps(rows_only=True))).bars > 0
+    assert both(world(rules=None), 3, (Steps(rows_only=True), Steps(rows_only=True))).samples > 0
 
 
 def test_a_restart_keeps_the_regime_and_a_recorded_segment_has_its_own_rules() -> None:
