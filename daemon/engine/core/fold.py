@@ -9,8 +9,8 @@ What it takes
 
 What Python does
     1. While the state is not `ready` (`FoldHost.load`), the venue fills, and `host` does what follows the closes of a
-       bar, or the history of a tick: a symbol without a price, stops at the venue or that trail, parent orders, orders
-       without an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
+       bar, or the history of a tick: a symbol without a price, stops at the venue, parent orders, orders without
+       an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
        portfolio that is being closed, proposals and orders from outside that wait.
     2. The same at a tick that is no sample or lacks a bar, with a job, a cash rate or a borrow fee of a short position,
        or with a loss or a re-arming that may move a switch.
@@ -109,7 +109,8 @@ class Core:
     answers_ahead: dict[Any, Any]
     """Answers known in advance, by instant."""
     guarded: bool
-    """Whether agents have protective levels, which follow from costs."""
+    trailing: bool
+    """Whether agents have protective levels, which follow from costs, or if `trailing` from closes."""
     plans_in_python: bool
     """Whether Python makes all plans: by a style, a count or a limit that the gate of the fold does not know."""
     has_notices: bool
@@ -145,8 +146,7 @@ class Core:
     samples_called: int
     """Samples of which Python did what follows the history."""
     rounds_taken: int
-    fold_ts: int
-    """The instant of the last item."""
+    fold_ts: int  # the instant of the last item
     fold_ticked: int  # the instant of the last tick
     warming: bool
     """Whether the run has not started: ticks only extend the history, and no sample was valued yet."""
@@ -241,7 +241,7 @@ class Core:
         """Begin protective exits, and order those in progress. Returns True if Python ordered and recorded them."""
         plan: Plan = self.round_plan
         orders: VenueOrders = self.venue_orders
-        begins: bool = self.guarded and touches(plan, self.fold_ledger)
+        begins: bool = self.trailing or (self.guarded and touches(plan, self.fold_ledger))
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
         status: int = FOR_PYTHON

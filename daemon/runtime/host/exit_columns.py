@@ -15,6 +15,7 @@ from quantd.trading.orders import OrderBasket
 def load_guards(state: State) -> None:
     """Read exits in progress, cooldowns, and the protective levels of each agent: fractions, infinite for no level."""
     guards, state.guarded = state.guards, state.protecting
+    state.trailing = guards is not None and guards.trails
     for agent, columns in enumerate(state.agent_columns):
         columns.stop, columns.target = (
             (inf, inf) if guards is None else (_level(guards.stop, agent), _level(guards.target, agent))

@@ -41,7 +41,7 @@ from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.verdict_log import HouseVerdicts
-from quantd.daemon.engine.stops.exits import begin_exits, order_exits, release_blocked
+from quantd.daemon.engine.stops.exits import begin_exits, forget_best, order_exits, release_blocked
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders, protections
@@ -177,6 +177,7 @@ class FoldHost(MarketHost):
         state, plan = self.state, self.state.round_plan
         state.returns_known = self.limits.known_returns()
         state.venue_orders.whole = all(work.untouched() for work in state.venue_orders.baskets)
+        forget_best(state)
         load_guards(state)
         reducing = self._reducing()
         # a sample that is never reached, where no kill switch is re-armed
@@ -196,7 +197,7 @@ class FoldHost(MarketHost):
         event of another kind. It is False where handlers in Python have work: parent orders, stops at the venue, halts,
         a real venue, the closing of all positions, shadows (agents on paper), portfolios, a round in progress, kill
         switches beyond REDUCE, and the like."""
-        state, history, guards = self.state, self.state.history, self.state.guards
+        state, history = self.state, self.state.history
         protection, restrictions, venue = state.protection, state.restrictions, state.venue
         return (
             not (
@@ -208,7 +209,6 @@ class FoldHost(MarketHost):
                 or any(state.owed) or state.resting or state.awaiting or state.brackets
                 or state.unreported()
             )
-            and (guards is None or not guards.trails)
             and state.carried == (0, 0)
             and state.loosening is None
             and state.round is None

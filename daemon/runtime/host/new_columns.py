@@ -44,9 +44,9 @@ def set_columns(state: State) -> None:
     state.digest_rows = digest_rows(state)
     state.venue_orders = VenueOrders(deque())
     state.fold_items, state.fold_at, state.fold_end = None, 0, 0
-    state.has_notices = state.bars_moved = state.warming = state.guarded = state.cooling = state.pays_borrow = (
-        state.reads_returns
-    ) = state.ready = state.reads_more = state.limits_move = False
+    state.has_notices = state.bars_moved = state.warming = state.guarded = state.trailing = state.cooling = (
+        state.pays_borrow
+    ) = state.reads_returns = state.ready = state.reads_more = state.limits_move = False
     state.fold_ts = state.fold_ticked = 0
     state.returns_known = True
     state.answers_ahead = {}
