@@ -9,13 +9,13 @@ What it takes
 
 What Python does
     1. While the state is not `ready` (`FoldHost.load`), the venue fills, and `host` does what follows the closes of a
-       bar, or the history of a tick: a symbol without a price, stops at the venue, parent orders, orders without
+       bar, or the history of a tick: stops at the venue, parent orders, orders without
        an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
        portfolio that is being closed, proposals and orders from outside that wait.
     2. The same at a tick that is no sample or lacks a bar, with a job, a cash rate or a borrow fee of a short position,
        or with a loss or a re-arming that may move a switch.
-    3. Of a round only: a failed answer or one with a note, an open order that is no exit, returns that are not known,
-       and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know.
+    3. Of a round only: a failed answer or one with a note, an open order that is no exit, prices or returns that are
+       not known, and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know.
 
 Check, then write
     A stage checks all that it reads, and leaves the rest to Python before its first write, in the order of writes of
@@ -64,7 +64,6 @@ class Core:
     sample_no: int
     round_no: int
     volume_count: int
-
     fold_ledger: Postings
     fold_history: History
     fold_agents: list[Any]
@@ -117,10 +116,8 @@ class Core:
     exiting: bool
     """Whether protective exits are in progress; `reducing`: whether a switch is at REDUCE."""
     reducing: bool
-    rearm_no: int
-    """Number of the sample at which a switch is re-armed at the earliest."""
-    cooling: bool
-    """Whether an agent may not trade a symbol."""
+    rearm_no: int  # of the sample at which a switch is re-armed at the earliest
+    cooling: bool  # whether an agent may not trade a symbol
     counting: bool
     """Whether a limit counts what is traded in a session."""
     limits_move: bool
@@ -245,7 +242,7 @@ class Core:
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
         status: int = FOR_PYTHON
-        by_python: bool = self.plans_in_python or self.limits_move or not self.returns_known  # limits of this instant
+        by_python: bool = self._plans_in_python() or self.limits_move  # limits of this instant
         if not by_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
         if status == FOR_PYTHON:
@@ -454,7 +451,7 @@ class Core:
                 rests.append(number)
         # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
         also_asks: bool = self.journalled and len(questions) > 0
-        by_python: bool = self.plans_in_python or not self.returns_known
+        by_python: bool = self._plans_in_python()
         if rests and (by_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, self.now)):
             self.host.finish_tick(tick)
             return True
@@ -473,9 +470,12 @@ class Core:
             self.host.plan(questions, answers)
         return True
 
+    def _plans_in_python(self) -> bool:
+        return self.plans_in_python or not self.returns_known or not self.market_columns.priced()
+
     def plan_answers(self, answers: list[Any]) -> bool:
         """Plan the answers of a round of agents. Returns False, with no order made, if `step` (Python) must plan."""
-        if self.plans_in_python or not self.returns_known:
+        if self._plans_in_python():
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False

@@ -92,7 +92,7 @@ class Market:
         self.block, self.bars, self.row, self.waiting = None, bars, 0, False
 
     def take_prices(self) -> None:
-        """Compute the prices of one lot of each symbol at the closes of the bar."""
+        """Compute the prices of one lot of each symbol at the closes of the bar, 0 without one."""
         bars: BlockColumns = self.bars
         close: ReadRows = bars.close
         px: Floats = self.px
@@ -100,6 +100,15 @@ class Market:
         row: int = self.row
         for k in range(self.size):
             px[k] = close[row, k] * lot_size[k]
+        if not self.priced():
+            for k in range(self.size):
+                if bars.close_nano[row * self.size + k] <= 0:
+                    px[k] = 0.0
+
+    def priced(self) -> bool:
+        """Whether every symbol has a close."""
+        bars: BlockColumns = self.bars
+        return bars.priced[self.row]
 
     def closes(self) -> ReadInts:
         """int64[N] closes of the bar by symbol, in nano-currency."""

@@ -146,7 +146,10 @@ class StepRecords:
             units_held: float = held[k] * market.lot_size[k]
             units[k] = -units_held if units_held < 0.0 else units_held
         equity: Any = equities[0]
-        exposure: Any = float(self.unit_array.dot(market.bars.marks[market.row]))
+        marks: Any = market.bars.marks[market.row]
+        exposure: Any = float(self.unit_array.dot(marks))
+        if exposure != exposure:  # NaN: a symbol has no price; it is not held, and adds nothing
+            exposure = float(np.nansum(self.unit_array * marks))
         drawdown: Any = max(0.0, 1.0 - equity / max(peak, 1))
         self.effects.append(Valued(ts, equity, cash, equities[1:], exposure * MICRO / equity, drawdown))
 

@@ -147,13 +147,12 @@ class FoldHost(MarketHost):
     def load(self) -> None:
         """Read the state into the columns.
 
-        It is `ready` where nothing but bars, fills, samples and rounds can change it, each symbol has a price, and the
-        fold (compiled fast path) knows the limits and the open orders.
+        It is `ready` where nothing but bars, fills, samples and rounds can change it, and the fold (compiled fast path)
+        knows the limits and the open orders.
         """
         state, terms = self.state, None if self._venue is None else self._venue.fill_terms()
         state.ready = bool(
             self.limits.renew(terms, remote=self.shell.remote)
-            and np.all(state.marks_nano > 0)
             and self.plain()
             and (not state.working or self._orders_known())
         )

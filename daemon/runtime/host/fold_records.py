@@ -122,13 +122,16 @@ def sample_rows(samples: SampleColumns, marks: Floats, lot_size: Floats) -> Samp
     equity, peak = values[:, 0].tolist(), np.asarray(samples.peak)[:count].tolist()
     units = np.abs(np.asarray(samples.lots)[: count * size].reshape(count, size) * lot_size)
     # `vecdot` sums each row in the order of `dot`: the result must equal that of `step` to the bit
-    exposures = np.vecdot(units, marks[np.asarray(samples.row)[:count]]).tolist()
+    sampled = marks[np.asarray(samples.row)[:count]]
+    exposures = np.vecdot(units, sampled)
+    unknown = np.isnan(exposures)  # a symbol has no price: it is not held, and adds nothing
+    exposures[unknown] = np.nansum(units[unknown] * sampled[unknown], axis=1)
     return SampleRows(
         ts=np.asarray(samples.ts)[:count].tolist(),
         key=np.asarray(samples.key)[:count].tolist(),
         equity_micro=equity,
         cash_micro=np.asarray(samples.cash)[:count].tolist(),
         books_micro=values[:, 1:].copy(),
-        gross=[exposure * MICRO / micro for exposure, micro in zip(exposures, equity, strict=True)],
+        gross=[exposure * MICRO / micro for exposure, micro in zip(exposures.tolist(), equity, strict=True)],
         drawdown=[max(0.0, 1.0 - micro / max(top, 1)) for micro, top in zip(equity, peak, strict=True)],
     )

@@ -22,10 +22,10 @@ from quantd.daemon.runtime.outbound import Wire
 from quantd.daemon.runtime.step_log import SampleLog
 from quantd.daemon.runtime.timeline import sample_ticks
 from quantd.research.runs.run_record import Record
-from quantd.risk.limits.catalogue import PROFILES, Limits, Reason, override
+from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Ask, Planned
-from quantd.trading.events import Decided, Reconciled, Reloaded, Tick
+from quantd.trading.events import Action, Decided, Reconciled, Reloaded, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Block, MarketSlice
@@ -118,6 +118,23 @@ def test_bars_that_lack_symbols_are_those_of_the_engine(seed, log):
     run.bars = block(close)
     taken = both(run, 21, steps, 50)
     assert taken.samples > taken.of_bars * 0.8
+    assert steps[0].filled == steps[1].filled
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("seed", "log"), product((1, 2), (False, True)))
+def test_a_share_that_is_listed_late_and_one_that_dies_are_those_of_the_engine(seed, log):
+    """Stops trail beside them."""
+    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    limits = override(PLAIN, protective=Protective(stop_loss=0.02, trailing=True, cooldown=2))
+    run = world(seed, agents=seed, limits=limits)
+    close = np.array(run.bars.close)
+    close[:90, 3], close[120:, 2] = np.nan, np.nan
+    last = run.bars.key[120]
+    run.bars, run.actions = block(close), [Action(last + DAY_NS // 3, last, 2, "delisting", cash_nano=5 * NANO)]
+    taken = both(run, 5, steps, 37)
+    assert taken.samples > taken.of_bars * 0.8
+    assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled
 
 
