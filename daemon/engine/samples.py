@@ -145,10 +145,15 @@ def serve_tick(state: State, tick: Tick, effects_so_far: Sequence[Effect]) -> Se
         if "reallocate" in jobs:
             effects.extend(reallocate(state, frozenset(due)))
     if tick.sample and tick.cash_rate is not None:
-        state.balances_micro = [book.cash_micro for book in state.ledger.books]
+        note_balances(state)
     # the reason has the form WHO: REASON, as of an operator's command
     effects.extend(_ask_and_run_jobs(state, due, tick.jobs, tick.ts, "schedule: schedule", tick.coming))
     return effects
+
+
+def note_balances(state: State) -> None:
+    """Note the cash of each book at a sample, on which the next one books interest."""
+    state.balances_micro = [book.cash_micro for book in state.ledger.books]
 
 
 def on_schedule_run(state: State, run: ScheduleRun) -> Sequence[Effect]:
@@ -207,6 +212,9 @@ def accrue(state: State, tick: Tick) -> list[Effect]:
     sample, at the rate that this tick names.
     """
     effects: list[Effect] = []
+    if state.accrued == tick.ts:
+        return effects  # the fold has booked them
+    state.accrued = tick.ts
     # `borrowed_key` is the day of the previous sample, 0 before the first one
     days = int(tick.key - state.borrowed_key) // DAY_NS if state.borrowed_key else 0
     rate = state.rules.borrow_bp_annual

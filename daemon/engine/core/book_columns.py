@@ -218,18 +218,24 @@ class BookColumns:
         excess: float = (returns.mean - RISK_FREE) / returns.deviation * ROOT_OF_YEAR
         return self.sharpe_low < excess < self.sharpe_high
 
-    def observe(self, equity: int, day: int, week: int) -> None:
+    def observe(self, equity: int, day: int, week: int, earned: Any) -> None:
         """Update the reference equities of the losses with `equity` (micro), and extend a watched book's returns.
 
-        `day` and `week` are the numbers of the present day and week.
+        `day` and `week` are the numbers of the present day and week. `earned` is the interest on cash since the last
+        sample, as a fraction; None without a rate.
         """
         book: Book = self.book
         marks: Switch = self.marks
         returns: EquitySeries | None = self.returns
         marks.mark(equity, day, week)
         self.micro = equity
-        if returns is not None:
+        if returns is None:
+            return
+        if earned is None:
             returns.append(equity, book.flows_micro)
+        else:
+            rated: Any = returns
+            rated.add(equity, book.flows_micro, earned)
 
 
 def take_lots(books: list[BookColumns]) -> None:

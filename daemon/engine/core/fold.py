@@ -12,8 +12,8 @@ What Python does
        bar, or the history of a tick: stops at the venue, parent orders, orders without
        an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
        portfolio that is being closed, proposals and orders from outside that wait.
-    2. The same at a tick that is no sample or lacks a bar, with a job, a cash rate or a borrow fee of a short position,
-       or with a loss or a re-arming that may move a switch.
+    2. The same at a tick that is no sample or lacks a bar, with a job, or with a loss or a re-arming that may move a
+       switch.
     3. Of a round only: a failed answer or one with a note, an open order that is no exit, prices or returns that are
        not known, and, by `plans_in_python`, styles, counts and limits that the gate of the fold does not know.
 
@@ -71,14 +71,12 @@ class Core:
     """Ledger, history, agents and watch of the state, whose names are plain attributes: handlers read those faster."""
     questions: Questions
     follow_ups: int
-    house_fee: float
-    """The rate of the house that open orders are expected to pay."""
+    house_fee: float  # the rate that open orders are expected to pay
     losses_cross: bool
     """Whether a loss of the last sample may have changed its level."""
     host: Any
     """The `runtime.host.fold_host.FoldHost` of the present call; None between calls."""
-    records: StepRecords
-    """The records of the present call, where they are `journalled`."""
+    records: StepRecords  # of the present call, where they are `journalled`
     folding: bool
     """Whether the columns are ahead of what Python reads."""
     bars_moved: bool
@@ -126,10 +124,9 @@ class Core:
     """Whether orders spend the buying power that the venue reports: `host` notes their cost."""
     returns_known: bool
     """Whether every return that a limit reads is finite; else Python measures and plans."""
-    pays_borrow: bool
-    """Whether short positions have a borrow fee."""
-    reads_returns: bool
-    """Whether a limit reads realised returns."""
+    pays_borrow: bool  # whether short positions have a borrow fee
+    earned: Any  # the return on cash from the previous sample to this one; None without a rate
+    reads_returns: bool  # whether a limit reads realised returns
     reads_more: bool
     """Whether `host` keeps bars: for policies that read them or macro series, or while a symbol's price is held."""
     ready: bool
@@ -327,18 +324,20 @@ class Core:
         self.now = max(self.now, ts)
 
     def _take_sample(self, tick: Any) -> bool:
-        """Value books, observe losses. Returns False, with nothing changed but the history, if Python must do it."""
+        """Book fees and interest, value books, observe losses. Returns False if Python must go on."""
         market: Market = self.market_columns
         columns: BookColumns
         ts: int = tick.ts
         key: int = tick.key
         row: int = market.row
         house: BookColumns = self.book_columns[0]
+        if tick.cash_rate is not None or (self.pays_borrow and house.is_short()):
+            self.host.accrue(tick)
         try:
             self.fold_ledger.write_values(market.closes(), self.valued)
         except OverflowError:
             return False
-        if self.sample_no + 1 >= self.rearm_no or (self.pays_borrow and house.is_short()):  # a re-arming, or fees
+        if self.sample_no + 1 >= self.rearm_no:
             return False
         crossing: bool = False
         day: int = key // DAY_NS
@@ -355,10 +354,11 @@ class Core:
             crossing = crossing or news == CROSSES
         for book in range(len(self.valued)):
             self.equities[book] = self.valued[book]
+        earned: Any = self.earned if tick.cash_rate is not None else None
         for book in range(len(self.book_columns)):
             columns = self.book_columns[book]
             if columns.used:
-                columns.observe(self.equities[book], day, week)
+                columns.observe(self.equities[book], day, week, earned)
         note_sample(self.agent_columns, self.book_columns, market.px_view, float(self.equities[0]) / 1e6)
         samples: SampleColumns = self.sample_columns
         if samples.recording:

@@ -117,8 +117,8 @@ class Market:
         return bars.close_nano[at : at + self.size]
 
     def samples(self, tick: Any) -> bool:
-        """Whether `tick` is a sample after the newest bar, without a job or a cash rate."""
-        if not tick.sample or tick.jobs or tick.cash_rate is not None:
+        """Whether `tick` is a sample after the newest bar, without a job."""
+        if not tick.sample or tick.jobs:
             return False
         bars: BlockColumns = self.bars
         ts: int = tick.ts

@@ -227,7 +227,8 @@ class State(Core):
         self.balances_micro: list[int] = []
         """Cash of each book at the last sample before its orders: the basis of interest. Empty without a rate."""
         self.earned: float | None = None
-        """Return on cash from the previous sample to this one; None without a rate."""
+        self.accrued = -1
+        """The last sample of which fees and interest are booked, ns UTC."""
         self.flattening = False
         self.flattens_jumped = False
         """Whether `flattening` also closes symbols in `jumped`: only an operator's command does, no loss limit."""

@@ -36,12 +36,12 @@ from quantd.daemon.engine.safety.monitor import (
 )
 from quantd.daemon.engine.safety.notices import notices
 from quantd.daemon.engine.safety.switch import STATE_LIMITS
-from quantd.daemon.engine.samples import agents_due, begin_tick, rest_of_tick
+from quantd.daemon.engine.samples import accrue, agents_due, begin_tick, note_balances, rest_of_tick
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.engine_state import ENDED_KEPT, HOUSE, Round, State
 from quantd.daemon.engine.state.open_orders import Working
 from quantd.daemon.engine.state.verdict_log import HouseVerdicts
-from quantd.daemon.engine.stops.exits import begin_exits, forget_best, order_exits, release_blocked
+from quantd.daemon.engine.stops.exits import begin_exits, forget_best, order_exits
 from quantd.daemon.runtime.advance_answers import AdvanceAnswers, AnswersAhead, Foreseen
 from quantd.daemon.runtime.digest import NoDigest
 from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, note_orders, protections
@@ -376,7 +376,8 @@ class FoldHost(MarketHost):
         self._shown = state.bars_taken, state.samples_taken
         state._average = state.watch.context = None  # None: computed anew
         if sampled:
-            state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
+            if state.accrued != state.sample:
+                state.borrowed_key, state.earned = state.sample_key - state.sample_key % DAY_NS, None
             if not state.journalled:
                 # bounds of the limit values show that no alert level changed: skipped records count as made
                 watch = state.watch
@@ -487,14 +488,18 @@ class FoldHost(MarketHost):
         self._note(action, booked, booked)
         return True
 
-    def forget_orders(self) -> None:
-        """Drop the oldest samples with orders from the state's memory."""
-        self.state.forget_orders()
-
-    def release(self) -> None:
-        """End each cooldown (block of a symbol after its exit) whose last sample has passed."""
-        release_blocked(self.state)
-        self.state.cooling = any(agent.blocked for agent in self.state.agents)
+    def accrue(self, tick: Tick) -> None:
+        """Book the borrow fees and the interest of a sample, before it is valued."""
+        state = self.state
+        self.show()
+        booked = accrue(state, tick)
+        if tick.cash_rate is not None:
+            note_balances(state)
+        if booked and not state.journalled:
+            self.flush()
+            self.shell.log.add(tick, booked)
+        self.shell.digest.add(booked)
+        self.add(booked)
 
     def realised(self) -> bool:
         """Whether the alert level of a realised measure (volatility, Sharpe ratio) changes at the last sample."""
@@ -530,14 +535,6 @@ class FoldHost(MarketHost):
         """The caps on the lots `requested` by an agent with symbols in a cooldown; `limiter` checks the agent's
         limits."""
         return self.limits.caps(number, limiter, requested)
-
-    def ends(self, ts: int) -> int | list[int]:
-        """The expiry of a decision's orders, ns UTC: one for all, or one for each symbol; 0 for no expiry."""
-        rules = self.state.rules
-        if rules.good_till_cancelled:
-            return 0
-        ends = [sessions.day_order_end(ts, rules.daily) for sessions in rules.sessions]
-        return ends[0] if len(ends) == 1 else [ends[calendar] for calendar in rules.calendar]
 
     def ask(self, questions: Sequence[int], asks: Sequence[Ask]) -> list[Decided] | None:
         """The answers of agents to their questions; None where an answer is awaited.

@@ -5,13 +5,14 @@ from quantd.daemon.engine.market import keep_bar
 from quantd.daemon.engine.samples import append
 from quantd.daemon.engine.state.bar_columns import block_columns
 from quantd.daemon.engine.state.engine_state import State
+from quantd.daemon.engine.stops.exits import release_blocked
 from quantd.daemon.runtime.host.shell_parts import Parts
 from quantd.trading.events import Tick
 from quantd.trading.market import Block, MarketSlice
 
 
 class MarketHost:
-    """The part of the fold's host that has to do with bars and the history of closes."""
+    """The part of the fold's host that has to do with bars, samples and the history of closes."""
 
     state: State
     parts: Parts
@@ -84,6 +85,23 @@ class MarketHost:
         if history.macro is not None:
             history.macro.sample(tick.macro)
         history.known_actions, history.sync_actions = [], []
+
+    def forget_orders(self) -> None:
+        """Drop the oldest samples with orders from the state's memory."""
+        self.state.forget_orders()
+
+    def release(self) -> None:
+        """End each cooldown (block of a symbol after its exit) whose last sample has passed."""
+        release_blocked(self.state)
+        self.state.cooling = any(agent.blocked for agent in self.state.agents)
+
+    def ends(self, ts: int) -> int | list[int]:
+        """The expiry of a decision's orders, ns UTC: one for all, or one for each symbol; 0 for no expiry."""
+        rules = self.state.rules
+        if rules.good_till_cancelled:
+            return 0
+        ends = [sessions.day_order_end(ts, rules.daily) for sessions in rules.sessions]
+        return ends[0] if len(ends) == 1 else [ends[calendar] for calendar in rules.calendar]
 
     def withdraw_actions(self) -> None:
         """Take the dividends that `act` applied back from the rings."""

@@ -154,17 +154,13 @@ def exit_of_another_instant(state: State) -> None:
     state.agents[0].exits[0] = Exit("stop_loss", 1.0, 1.0, 1.0, tried=state.now - 1)
 
 
-def short_that_pays(state: State) -> None:
-    state.pays_borrow, state.book_columns[0].held[0] = True, -1.0
-
-
 def orders_at_the_venue(state: State) -> None:
     state.crosses.count = 1
 
 
 @pytest.mark.parametrize(
     "change",
-    [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, short_that_pays, orders_at_the_venue,
+    [loss_at_its_bound, equity_of_nothing, equity_beyond_floats, orders_at_the_venue,
      sample_of_a_new_start, order_that_has_expired, order_under_a_switch, exit_of_another_instant],
 )  # fmt: skip
 def test_python_does_what_follows_the_history_of_a_sample(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +171,7 @@ def test_python_does_what_follows_the_history_of_a_sample(change: Change, monkey
 
 @pytest.mark.parametrize(
     "more",
-    [{"jobs": ("snapshot",)}, {"cash_rate": 1}, {"sample": False}, {"warmup": True}],
+    [{"jobs": ("snapshot",)}, {"sample": False}, {"warmup": True}],
 )
 def test_python_does_what_follows_a_tick_that_is_no_plain_sample(
     more: dict[str, object], monkeypatch: pytest.MonkeyPatch

@@ -26,14 +26,14 @@ from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, o
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Ask, Planned
 from quantd.trading.events import Action, Decided, Reconciled, Reloaded, Tick
-from quantd.trading.execution import Costs
+from quantd.trading.execution import RATE_ONE, Costs
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Block, MarketSlice
 from quantd.trading.orders import OrderBasket
 from quantd.trading.ports import BrokerNews
 from quantd.trading.sessions import DAY_NS, Sessions
 from quantd.trading.view import Noted, View
-from tests.support.engine import START, Plain, World, block
+from tests.support.engine import START, Plain, World, block, walk
 from tests.support.fold import (
     DAYS,
     LIMITS,
@@ -119,6 +119,24 @@ def test_bars_that_lack_symbols_are_those_of_the_engine(seed, log):
     taken = both(run, 21, steps, 50)
     assert taken.samples > taken.of_bars * 0.8
     assert steps[0].filled == steps[1].filled
+
+
+@pytest.mark.long
+def test_interest_and_borrow_fees_are_those_of_the_engine():
+    """Cash has a rate but for some weeks, and a fall of a twentieth ends the run's trading."""
+    limits = override(PLAIN, allow_short=True, max_realised_volatility=0.3, max_drawdown=0.05)
+    acts = [lambda view, k=k: np.array([0.3, -0.2, 0.2, 0.1]) * (0.5 - (view.sample + k) % 3) for k in range(2)]
+    run = World(block(walk(DAYS, 4, 7)), acts, house=limits, borrow_bp_annual=80.0)
+    items = list(run.items())
+    rated = [k for k, item in enumerate(items) if isinstance(item, Tick)]
+    for k in [*rated[20:60], *rated[80:]]:
+        items[k] = replace(items[k], cash_rate=RATE_ONE // 30)
+    run.items = lambda: iter(items)
+    for pair in ((Steps(), Steps()), (Record(run.universe), Record(run.universe))):
+        assert both(run, 3, pair, 37).samples > 50
+    for name in ("ts", "equity_micro", "cash_micro", "books_micro", "gross", "borrow_micro", "interest_micro"):
+        assert getattr(pair[0], name) == getattr(pair[1], name), name
+    assert min(pair[1].borrow_micro, pair[1].interest_micro) > 0
 
 
 @pytest.mark.long

@@ -45,7 +45,7 @@ WORLDS = [
     Kind(13, (74, 34, 109, 64), agents=3, chunk=33, holds=0.4, sets=GROUPED),
     Kind(14, (74, 36, 99, 45), agents=3, sets=SLOW, holds=0.6),
     Kind(15, (74, 46, 49, 0), agents=2, sets=SETS[2:3], scale=(0.0102, 0.1), idle=0.3),
-    Kind(16, (60, 60, 49, 0), sets=SETS[2:3], short=0.1, borrow=50.0, idle=0.8),
+    Kind(16, (74, 74, 49, 0), sets=SETS[2:3], short=0.1, borrow=50.0, idle=0.8),
     Kind(17, (74, 14, 19, 18), sets=TIGHT, follow_ups=1, every=5),
     Kind(18, (74, 37, 34, 22), agents=2, sets=(TIGHT[0], GROUPED[1]), idle=0.9, every=2),
     Kind(21, (74, 74, 74, 61), agents=2, sets=FEW),
