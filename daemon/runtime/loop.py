@@ -9,9 +9,9 @@ of a bar are booked before its closes become the marks. Events that follow from 
 first out, so that a replay has them in the same order. A venue across a network gets nothing here: `Wire` holds its
 orders until the commit.
 
-The columns (arrays) of the fold, the compiled fast path, may be newer than the state between two items. `state`,
-`broker`, `tally` and `market` bring it up to date for whoever reads them, and the loop does not read them at each bar
-(docs/decisions/023). Whoever steps an event settles the columns first: a handler must not read old marks.
+While the fold, the compiled fast path, takes items, the venue, the log and the counts are behind the state. `state`,
+`broker`, `tally` and `market` bring them up to date for whoever reads them, and the loop does not read them at each bar
+(docs/decisions/023). Whoever steps an event settles them first: a handler must not send to a venue that lacks orders.
 
 What can go wrong: a thread reads the state while the loop plans a round. The columns would be brought up to date in
 the middle of the plan, and its basket would be recorded as accepted and never reach the venue. So only the thread that
@@ -120,8 +120,7 @@ class Shell:
     def state(self) -> State:
         """The state after the last item (bar, action or tick).
 
-        While an item is being taken, or a policy's answer is awaited, marks and equities are up to date, but orders may
-        be older.
+        While an item is being taken, or a policy's answer is awaited, orders may be older.
 
         Raises RuntimeError in a thread that does not step, as do `broker`, `tally` and `market`.
         """
@@ -129,10 +128,10 @@ class Shell:
         return self._state
 
     def _show(self) -> None:
-        """Bring state, venue and counts up to date; in the middle of an item or a round only marks and equities."""
+        """Bring venue, log and counts up to date, but not in the middle of an item or a round."""
         if self._state.folding and self._host is not None:
             self._require_own_thread()
-            # while the fold is in an item or a round, orders cannot be synchronised: only marks and equity are
+            # while the fold is in an item or a round, orders cannot be synchronised
             if self._state.fold_items is not None or self._host.open_round.awaits:
                 self._host.show()
             else:
@@ -148,8 +147,8 @@ class Shell:
     def unsettled(self) -> State:
         """The state without the columns of the fold (the compiled fast path); any thread may read it.
 
-        Clocks, numbers of samples and rounds, books, kill switches and settings are up to the last item. Marks,
-        equities and orders may be behind.
+        Clocks, numbers of samples and rounds, marks, books, kill switches and settings are up to the last item. Orders
+        may be behind.
         """
         return self._state
 

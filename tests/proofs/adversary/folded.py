@@ -140,9 +140,7 @@ def judge_world(seed: int, tally: Tally) -> None:
             number: state.activity.repeated(number, item.ts, agent.limits) if type(item) is Tick else None
             for number, agent in enumerate(state.rules.agents)
         }
-        if state.fold([item], 0, 1) == 0:
-            host.sync()
-            shell.take(item)
+        shell.take(item)
         if state.rounds_taken != rounds + 1 or waits:
             continue
         ring = state.history.synchronous
