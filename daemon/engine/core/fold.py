@@ -179,7 +179,7 @@ class Core:
         told: bool = not self.ready
         if told:
             self.host.tell(item)
-        bars: BlockColumns = market.bars if block is market.block else self.host.columns_of(block, row)
+        bars: BlockColumns = market.bars if market.continues(block, row) else self.host.columns_of(block, row)
         ts_open: int = bars.ts_open[row]
         only: int = 0 if len(self.agent_columns) == 1 else -1  # -1: the orders are of their agents
         filling: bool = not told and len(orders.baskets) > 0 and not orders.remote
@@ -191,7 +191,7 @@ class Core:
         fits: bool = crossing and self.ready and crosses.fit(self.fold_ledger, bars, row, ts_open)
         if market.waiting:  # the last bar had no sample
             self.host.keep_closes()
-        if block is not market.block:
+        if bars is not market.bars:
             self.host.flush()
         if self.counting and (fills or fits):
             self.host.count_trades(item, fills, fits)

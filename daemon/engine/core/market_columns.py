@@ -105,6 +105,11 @@ class Market:
                 if bars.close_nano[row * self.size + k] <= 0:
                     px[k] = 0.0
 
+    def continues(self, block: Any, row: int) -> bool:
+        """Whether the columns serve the bar `row` of `block`: they fill a missing bar from the row before it."""
+        bars: BlockColumns = self.bars
+        return block is self.block and (not bars.gaps or row == self.row + 1)
+
     def priced(self) -> bool:
         """Whether every symbol has a close."""
         bars: BlockColumns = self.bars

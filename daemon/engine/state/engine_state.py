@@ -332,7 +332,7 @@ class State(Core):
     def take_bar(self, market: MarketSlice) -> None:
         """Make a bar the last one: its closes are the marks, and wait for their sample."""
         columns, block, row = self.market_columns, market.block, market.row
-        if block is not columns.block:
+        if not columns.continues(block, row):
             bars = block_columns(block, row, self.all_marks())
             columns.block, columns.bars = block, bars
         columns.take(row)
