@@ -137,7 +137,7 @@ SHELL = (
     Attack("an empty signature", 403, FORGED, with_signature(signature="")),
     Attack("a signature that is no hexadecimal text", 403, FORGED, with_signature(signature="é" * 64)),
     Attack("a signature of zeros", 403, FORGED, with_signature(signature="00" * 64)),
-    Attack("a signature with one more field", 422, "unknown field", with_signature(device="phone")),
+    Attack("a signature with one more field", 422, "no field 'signed.device'", with_signature(device="phone")),
     Attack("the name of the device in place of its key", 403, "of no device in force", with_signature(key="phone")),
     Attack("the device named as the sender", 422, "no field 'who'", lambda s: unsigned(s) | {"who": "phone"}),
 )  # fmt: skip

@@ -115,6 +115,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "stops/sync": ("stop at the venue: trailing_stop",),
     "stops/venue_stops": ("fills: stop at the venue",),
     "venue/account": ("alert: reconciliation", "booked: flow", "alert: foreign"),
+    "state/bar_columns": ("alert: price_jump, on JumpExplained",),
     "venue/availability": ("alert: flatten",),
     "venue/busts": ("trade bust", "trade corrected"),
     "venue/coin_fees": ("fee in the coin, in whole lots",),

@@ -98,7 +98,7 @@ def order_of(world: Any, decision: str) -> str:
 
 @pytest.mark.long
 async def test_a_rebalance_is_answered_though_its_portfolio_was_closed_before_the_commit(world: Any) -> None:
-    nothing = {"weights": {"SPY": 1e-9}, "reason": "all in cash"}
+    nothing = {"weights": {"SPY": 0.0}, "reason": "all in cash"}
     assert (await post(world, "portfolios", CORE | nothing))[0] == 200
     async with gated(world) as gate:
         rebalanced = asyncio.create_task(post(world, "agents/core/propose", nothing | {"id": "x-1"}))

@@ -59,7 +59,7 @@ def python(folder: Path, script: str) -> Done:
     ("rows", "foreign", "plain"),
     [
         (["2025-01-02,,,,,6527"], 0, 1), (["2025-01-02,,,,,", "2025-01-03,,,,,"], 0, 2),
-        (["2025-01-02,52,54,51,53,5", "2025-01-02,52,54,51,53,5", "2025-01-03,,,,,"], 1, 2),
+        (["2025-01-02,52,54,51,53,5", "2025-01-02,52,54,51,52,5", "2025-01-03,,,,,"], 1, 2),
     ],
 )  # fmt: skip
 def test_import_check_and_python_count_the_same_rejected_rows(
@@ -153,7 +153,7 @@ def test_import_and_check_exit_with_1_where_a_backtest_would_stop_and_else_with_
     for k in range(bad):
         row = rows[30 + 9 * k]
         row[:] = {"nan": [*row[:4], "word", "900"], "crossed": [*row[:2], "1", *row[3:]],
-                  "duplicate": rows[29 + 9 * k]}[fault]  # fmt: skip
+                  "duplicate": [rows[29 + 9 * k][0], *row[1:]]}[fault]  # fmt: skip
     (tmp_path / "ACME.csv").write_text("\n".join(["Date,Open,High,Low,Close,Volume", *map(",".join, rows), ""]))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "ACME.csv").write_text((tmp_path / "ACME.csv").read_text())

@@ -175,7 +175,7 @@ async def seat_of_guest(world: Any) -> None:
 
 async def core(world: Any) -> None:
     await no_core(world)
-    await owner(world, "portfolios", {"name": "core", "capital": "400", "weights": {"SPY": 0.1}, "reason": "open"})
+    await owner(world, "portfolios", {"name": "core", "capital": "4000", "weights": {"SPY": 0.1}, "reason": "open"})
 
 
 async def no_core(world: Any) -> None:
@@ -257,7 +257,7 @@ async def sweep_form(page: Page) -> None:
 
 
 CORE = {"targets": "IWM 0.1"}
-FILL = {"name": "core", "capital": "400", "targets": "SPY 0.1"}
+FILL = {"name": "core", "capital": "4000", "targets": "SPY 0.1"}
 
 CONTROLS = (
     Control("halt", "/api/v1/commands", "standing.Halt", "now", run, key("h"), "Halt all trading", "NOT HALTED",
