@@ -215,8 +215,10 @@ async def test_older_bars_come_by_moving_the_chart_and_by_a_button(shared: World
         await page.mouse.move(box["x"] + 500, box["y"] + 100, steps=8)
         await page.mouse.up()
         await page.mouse.move(0, 0)
-        await expect(words).to_contain_text("The newest 500 bars")
-        await page.get_by_role("button", name="Older bars").click()
+        # a chart that still shows its oldest bar has fetched the next ones by itself
+        await expect(words).to_contain_text(re.compile(f"The newest 500 bars|{HISTORY} bars since the start"))
+        if await page.get_by_role("button", name="Older bars").count():
+            await page.get_by_role("button", name="Older bars").click()
         await expect(words).to_contain_text(f"{HISTORY} bars since the start")
         await expect(page.get_by_role("button", name="Older bars")).to_have_count(0)
         await page.unroute_all(behavior="wait")
