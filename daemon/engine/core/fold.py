@@ -9,9 +9,9 @@ What it takes
 
 What Python does
     1. While the state is not `ready` (`FoldHost.load`), the venue fills, and `host` does what follows the closes of a
-       bar, or the history of a tick: stops at the venue, parent orders, orders without
-       an answer, a trading halt, a held price, HALT, a sale of all positions, shadows, a carried account, a
-       portfolio that is being closed, proposals and orders from outside that wait.
+       bar, or the history of a tick: stops at the venue, parent orders, orders without an answer, a trading halt, a
+       held price, HALT, a sale of all positions, shadows, a carried account, a portfolio that is being closed,
+       proposals and orders from outside that wait.
     2. The same at a tick that is no sample or lacks a bar, with a job, or with a loss or a re-arming that may move a
        switch.
     3. Of a round only: a failed answer or one with a note, an open order that is no exit, prices or returns that are
@@ -78,7 +78,7 @@ class Core:
     """The `runtime.host.fold_host.FoldHost` of the present call; None between calls."""
     records: StepRecords  # of the present call, where they are `journalled`
     folding: bool
-    """Whether the columns are ahead of what Python reads."""
+    """Whether venue, log and counts may be behind the columns."""
     bars_moved: bool
     """Whether a bar was folded since the last `load`."""
     slice_type: Any
@@ -96,7 +96,7 @@ class Core:
     equities: Ints
     """int64[B + 1] equities in micro: of the house, of each agent, and of what no agent has."""
     valued: Ints
-    """The same at a sample that the fold may leave to `step`."""
+    """The same at a sample that may be left to Python."""
     volume_ring: FloatRows
     round_plan: Plan
     digest_rows: Rows
@@ -239,7 +239,7 @@ class Core:
         if not (begins or self.exiting) or not self.host.exits(begins):
             return False
         status: int = FOR_PYTHON
-        by_python: bool = self._plans_in_python() or self.limits_move  # limits of this instant
+        by_python: bool = self._plan_needs_python() or self.limits_move  # limits of this instant
         if not by_python and len(orders.baskets) == 0:
             status = plan_exits(plan, self.fold_ledger, self.equities, self.now, self.fold_history.synchronous)
         if status == FOR_PYTHON:
@@ -301,7 +301,7 @@ class Core:
         records.note_sample(ts, equities, house.book.cash_micro, house.marks.high_water)
 
     def _nothing_waits(self, tick: Any) -> bool:
-        """Whether no cross waits, every open order stays open (no expiry, no REDUCE), and every exit has its order."""
+        """Whether no cross waits, every order stays open, every exit has its order, and the run does not just start."""
         now: int = max(self.now, tick.ts)
         orders: VenueOrders = self.venue_orders
         crosses: Crosses = self.crosses
@@ -451,7 +451,7 @@ class Core:
                 rests.append(number)
         # a log has the orders of a rest before the questions and their acceptance after them: Python makes that order
         also_asks: bool = self.journalled and len(questions) > 0
-        by_python: bool = self._plans_in_python()
+        by_python: bool = self._plan_needs_python()
         if rests and (by_python or also_asks or self.crosses.count > 0 or not self._plan_rests(rests, self.now)):
             self.host.finish_tick(tick)
             return True
@@ -470,12 +470,12 @@ class Core:
             self.host.plan(questions, answers)
         return True
 
-    def _plans_in_python(self) -> bool:
+    def _plan_needs_python(self) -> bool:
         return self.plans_in_python or not self.returns_known or not self.market_columns.priced()
 
     def plan_answers(self, answers: list[Any]) -> bool:
         """Plan the answers of a round of agents. Returns False, with no order made, if `step` (Python) must plan."""
-        if self._plans_in_python():
+        if self._plan_needs_python():
             return False
         if not take_answers(self.agent_columns, self.fold_agents, answers, self.market_columns.size, self.host):
             return False

@@ -39,7 +39,11 @@ class BlockColumns:
     keys: list[int]
     full: list[bool]
 
-    def __init__(self, block: Any, close_nano: ReadInts, columns: Columns, close: ReadRows) -> None:
+    end: int
+    """The first row behind those that the columns serve."""
+
+    def __init__(self, block: Any, close_nano: ReadInts, columns: Columns, close: ReadRows, end: int) -> None:
+        self.end = end
         self.close, self.close_nano, self.columns = close, close_nano, columns
         self.open_nano, self.volume = columns.open_nano, columns.volume
         self.ts_open, self.ts_event, self.ts_seen = block.ts_open, block.ts_event, block.ts_seen
@@ -108,7 +112,7 @@ class Market:
     def continues(self, block: Any, row: int) -> bool:
         """Whether the columns serve the bar `row` of `block`: they fill a missing bar from the row before it."""
         bars: BlockColumns = self.bars
-        return block is self.block and (not bars.gaps or row == self.row + 1)
+        return block is self.block and row < bars.end and (not bars.gaps or row == self.row + 1)
 
     def priced(self) -> bool:
         """Whether every symbol has a close."""

@@ -42,7 +42,7 @@ from quantd.trading.instruments import MICRO
 from quantd.trading.ledger.book import Book
 from quantd.trading.ledger.books import Ledger
 from quantd.trading.macro import MacroHistory
-from quantd.trading.market import Floats, Ints, MarketSlice
+from quantd.trading.market import Block, Floats, Ints, MarketSlice
 from quantd.trading.model_events import Act, ModelLoaded
 from quantd.trading.number_types import read_floats
 from quantd.trading.orders import Wish
@@ -329,12 +329,17 @@ class State(Core):
             bar = self._bar = bars, row, bars.marks[row], bars.exact[row], times
         return bar
 
+    def columns_of(self, block: Block, row: int) -> BlockColumns:
+        """The columns of `block` from the bar `row` on; of this bar alone while a price is held, which changes marks at
+        each bar."""
+        return block_columns(block, row, self.all_marks(), alone=bool(self.restrictions.jumped))
+
     def take_bar(self, market: MarketSlice) -> None:
         """Make a bar the last one: its closes are the marks, and wait for their sample."""
         columns, block, row = self.market_columns, market.block, market.row
         if not columns.continues(block, row):
-            bars = block_columns(block, row, self.all_marks())
-            columns.block, columns.bars = block, bars
+            columns.bars = self.columns_of(block, row)
+            columns.block = block
         columns.take(row)
 
     def keep_closes(self) -> None:

@@ -27,11 +27,11 @@ class FoldCalls(Protocol):
         ...
 
     def show(self) -> None:
-        """Write the last bar and sample to the state, for handlers in Python."""
+        """Drop what the state computed from an earlier bar or sample, before a handler reads it."""
         ...
 
     def sync(self) -> None:
-        """Write the columns of the fold (compiled fast path) to the engine's state."""
+        """Bring the venue, the log and the counts up to the last item of the fold (compiled fast path)."""
         ...
 
     def add(self, effects: Sequence[Effect]) -> None:

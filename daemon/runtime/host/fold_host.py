@@ -1,15 +1,14 @@
 """What Python does for the fold (compiled fast path) of a state: limits, questions, records, the state for handlers.
 
-The fold (`quantd.daemon.engine.core.fold`) calls this class for rare work. `load` reads the state into the columns, and
-returns False where a handler has to step the event instead. `sync` writes the columns to the state, the venue and the
-log.
+The fold (`quantd.daemon.engine.core.fold`) calls this class for rare work. `load` prepares the columns, and finds
+whether the state is `ready`. `sync` brings the venue, the log and the counts up to the last item.
 
-What can go wrong: a handler reads a state that is behind the columns, or the fold goes on from columns that a handler
-has made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item.
-`plain` checks for everything that only handlers can do, stages that somebody adds included.
+What can go wrong: a handler sends to a venue that lacks orders, or the fold goes on from columns that a handler has
+made old. So whoever steps an event calls `sync` first, and the state is loaded again before the next item. `plain`
+checks for everything that only handlers can do, stages that somebody adds included.
 
-The sequence in `sync`: the log gets its records before the state moves, the state moves before the venue, and baskets
-are sent last. Their acceptance is in the log already, and the venue gets a dividend after the baskets sent before it.
+The sequence in `sync`: the log gets its records before the venue moves, and baskets are sent last. Their acceptance is
+in the log already, and the venue gets a dividend after the baskets sent before it.
 
 Rejected: state and host that always refer to each other. A sweep makes thousands of them, and a circle of references
 would wait for a garbage collection.
@@ -314,10 +313,7 @@ class FoldHost(MarketHost):
         self._act_on(tick, before, lambda state, tick: [*opening, *rest_of_tick(state, tick)])
 
     def sync(self) -> None:
-        """Write the columns to the state, the venue, the log and the tally of counts.
-
-        The call has no effect where the state already equals the columns.
-        """
+        """Bring the venue, the log and the tally of counts up to the last item; no effect where they are."""
         state = self.state
         if not state.folding:
             return

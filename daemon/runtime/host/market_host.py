@@ -3,7 +3,6 @@
 from quantd.daemon.engine.core.market_columns import BlockColumns
 from quantd.daemon.engine.market import keep_bar
 from quantd.daemon.engine.samples import append
-from quantd.daemon.engine.state.bar_columns import block_columns
 from quantd.daemon.engine.state.engine_state import State
 from quantd.daemon.engine.stops.exits import release_blocked
 from quantd.daemon.runtime.host.shell_parts import Parts
@@ -18,7 +17,7 @@ class MarketHost:
     parts: Parts
 
     def show(self) -> None:
-        """Write the last bar and sample to the state for handlers."""
+        """Drop what the state computed from an earlier bar or sample."""
         raise NotImplementedError
 
     @property
@@ -39,7 +38,7 @@ class MarketHost:
 
     def columns_of(self, block: Block, row: int) -> BlockColumns:
         """The columns of `block`, consecutive bars of a recorded market, for bars from `row` on."""
-        return block_columns(block, row, self.state.all_marks())
+        return self.state.columns_of(block, row)
 
     def keep_closes(self) -> None:
         """Let the closes of the last bar wait: another bar came before their sample."""

@@ -146,7 +146,9 @@ def test_a_plan_needs_a_collar_of_a_tick_at_least_of_every_close() -> None:
             read_int_rows(bars.open_nano), read_rows(bars.low), read_rows(bars.high), read_rows(bars.volume)
         )
         plan = plan_of(1)
-        plan.market.bars = BlockColumns(bars, bars.close_nano.reshape(-1).data, columns, read_rows(bars.close))
+        plan.market.bars = BlockColumns(
+            bars, bars.close_nano.reshape(-1).data, columns, read_rows(bars.close), len(bars)
+        )
         plan.market.row, ts = 0, bars.ts_event[0]
         plan.least_collar = 0.0625
         for tick, status in ((2.5e9, NO_REQUEST), (2.5e9 + 1.0, FOR_PYTHON)):
