@@ -134,18 +134,18 @@ def _shifts(feed: Replay) -> list[Shift]:
     sums = {name: np.zeros(len(feed.columns.key) - 1) for name in calendars}
     counts = {name: np.zeros(len(feed.columns.key) - 1, dtype=np.int64) for name in calendars}
     for column, name in enumerate(calendars):
-        own = _moves(feed, column)
-        sums[name] += np.nan_to_num(own)
-        counts[name] += np.isfinite(own)
+        moves = _moves(feed, column)
+        sums[name] += np.nan_to_num(moves)
+        counts[name] += np.isfinite(moves)
     shifts = []
     for column, name in enumerate(calendars):
         if name == "24/7":
             continue
-        own = _moves(feed, column)
-        rest, mean = counts[name] - np.isfinite(own), np.full(len(own), np.nan)
-        np.divide(sums[name] - np.nan_to_num(own), rest, out=mean, where=rest >= 2)
-        same = abs(_correlation(own, mean))
-        early, late = _correlation(own[:-1], mean[1:]), _correlation(own[1:], mean[:-1])
+        moves = _moves(feed, column)
+        rest, mean = counts[name] - np.isfinite(moves), np.full(len(moves), np.nan)
+        np.divide(sums[name] - np.nan_to_num(moves), rest, out=mean, where=rest >= 2)
+        same = abs(_correlation(moves, mean))
+        early, late = _correlation(moves[:-1], mean[1:]), _correlation(moves[1:], mean[:-1])
         moved = max(early, late)
         if moved > MOVES_WITH and moved > 2.0 * same + 0.1:
             shifts.append(Shift(column, early > late, moved, same))

@@ -176,13 +176,13 @@ class Core:
             self.host.flush()
         if not self.folding:
             self.host.load()
-        told: bool = not self.ready
-        if told:
+        by_venue: bool = not self.ready
+        if by_venue:
             self.host.tell(item)
         bars: BlockColumns = market.bars if market.continues(block, row) else self.host.columns_of(block, row)
         ts_open: int = bars.ts_open[row]
         only: int = 0 if len(self.agent_columns) == 1 else -1  # -1: the orders are of their agents
-        filling: bool = not told and len(orders.baskets) > 0 and not orders.remote
+        filling: bool = not by_venue and len(orders.baskets) > 0 and not orders.remote
         fills: bool = filling and orders.fill(bars, row, ts_open, bars.ts_event[row])
         fills = fills and orders.post(self.fold_ledger, only)
         if filling and not fills:
@@ -263,12 +263,12 @@ class Core:
         if not self.folding:
             self.host.load()
         # orders may fill at opens of bars in progress
-        told: bool = not self.ready or (tick.opened and len(orders.baskets) > 0 and not orders.remote)
-        if told:
+        by_venue: bool = not self.ready or (tick.opened and len(orders.baskets) > 0 and not orders.remote)
+        if by_venue:
             self.host.tell(tick)
         alone: bool = self.ready and market.waiting and market.samples(tick) and self._nothing_waits(tick)
         if not alone:
-            if not told:
+            if not by_venue:
                 self.host.tell(tick)
             self.now = max(self.now, tick.ts)
             self.host.begin_tick(tick)

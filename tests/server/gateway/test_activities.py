@@ -111,11 +111,11 @@ async def test_pages_spans_types_and_directions_list_each_activity_once(bot: Bot
     assert {row["net_amount"] for row in trans} == {"1234.567891", "-500.00"}
     assert trans == await bot.call(bot.client.get, "/account/activities", {"activity_types": "CSD,CSW"})
     orders = await bot.call(bot.client.get, "/orders", {"status": "all", "direction": "asc"})
-    made = [order["submitted_at"] for order in orders]
-    span = {"status": "all", "after": made[0], "until": made[2]}
+    submitted = [order["submitted_at"] for order in orders]
+    span = {"status": "all", "after": submitted[0], "until": submitted[2]}
     some = await bot.call(bot.client.get, "/orders", span)
     assert {order["id"] for order in some} == {
-        order["id"] for order, at in zip(orders, made, strict=True) if made[0] < at <= made[2]
+        order["id"] for order, at in zip(orders, submitted, strict=True) if submitted[0] < at <= submitted[2]
     }
     assert 0 < len(some) < len(orders)
     others = await bot.call(bot.client.get, "/account/activities", {"category": "non_trade_activity"})
