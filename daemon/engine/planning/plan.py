@@ -74,6 +74,9 @@ PlanWatch = Callable[[State, Sequence[tuple[int, Values]]], list[Effect]]
 AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 """Styles that send all orders of a decision into an auction."""
 
+HALTS: Final = (Reason.SWITCH, Reason.HALTED, Reason.PRICE_JUMP)
+"""Reasons of refusals that end when a person or the venue permits trading again."""
+
 
 class Child(NamedTuple):
     """What a basket of child orders has from its parent orders: instant and execution style of their decision, and
@@ -186,8 +189,8 @@ def _agent_verdict(
     """The verdict of an agent's limits on `change`, float64[N] signed lots.
 
     The lots are recorded for the limit on repeated requests, unless they are of child orders, because equal children of
-    one decision are no repetition; or of a `whole` proposal, whose id tells a repetition. `mode` is the kill switch
-    state that applies to the plan.
+    one decision are no repetition; or of a `whole` proposal, whose id tells a repetition; or a halt refuses them, so
+    that they pass after it. `mode` is the kill switch state that applies to the plan.
     """
     limits, counts = state.rules.agents[agent].limits, child is None and not intent.whole
     if not counts:
@@ -195,7 +198,8 @@ def _agent_verdict(
     ctx, asked = market_context(state), weighed(state, account, change, intent.wishes)
     verdict = gate(ctx, account, asked, limits, mode)
     if counts:
-        state.activity.ask(agent, state.now, change, limits)
+        halted = np.isin(verdict.reason, HALTS) & (verdict.lots == 0.0)
+        state.activity.ask(agent, state.now, np.where(halted, 0.0, change), limits)
     if state.judged is not None:
         state.judged.append(Judged(agent, ctx, account, asked, limits, mode, verdict))
     return verdict if asked is change else passed_of(state, account, change, verdict, intent.wishes)

@@ -10,6 +10,7 @@ from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.engine.state.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Rate, Reason
+from quantd.risk.switch import HALT, RUN
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import CASH, START, World, block, sessions, walk
@@ -114,14 +115,23 @@ def test_no_more_orders_go_out_than_the_rate_allows() -> None:
         adding += sent
 
 
-@pytest.mark.parametrize(("wait", "again"), [(0, False), (10**9 - 1, False), (10**9, True)])
-def test_the_same_intent_within_a_moment_is_refused(wait: int, again: bool) -> None:
+@pytest.mark.parametrize(
+    ("wait", "stopped", "again"),
+    [(0, "", False), (10**9 - 1, "", False), (10**9, "", True), (0, "account", True), (0, "symbol", True)],
+)
+def test_the_same_intent_within_a_moment_is_refused_unless_a_halt_refused_it(
+    wait: int, stopped: str, again: bool
+) -> None:
     world = World(block(walk(8, 2, 3)), [lambda view: np.zeros(2)])
     world.run()
     state = world.shell.state
     weights = np.array([0.2, 0.0]).tobytes()
+    state.switch.state = HALT if stopped == "account" else RUN
+    state.restrictions.halted |= {0: (0, "by hand")} if stopped == "symbol" else {}
     first = plan(state, {0: weights}, watch=watch_plan, sample=state.sample)
-    assert any(type(e).__name__ == "OrderBasket" for e in first)
+    assert any(type(e).__name__ == "OrderBasket" for e in first) is not bool(stopped)
+    state.switch.state = RUN
+    state.restrictions.halted.clear()
     state.working.clear()  # as if the venue had refused it
     state.now += wait
     planned = next(
