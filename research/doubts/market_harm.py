@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.recorded.origin import origin_of
 from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.research.doubts.doubt import Found
@@ -74,7 +75,8 @@ def _stale_opens(feed: Replay) -> tuple[Bools, float]:
     begins = 0
     days = (columns.key - (feed.interval_ns < DAY_NS)) // DAY_NS
     for column, instrument in enumerate(feed.universe.instruments):
-        if instrument.calendar == "24/7" or is_pair(instrument.symbol):  # there a bar begins where the last one ended
+        # where trading goes on at night, a bar begins where the last one ended
+        if instrument.calendar == ALWAYS_OPEN or is_pair(instrument.symbol):
             continue
         rows = np.flatnonzero(columns.fresh[:, column])
         first = rows[1:][np.diff(days[rows]) > 0]  # first bar of a session
@@ -139,7 +141,7 @@ def _shifts(feed: Replay) -> list[Shift]:
         counts[name] += np.isfinite(moves)
     shifts = []
     for column, name in enumerate(calendars):
-        if name == "24/7":
+        if name == ALWAYS_OPEN:
             continue
         moves = _moves(feed, column)
         rest, mean = counts[name] - np.isfinite(moves), np.full(len(moves), np.nan)

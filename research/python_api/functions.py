@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.table_files.moments import is_midnight
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.daemon.assembly.parts import Assembly
@@ -177,7 +178,7 @@ class CallerPolicy:
         if not isinstance(self._policy, TargetTable):
             return []
         first, dated = self._policy.first, self._policy.dated
-        always_open = all(item.calendar == "24/7" for item in assembly.universe.instruments)
+        always_open = all(item.calendar == ALWAYS_OPEN for item in assembly.universe.instruments)
         if first and (assembly.interval_ns < DAY_NS if dated else not always_open):
             what = (
                 f"dates ({first[:10]}), and the bars are shorter" if dated else f"the time {first} of an unknown clock"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
@@ -125,7 +126,7 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     weekend = (weekday == 5) & (daily | (ts % DAY_NS >= DAY_NS // 4)) | ((weekday == 6) & daily)
     for symbol in frame["symbol"].filter(weekend).unique().to_list():
         if symbol in calendars and (symbol == DEFAULT_SYMBOL or names_coin(symbol)):
-            calendars[symbol] = "24/7"
+            calendars[symbol] = ALWAYS_OPEN
     house = house_calendar(list(calendars.values()))
     instruments = [{"symbol": name, "calendar": calendar} for name, calendar in calendars.items() if calendar != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import polars as pl
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import Assembly, assemble
 from quantd.daemon.config import ConfigError, read
@@ -193,7 +194,7 @@ def walk_plan(plan: "Plan", steps: Steps, state: Path | None, how: How, *, stop:
     rows = pl.read_parquet(plan.data.files[0]).filter(pl.col("symbol").is_in(plan.data.symbols))
     frame = bar_frame(rows)
     # a training takes each date of its bars as a session, and so does the walk
-    always = {"universe.calendar": "24/7"} if bool((rows["ts"].dt.weekday() > 5).any()) else {}
+    always = {"universe.calendar": ALWAYS_OPEN} if bool((rows["ts"].dt.weekday() > 5).any()) else {}
     sets = sets_of(training.settings_of(plan) | always)
     # equal weight stands in for the policies, which are trained below
     text = text_around(frame, "equal_weight", {})

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.daemon.assembly.engine_rules import rules_of
 from quantd.daemon.assembly.first_session import longest_history, samples_before
 from quantd.daemon.assembly.parts import Assembly, Parts
@@ -128,7 +129,7 @@ def samples_a_year(parts: Parts) -> float:
     For shorter bars this number is multiplied by the bars of a median session.
     """
     calendar = parts.sessions[parts.universe.calendar]
-    days = 365.0 if parts.universe.calendar == "24/7" else float(PERIODS_PER_YEAR)
+    days = 365.0 if parts.universe.calendar == ALWAYS_OPEN else float(PERIODS_PER_YEAR)
     if parts.interval_ns >= DAY_NS:
         return days
     session_ns = sorted(close - open_ for open_, close in zip(calendar.open_ns, calendar.close_ns, strict=True))

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
+from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, from_source, joined
 from quantd.adapters.feeds.source import PartialAnswer, Source, SourceError
 from quantd.adapters.feeds.wrappers.health import Health, order
@@ -40,7 +41,7 @@ class Fallback:
         can be mixed in a market that never closes, because both are then the same instant.
         """
         first = sources[0]
-        always_open = all(i.calendar == "24/7" for i in universe.instruments)
+        always_open = all(i.calendar == ALWAYS_OPEN for i in universe.instruments)
         for other in sources[1:]:
             if other.adjusted != first.adjusted:
                 kinds = ("raw", "adjusted")
