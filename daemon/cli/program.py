@@ -230,11 +230,11 @@ def _require_options(name: str, app: typer.Typer, arguments: list[str]) -> None:
 
 def _require_values(name: str, arguments: list[str]) -> None:
     """Raise Failure for an empty word, such as a variable of the shell that is not set: with `--agent ""` the whole
-    account would be resumed. A halt is carried out, which then is the stricter one; a reason may be empty where none is
-    needed, and so may a family (`family_of`). For `--actions` of a policy "" means none.
+    account would be resumed or halted. A reason may be empty where none is needed, and so may a family (`family_of`).
+    For `--actions` of a policy "" means none.
     """
     for before, word in pairwise(arguments):
-        if word == "--" or name in ("halt", "gateway"):
+        if word == "--" or name == "gateway":
             return
         option, equals, value = word.partition("=") if word.startswith("--") else (before, "=", word)
         none = option == "--actions" and name not in ("data", "init")

@@ -55,6 +55,10 @@ def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
         elif isinstance(route, Post | Entry):
             types += [route.answer, route.body]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for schema in components.values():  # a field that is left out has no empty name, which would be refused
+        for field in schema.get("properties", {}).values():
+            if field.get("default") == "" and "minLength" in field:
+                del field["default"]
     schema_by_type_id = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in documented:

@@ -252,7 +252,9 @@ def _to_send(example: str, body: bytes, fault: str) -> str:
         return f"; send {example}"
     if field in sent and field not in shown and re.search(r"[.\[]", fault):
         return ""
-    kept = {name: sent[name] for name in shown if name in sent and name != field and name not in SECRET}
+    # an act on one agent stays one: without its name it would be one on the whole account
+    names = (name for name in (*shown, "agent") if name in sent and name != field and name not in SECRET)
+    kept = {name: sent[name] for name in names}
     merged = json.dumps(shown | kept)
     return f"; send {merged if len(merged) <= MOST_SHOWN else example}"
 

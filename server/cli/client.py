@@ -4,7 +4,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -43,21 +43,21 @@ class Daemon:
         """Return the JSON at a path. Raises Failure if the daemon refuses, and Unanswered without an answer."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, body: object, within_s: float = ANSWER_S) -> Any:
+    def post(self, path: str, body: Mapping[str, object], within_s: float = ANSWER_S) -> Any:
         """Return the JSON response to a command, which is then in the journal.
 
         Raises Failure if the daemon refuses, and Unanswered without an answer.
         """
-        return self._ask("POST", path, json.dumps(body).encode(), within_s)
+        return self._ask("POST", path, _given(body), within_s)
 
-    def stop(self, name: str, body: object, within_s: float = ANSWER_S) -> Any:
+    def stop(self, name: str, body: Mapping[str, object], within_s: float = ANSWER_S) -> Any:
         """Return the JSON response to a halt or reduce: by the Unix socket, without one by the port for halts alone.
 
         Raises Failure if the daemon refuses, and Unanswered without an answer.
         """
         path, place = self._folder / SOCKET, self.reached
         door = Address(place.host, place.halt_port, trusting() if place.tls else None, path if path.exists() else None)
-        return self._ask("POST", f"/{name}", json.dumps(body).encode(), within_s, door)
+        return self._ask("POST", f"/{name}", _given(body), within_s, door)
 
     def listens(self) -> bool:
         """Whether the daemon's address accepts connections."""
@@ -98,6 +98,12 @@ class Daemon:
             text = document.get("detail", response.reason)
             raise Failure(text, CODES.get(response.status, CHECK_FAILED))
         return document
+
+
+def _given(body: Mapping[str, object]) -> bytes:
+    """The JSON of a body, without the options that the command line leaves out: the daemon refuses an empty name, and
+    answers an empty reason with a remedy."""
+    return json.dumps({name: value for name, value in body.items() if value != "" or name == "reason"}).encode()
 
 
 RUNS: Final = "a daemon that runs; leave it out, or change the configuration and restart the daemon"
@@ -156,6 +162,6 @@ def document_of(place: Place, path: str, stopped: Callable[[], object]) -> Any:
     return daemon.get(path) if daemon is not None else msgspec.to_builtins(stopped())
 
 
-def posted(place: Place, path: str, body: object, type: type[T], within_s: float = ANSWER_S) -> T:
+def posted(place: Place, path: str, body: Mapping[str, object], type: type[T], within_s: float = ANSWER_S) -> T:
     """Return the daemon's response to a command. Raises Failure if it refuses, and Unanswered without an answer."""
     return msgspec.convert(reach(place).post(path, body, within_s), type)

@@ -29,10 +29,19 @@ Because = Annotated[
 ]
 """A required reason. The pattern is for the OpenAPI document only; the handler checks it with a better message."""
 
-AgentName = Annotated[str, Meta(description="An agent; the house or the unallocated book without it.")]
+AgentName = Annotated[
+    str, Meta(min_length=1, description="An agent; the house or the unallocated book where it is left out.")
+]
+"""An empty name is refused: it would be taken for the whole account."""
 
 ArtifactName = Annotated[
-    str, Meta(max_length=200, pattern=r"^[^\u0000-\u001f]*(?!\n)$", description="A path as in `policy` of [[agents]].")
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\u0000-\u001f]*(?!\n)$",
+        description="A path as in `policy` of [[agents]].",
+    ),
 ]
 """The length is limited because file systems refuse longer names, each at another length."""
 

@@ -72,20 +72,22 @@ limits = { max_position_weight = 0.10 }
 Or name the agent whose book takes the order: --agent NAME. The agents are """
 
 
-def _decimal_meta(words: str, whole_digits: int, places: int, *, optional: bool = False) -> Meta:
+def _decimal_meta(words: str, whole_digits: int, places: int) -> Meta:
     """The pattern of a decimal number above 0, for the OpenAPI document; `exact_amount` checks the number itself.
 
     `words` describe the number, which has at most `whole_digits` digits before the point and `places` after it.
     """
     pattern = rf"(?=.*[1-9])[0-9]{{1,{whole_digits}}}(\.[0-9]{{1,{places}}})?"
-    return Meta(description=words, extra_json_schema={"pattern": f"^({pattern})?$" if optional else f"^{pattern}$"})
+    return Meta(min_length=1, description=words, extra_json_schema={"pattern": f"^{pattern}$"})
 
 
 Positive = Annotated[str, _decimal_meta("A number of units above 0.", 8, 9)]
 Money = Annotated[str, _decimal_meta("An amount of money above 0.", 11, 6)]
-Level = Annotated[str, _decimal_meta("A price; empty for none.", 8, 9, optional=True)]
-JumpName = Annotated[str, Meta(description="What the jump was: real, or a split such as 2:1; empty for a halt.")]
-SymbolName = Annotated[str, Meta(description="One of [universe] symbols.")]
+Level = Annotated[str, _decimal_meta("A price; none where it is left out.", 8, 9)]
+JumpName = Annotated[
+    str, Meta(min_length=1, description="What the jump was: real, or a split such as 2:1; left out for a halt.")
+]
+SymbolName = Annotated[str, Meta(min_length=1, description="One of [universe] symbols.")]
 
 
 class OrderByHand(Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from inspect import Parameter
 from operator import or_
@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Annotated, Any, Final, Literal, Protocol, TypeVar, Union, Unpack, get_args, get_origin
 from urllib.parse import quote
 
+import msgspec
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo, fields
 
@@ -28,9 +29,9 @@ class Requests(Protocol):
 
     def _get(self, path: str, kind: type[Any], **query: object) -> Any: ...
 
-    def _post(self, path: str, body: Struct, kind: type[Any], key: str) -> Any: ...
+    def _post(self, path: str, body: Mapping[str, Any], kind: type[Any], key: str) -> Any: ...
 
-    def _question(self, path: str, body: Struct, kind: type[Any]) -> Any: ...
+    def _question(self, path: str, body: Mapping[str, Any], kind: type[Any]) -> Any: ...
 
 
 def plain(annotation: Any) -> Any:
@@ -119,16 +120,20 @@ def method_of(call: Call) -> Callable[..., Any]:
             bound = signature.bind(*args, **keywords)
         except TypeError as why:
             raise TypeError(f"Client.{call.name}(): {why}") from None
+        given = set(bound.arguments)
         bound.apply_defaults()
         arguments = bound.arguments
         client: Requests = arguments["self"]
         spread = arguments[call.spread[0]] if call.spread is not None else {}
         path = PLACE.sub(lambda match: quote(arguments[call.renamed.get(match[1], match[1])], safe=""), call.path)
         values = {name: arguments[name] for name in names} | spread
+        # an empty name that the caller gives reaches the daemon, which refuses it; that of a default is left out
+        absent = {name for name in names if name not in given and values[name] == ""}
         if call.method == "GET":
             return client._get(path, call.answer, **_query(call, values))
         assert call.takes is not None
-        body = call.takes(**values)
+        body = msgspec.to_builtins(call.takes(**values))
+        body = {name: value for name, value in body.items() if name not in absent}
         if call.question:  # a POST that changes nothing
             return client._question(path, body, call.answer)
         return client._post(path, body, call.answer, arguments.get("key", ""))

@@ -8,13 +8,12 @@ top-level folder, or in another package, adds its own methods. Type checkers rea
 import ssl
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
-from msgspec import Struct
 
 from quantd.server.api import documents
 from quantd.server.api.client_side.api_error import ApiError, away, decoded, refused
@@ -112,7 +111,7 @@ class Client:
         except OSError as why:
             raise away(self._address, why) from None
 
-    def _question(self, path: str, body: Struct, kind: type[T]) -> T:
+    def _question(self, path: str, body: Mapping[str, Any], kind: type[T]) -> T:
         """Send a POST that changes nothing, and return its answer as `kind`; after a failure it is sent again."""
         headers = {"Content-Type": "application/json"}
         return decoded(self._ask("POST", path, msgspec.json.encode(body), headers, AGAIN), kind, self._address)
@@ -122,7 +121,7 @@ class Client:
         target = f"{path}?{urlencode(parameters)}" if parameters else path
         return decoded(self._ask("GET", target, None, {}, AGAIN), kind, self._address)
 
-    def _post(self, path: str, body: Struct, kind: type[T], key: str) -> T:
+    def _post(self, path: str, body: Mapping[str, Any], kind: type[T], key: str) -> T:
         headers = {"Content-Type": "application/json", HEADER: key or uuid.uuid4().hex}
         return decoded(self._ask("POST", path, msgspec.json.encode(body), headers), kind, self._address)
 

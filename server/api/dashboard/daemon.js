@@ -84,10 +84,13 @@ export async function question(path, within) {
   return linked() ? byLink("GET", path, signal) : fetch(path, { headers: { Accept: "application/json" }, signal });
 }
 
+// The fields of a form that a person filled in: the daemon refuses an empty name.
+const given = (body) => JSON.parse(JSON.stringify(body, (name, value) => (value === "" && name !== "reason" ? undefined : value)));
+
 function byHttp(path, body, key = "", signal = null) {
   const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrfNow() };
   if (key) headers["Idempotency-Key"] = key;
-  return fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "include" });
+  return fetch(path, { method: "POST", headers, body: JSON.stringify(given(body)), signal, credentials: "include" });
 }
 
 // The address for a halt at the port that no flood of the API reaches; empty for other acts, and behind a proxy.
@@ -126,7 +129,7 @@ export async function post(path, body, key = "", signal = null) {
 async function byMain(path, body, key, signal) {
   if (!linked()) await Promise.race([attempted(), pause(OPEN_MS)]);
   if (!linked()) return answered(byHttp(path, body, key, signal));
-  const first = byLink("POST", path, signal, { body, ...(key ? { key } : {}) });
+  const first = byLink("POST", path, signal, { body: given(body), ...(key ? { key } : {}) });
   return !key || JOBS.test(path) ? answered(first) : hedged(first, () => byHttp(path, body, key, signal));
 }
 
@@ -150,7 +153,7 @@ export async function elsewhere(origin, path, token, signal, sent = null) {
   if (token) headers.Authorization = `Bearer ${token}`;
   if (!sent) return answered(fetch(origin + path, { headers, signal, credentials: "omit" }));
   Object.assign(headers, { "Content-Type": "application/json", "Idempotency-Key": sent.key });
-  return answered(fetch(origin + path, { method: "POST", headers, body: JSON.stringify(sent.body), signal, credentials: "omit" }));
+  return answered(fetch(origin + path, { method: "POST", headers, body: JSON.stringify(given(sent.body)), signal, credentials: "omit" }));
 }
 
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("-");

@@ -15,7 +15,7 @@ from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.acknowledgement import acknowledgement
-from quantd.server.requests.control import AgentName, Because, NotDone, check_agent, seat_of
+from quantd.server.requests.control import Because, NotDone, check_agent, seat_of
 from quantd.trading.display_text import instant_text
 
 
@@ -34,7 +34,7 @@ class ActiveIncident(Struct, frozen=True):
     id: str
     level: str
     kind: str
-    agent: AgentName
+    agent: str
     symbol: str
     text: str
     value: float | None

@@ -117,12 +117,12 @@ ROUTES: Final = RouteGroup(
     routes=(
         Post(
             "/api/v1/commands", command, Order, Done, "Halt, reduce, resume or flatten.",
-            '{"command": "halt", "reason": "..", "agent": ""}', rate=False, again=replayed,
+            '{"command": "halt", "reason": ".."}', rate=False, again=replayed,
         ),
         *(
             Post(
                 path, command, body, Done, "As /api/v1/commands, at the doors for halts too.",
-                '{"reason": "..", "agent": ""}', rate=False, body_bytes=DOOR_BYTES, again=replayed,
+                '{"reason": ".."}', rate=False, body_bytes=DOOR_BYTES, again=replayed,
             )
             for path, body in AT_DOORS.items()
         ),

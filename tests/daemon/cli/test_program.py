@@ -166,13 +166,13 @@ def test_an_empty_word_is_refused_and_never_taken_for_all(tmp_path):
     assert quantd(tmp_path, "init").returncode == 0
     for words, named in (
         (("resume", "--agent", "", "--reason", "x"), "--agent ''"), (("orders", "--run="), "--run ''"),
+        (("halt", "--symbol", ""), "--symbol ''"),
         (("status", "--state", ""), "--state ''"), (("why", ""), "the word '' after why"),
         (("replay", "--json", "-c", ""), "-c ''"),
     ):  # fmt: skip
         done = quantd(tmp_path, *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert f"{named} is empty" in done.stderr
-    assert "is empty" not in quantd(tmp_path, "halt", "--agent", "").stderr
     assert "is empty" not in quantd(tmp_path, "flatten", "--reason", "").stderr
 
 

@@ -465,7 +465,8 @@ async def test_errors_are_json_without_a_stack(shared, path, status):
     ("body", "remedy"),
     [
         ({"command": "resume", "agent": "even"}, '; send {"command": "resume", "reason": "..", "agent": "even"}'),
-        ({"command": "resume", "agent": 5}, '; send {"command": "resume", "reason": "..", "agent": ""}'),
+        ({"command": "resume", "agent": 5}, '; send {"command": "resume", "reason": ".."}'),
+        ({"command": "resume", "reason": "x", "agent": ""}, '; send {"command": "resume", "reason": "x"}'),
     ],
 )
 async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy):

@@ -82,7 +82,7 @@ async def test_a_halt_that_is_sent_again_is_answered_with_the_present_state(worl
 
 
 async def test_a_halt_by_two_ways_under_one_key_is_carried_out_once(world: Any) -> None:
-    body = {"command": "halt", "reason": "news", "agent": ""}
+    body = {"command": "halt", "reason": "news"}
     assert (await post(world, "commands", body))[2] == ""
     door = world.api.context.guard.origins.door
     async with aiohttp.ClientSession(headers=world.bearer | {"Idempotency-Key": KEY}) as session:

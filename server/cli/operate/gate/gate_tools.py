@@ -261,7 +261,8 @@ def halt_of(gateway: Gateway) -> Callable[..., Any]:
             phrases.check(agent, confirm)
         elif answer is None or not answer.halt:
             raise ToolError(f"nothing is halted: the person did not confirm it ({person.action})")
-        return await gateway.post("/api/v1/commands", {"command": "halt", "reason": reason, "agent": agent})
+        aim = {"agent": agent} if agent else {}
+        return await gateway.post("/api/v1/commands", {"command": "halt", "reason": reason} | aim)
 
     return halt
 

@@ -12,6 +12,7 @@ from quantd.server.api.client_side.client_methods import method_of, with_methods
 from quantd.server.api.client_side.python_client import Client
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import client_calls
+from quantd.server.api.routes.command_routes import HaltNow
 from scripts.client_stub import STUB, stub_of
 
 
@@ -47,10 +48,10 @@ class Noting:
     def _get(self, path: str, kind: Any, **query: object) -> None:
         self.asked.append((path, query))
 
-    def _post(self, path: str, body: Struct, kind: Any, key: str) -> None:
+    def _post(self, path: str, body: dict[str, Any], kind: Any, key: str) -> None:
         self.asked.append((path, body, key))
 
-    def _question(self, path: str, body: Struct, kind: Any) -> None:
+    def _question(self, path: str, body: dict[str, Any], kind: Any) -> None:
         self.asked.append((path, body))
 
 
@@ -81,8 +82,16 @@ def test_a_path_is_quoted_and_a_body_has_what_was_given() -> None:
     call = change("do", "/x/{name}", Body, dict, spread=("wanted", Weights))
     weights = {"SPY": 0.5}
     request = asked(call, "a/b c", "why", True, key="k", weights=weights)
-    assert request == ("/api/v1/x/a%2Fb%20c", Body("why", True, weights=weights), "k")
-    assert asked(change("ask", "/x", Body, dict, question=True), "why", True) == ("/api/v1/x", Body("why", True))
+    body = {"reason": "why", "approve": True, "side": "buy", "weights": weights}
+    assert request == ("/api/v1/x/a%2Fb%20c", body, "k")
+    body["weights"] = {}
+    assert asked(change("ask", "/x", Body, dict, question=True), "why", True) == ("/api/v1/x", body)
+
+
+def test_an_empty_name_is_sent_only_where_the_caller_gives_it() -> None:
+    call = change("halt", "/commands", HaltNow, dict, places=("reason",))
+    assert asked(call) == ("/api/v1/commands", {"command": "halt"}, "")
+    assert asked(call, agent="") == ("/api/v1/commands", {"command": "halt", "agent": ""}, "")
 
 
 def test_a_query_has_the_names_of_the_wire_and_texts_for_bools() -> None:
