@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull, StoreMismatch
 from quantd.extras import lack
 from quantd.regular_file import check_file
 from quantd.trading.exit_codes import PackageMissing
@@ -199,7 +199,7 @@ def engine_at(url: str) -> Engine:
     except ModuleNotFoundError:
         raise PackageMissing(lack("[store] url", "postgres", "psycopg")) from None
     except (ArgumentError, NoSuchModuleError) as wrong:
-        raise StoreFailing(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
+        raise StoreMismatch(f"[store] url: {wrong}; write postgresql://USER@HOST:5432/DATABASE") from None
 
 
 def table_names(driver: Queries) -> set[str]:

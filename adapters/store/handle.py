@@ -28,7 +28,7 @@ from quantd.adapters.store.journal.writer import Batch, Writer
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
 from quantd.adapters.store.lock import ARCHIVES, BACKTESTS, FILE, HEAD, StateLock
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, refuse_unknown, revision_of
-from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing, StoreFull, StoreVersion
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFull, StoreMismatch, StoreVersion
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
 from quantd.adapters.store.tables.schema import REVISION
@@ -109,14 +109,14 @@ class Store(Records):
         the store is open. `holder` is the name of this process in messages to a competing process. An older store is
         upgraded after `save` has made a backup of it; without `save` it is refused. Raises StoreLocked, Held,
         StoreVersion, StoreDamaged (also when the journal is shorter than its head file says), StoreFull and
-        StoreFailing.
+        StoreMismatch.
 
         The head file names the newest durable row of the journal. `capacity` is the largest number of messages in a
         queue, `lease_s` the length of the lease in seconds.
         """
         folder, connect, path = locate(where, state)
         if not create and path is not None and not path.exists() and not (folder / HEAD).exists():
-            raise StoreFailing(f"{path}: there is no store here; name the state folder of a run with --state")
+            raise StoreMismatch(f"{path}: there is no store here; name the state folder of a run with --state")
         with failures(f"opening {folder}"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = StateLock(folder)
@@ -147,7 +147,7 @@ class Store(Records):
     ) -> Projection:
         """Start or continue a run (one account history), and return its projection at the store's current position.
 
-        The projection derives the read models. Raises StoreFailing when the run has ended or has other symbols.
+        The projection derives the read models. Raises StoreMismatch when the run has ended or has other symbols.
 
         If the agents changed, a new epoch (first entry, names of the agents) is stored. `ts` is the start of a new run
         (ns UTC).
@@ -156,9 +156,9 @@ class Store(Records):
         epochs: list[Epoch] = []
         if record is not None:
             if record.ended:
-                raise StoreFailing(f"run {run} has ended ({record.ended}); start a fresh one with --fresh")
+                raise StoreMismatch(f"run {run} has ended ({record.ended}); start a fresh one with --fresh")
             if record.universe.symbols != universe.symbols:
-                raise StoreFailing(
+                raise StoreMismatch(
                     f"run {run} has other symbols than the configuration; start a fresh one with --fresh"
                 )
             epochs = list(record.epochs)
@@ -290,11 +290,11 @@ class Store(Records):
 def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable[[], Driver], Path | None]:
     """Return the state folder of a store, a function that connects for writing, and the database file (None for a URL).
 
-    Raises StoreFailing for a database by URL without a state folder.
+    Raises StoreMismatch for a database by URL without a state folder.
     """
     if "://" in str(where):
         if state is None:
-            raise StoreFailing(
+            raise StoreMismatch(
                 f"{where}: a database by URL needs a state folder for its lock and head; name one with --state"
             )
         return state, partial(UrlDriver, str(where)), None
@@ -317,12 +317,12 @@ def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | No
 def read_only(where: str | Path, state: Path | None = None) -> Records:
     """Open the records of a store for reading; another process may write meanwhile.
 
-    `state` is the state folder of a store by URL, with its archives. Raises StoreFailing if there is no store, and
+    `state` is the state folder of a store by URL, with its archives. Raises StoreMismatch if there is no store, and
     StoreVersion for a store of another version.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
-        raise StoreFailing(f"{path}: there is no store here; {_remedy_without_store(path.parent / BACKTESTS)}")
+        raise StoreMismatch(f"{path}: there is no store here; {_remedy_without_store(path.parent / BACKTESTS)}")
     records = Records(connect, None if folder is None else folder / ARCHIVES)
     with records.connection() as driver:
         refuse_other(driver)

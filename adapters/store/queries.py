@@ -21,7 +21,7 @@ from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.shadow_entries import shadow_entries
 from quantd.adapters.store.read_models import Alert, Booking, Decision, Group, Page, RiskPoint, SwitchMove
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.adapters.store.tables.table_models import (
     AlertRow,
     BookingRow,
@@ -86,7 +86,7 @@ class Reader:
 
     @classmethod
     def open(cls, where: str | Path, run: str | None = None) -> "Reader":
-        """Open a run, by default the newest. Raises StoreFailing if there is none."""
+        """Open a run, by default the newest. Raises StoreMismatch if there is none."""
         records = read_only(where)
         return cls(engine_of(where), records.run(run), records)
 
@@ -115,7 +115,7 @@ class Reader:
         return {OrderState(state).name.lower(): counts[state] for state in ranked}
 
     def order(self, id: str) -> Order:
-        """Return one order by its id. Raises StoreFailing for an unknown id, with the most similar ids."""
+        """Return one order by its id. Raises StoreMismatch for an unknown id, with the most similar ids."""
         return self._orders([self._order_row(id)])[0]
 
     def fills(self, *, last: int | None = None, since: int = 0, symbol: str | None = None) -> list[Fill]:
@@ -281,10 +281,10 @@ class Reader:
     def incidents(self) -> list[Incident]:
         """Return the newest incident of each kind, agent and symbol, oldest first; cleared ones too.
 
-        Raises StoreFailing if this reader has no journal.
+        Raises StoreMismatch if this reader has no journal.
         """
         if self.records is None:
-            raise StoreFailing("this Reader has no journal, which incidents need; open the run with `Reader.open`")
+            raise StoreMismatch("this Reader has no journal, which incidents need; open the run with `Reader.open`")
         incidents = self.records.incidents(self.run.run).all()
         return sorted(incidents, key=lambda incident: incident.since_ts)
 
@@ -347,15 +347,15 @@ class Reader:
             return sorted(session.exec(query))
 
     def journal(self, since: int = 1) -> Iterator[tuple[int, Entry]]:
-        """Iterate over (seq, entry) of the account or of this reader's shadow agent. Raises StoreFailing without a
+        """Iterate over (seq, entry) of the account or of this reader's shadow agent. Raises StoreMismatch without a
         journal."""
         entries = ((seq, decode(data)) for seq, data in self.entries(since))
         return shadow_entries(entries, self.of_shadow) if self.of_shadow else entries
 
     def entries(self, since: int = 1) -> Iterator[tuple[int, bytes]]:
-        """Iterate over (seq, encoded entry) of the run. Raises StoreFailing without a journal."""
+        """Iterate over (seq, encoded entry) of the run. Raises StoreMismatch without a journal."""
         if self.records is None:
-            raise StoreFailing("this Reader has no journal; open the run with `Reader.open`")
+            raise StoreMismatch("this Reader has no journal; open the run with `Reader.open`")
         return self.records.entries(self.run.run, since)
 
     def _house_records(self, kind: str, body_type: type[Body], since: int, *conditions: bool) -> list[Body]:
@@ -391,15 +391,15 @@ class Reader:
         return {(row.seq, row.k): self._decision_of(row, ordinals[row.seq, row.k]) for row in rows}
 
     def decision(self, order_id: str) -> Decision:
-        """Return the plan that created an order. Raises StoreFailing for an unknown or manual order."""
+        """Return the plan that created an order. Raises StoreMismatch for an unknown or manual order."""
         row = self._order_row(order_id)
         rows = self._rows(DecisionRow, DecisionRow.sample == row.sample, DecisionRow.n == row.n, last=1)
         if not rows:
-            raise StoreFailing(f"order {order_id} was not made by a plan, but by hand")
+            raise StoreMismatch(f"order {order_id} was not made by a plan, but by hand")
         return self._with_ordinals(rows)[0]
 
     def decision_at(self, seq: int, ordinal: int) -> Decision:
-        """Return plan number `ordinal` of entry `seq`. Raises StoreFailing, with the nearest plan, if there is none.
+        """Return plan number `ordinal` of entry `seq`. Raises StoreMismatch, with the nearest plan, if there is none.
 
         An ordinal counts the plans of one entry from 1.
         """
@@ -412,7 +412,7 @@ class Reader:
         wrong = f"d{seq}" if ordinal == 1 else f"d{seq}.{ordinal}"
         if self.of_shadow:
             wrong += f"@{self.of_shadow}"
-        raise StoreFailing(
+        raise StoreMismatch(
             f"there is no decision {wrong} in run {self.run.run}; the nearest: {near}. `quantd why` lists them"
         )
 
@@ -494,7 +494,7 @@ class Reader:
         if row is None:
             near = ", ".join(get_close_matches(id, [row.id for row in self._order_rows(NEAR_ORDERS)], n=3, cutoff=0.0))
             hint = f"; the nearest: {near}" if near else ""
-            raise StoreFailing(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
+            raise StoreMismatch(f"there is no order {id} in run {self.run.run}{hint}. `quantd orders` lists them")
         return row
 
     def _orders(self, rows: Sequence[OrderRow]) -> list[Order]:

@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.adapters.store.tables.projection import COLUMNS, Projection
 from quantd.trading.codec import Entry
 
@@ -22,18 +22,18 @@ TABLES: Final = SQLModel.metadata.tables
 
 
 def check_shadow(house: Reader, name: str) -> None:
-    """Raise StoreFailing unless the run that `house` reads (the account) has the shadow agent `name`."""
+    """Raise StoreMismatch unless the run that `house` reads (the account) has the shadow agent `name`."""
     names = house.shadows()
     if name not in names:
         shadows = f"its shadows are {', '.join(names)}" if names else "it has no shadow"
-        raise StoreFailing(f"run {house.run.run} has no shadow {name!r:.80}; {shadows}")
+        raise StoreMismatch(f"run {house.run.run} has no shadow {name!r:.80}; {shadows}")
 
 
 def reader_of_shadow(house: Reader, name: str, *, paced: Paced = iter) -> Reader:
     """Return a reader of the shadow agent `name`; `house` is the reader of the account.
 
     Its display names and order ids end with @NAME: the store has no rows of a shadow agent, and no venue has its
-    orders. Raises StoreFailing without a journal.
+    orders. Raises StoreMismatch without a journal.
 
     The rows are computed again from the journal, into a database in memory. `paced` may pause between the entries.
     """

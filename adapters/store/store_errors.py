@@ -11,6 +11,11 @@ class StoreError(ExplainedError):
     """A store operation failed, and nothing of the batch was stored."""
 
 
+class StoreMismatch(StoreError):
+    """A request that does not fit what is stored: no store or backup at a path, a path in use, an unknown run, order or
+    decision. The same request fails again."""
+
+
 class StoreUnavailable(StoreError):
     """An error that may pass: the same command can succeed later."""
 

@@ -53,14 +53,14 @@ class Place:
         """
         from quantd.adapters.store.queries import Reader
         from quantd.adapters.store.shadow_reader import check_shadow, reader_of_shadow
-        from quantd.adapters.store.store_errors import StoreFailing
+        from quantd.adapters.store.store_errors import StoreMismatch
 
         try:
             reader = Reader.open(self.store, run)
             if shadow:
                 check_shadow(reader, shadow)
             return reader_of_shadow(reader, shadow) if shadow else reader
-        except StoreFailing as why:
+        except StoreMismatch as why:
             raise Failure(str(why), CHECK_FAILED) from None
 
     def records(self) -> "Records":
@@ -176,10 +176,10 @@ def recorded(where: Place, run: str | None) -> "tuple[Records, RunRecord]":
 
     Raises Failure if there is no such run.
     """
-    from quantd.adapters.store.store_errors import StoreFailing
+    from quantd.adapters.store.store_errors import StoreMismatch
 
     records = where.records()
     try:
         return records, records.run(run)
-    except StoreFailing as why:
+    except StoreMismatch as why:
         raise Failure(str(why), USAGE) from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store_errors import StoreError, StoreFailing
+from quantd.adapters.store.store_errors import StoreError, StoreMismatch
 from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Config, store_url
 from quantd.daemon.engine.state import State
@@ -111,7 +111,7 @@ class RunReader:
 
         try:
             return await asyncio.to_thread(work)
-        except StoreFailing as why:
+        except StoreMismatch as why:
             raise Refused(404, "not_found", str(why)) from None
         except StoreError as why:
             raise Refused(503, "store", str(why)) from None

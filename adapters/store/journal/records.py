@@ -15,7 +15,7 @@ from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, l
 from quantd.adapters.store.journal.job_runs import JobRun, job_runs
 from quantd.adapters.store.journal.queues import BUS, count, waiting
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
-from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.store_errors import StoreDamaged, StoreMismatch
 from quantd.adapters.store.tables.outbox_bound import Message
 from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.adapters.store.tables.table_models import columns_of
@@ -86,14 +86,14 @@ class Records:
             return run_records(driver)
 
     def run(self, name: str | None = None) -> RunRecord:
-        """Return one run by name, by default the newest. Raises StoreFailing for an unknown run, with the names of the
+        """Return one run by name, by default the newest. Raises StoreMismatch for an unknown run, with the names of the
         existing ones."""
         records = {record.run: record for record in self.runs()}
         if name is None and not records:
-            raise StoreFailing("the store has no run yet; `quantd run` begins one")
+            raise StoreMismatch("the store has no run yet; `quantd run` begins one")
         record = records.get(next(reversed(records)) if name is None else name)
         if record is None:
-            raise StoreFailing(f"there is no run {name}; there are: {', '.join(records) or 'none'}")
+            raise StoreMismatch(f"there is no run {name}; there are: {', '.join(records) or 'none'}")
         return record
 
     def carried_run(self, run: str) -> str | None:

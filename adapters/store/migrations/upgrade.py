@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
-from quantd.adapters.store.store_errors import StoreFailing, StoreVersion
+from quantd.adapters.store.store_errors import StoreMismatch, StoreVersion
 from quantd.adapters.store.tables.schema import FIRST, REVISION, VERSIONS, facts, statements
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def refuse_other(driver: Driver) -> None:
     """Raise StoreVersion unless the store's schema revision is that of this version of quantd."""
     revision = revision_of(driver)
     if not revision:
-        raise StoreFailing("there is no store in this database; `quantd run` makes one")
+        raise StoreMismatch("there is no store in this database; `quantd run` makes one")
     refuse_unknown(revision)
     if revision != REVISION:
         raise StoreVersion(

@@ -26,7 +26,7 @@ from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.records import Records, run_records
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD
 from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_unknown, revision_of
-from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreUnavailable
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavailable
 from quantd.adapters.store.tables.schema import NAMES, REVISION
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.regular_file import move, new_file, remove, remove_folder
@@ -81,10 +81,10 @@ def backup(
 
     `models` are folders of artifacts by their names in the backup. A daemon may run meanwhile. A file or folder named
     `target` appears only when the backup is complete and verified. Raises StoreDamaged for a damaged store,
-    StoreFailing and StoreFull when the backup could not be written.
+    StoreMismatch for a `target` in use, and StoreFull where the disk is full.
     """
     if target.exists() and (target.is_file() or any(target.iterdir())):
-        raise StoreFailing(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
+        raise StoreMismatch(f"{target}: is there already; name a new file (ending in .tar) or a new folder")
     folder = target.with_name(f"{target.name}.partial")
     with failures(f"backing up to {target}"):
         remove_folder(folder, ignore_errors=True)
@@ -200,7 +200,7 @@ def _copy_models(folder: Path, models: Mapping[str, Path]) -> None:
 def _copy_file(path: Path, copy: Path, progress: Progress) -> None:
     """Copy the file with SQLite's backup function; a read transaction ensures that the copy is of one instant."""
     if not path.exists():
-        raise StoreFailing(f"{path}: there is no store here")
+        raise StoreMismatch(f"{path}: there is no store here")
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)) as source:
         source.execute("BEGIN")
         # BEGIN alone fixes no instant: the first read does
@@ -218,7 +218,7 @@ def _copy_tables(url: str, copy: Path) -> None:
         source.snapshot()
         revision = revision_of(source)
         if not revision:
-            raise StoreFailing("there is no store in this database; `quantd run` makes one")
+            raise StoreMismatch("there is no store in this database; `quantd run` makes one")
         refuse_unknown(revision)
         copy.touch(mode=0o600)
         if revision != REVISION:
@@ -278,7 +278,7 @@ def _pack(folder: Path, manifest: Manifest, target: Path) -> None:
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Read the manifest of a backup. Raises StoreFailing when `source` is no backup, StoreDamaged when it cannot be
+    """Read the manifest of a backup. Raises StoreMismatch when `source` is no backup, StoreDamaged when it cannot be
     read."""
     try:
         if source.is_dir():
@@ -288,15 +288,15 @@ def read_manifest(source: Path) -> Manifest:
                 member = tar.next()
                 file = tar.extractfile(member) if member is not None and member.name == MANIFEST else None
                 if file is None:
-                    raise StoreFailing(f"{source}: is no backup of quantd: it does not begin with {MANIFEST}")
+                    raise StoreMismatch(f"{source}: is no backup of quantd: it does not begin with {MANIFEST}")
                 data = file.read(1 << 26)  # at most 64 MiB of a file that may be no backup
         manifest = msgspec.json.decode(data, type=Manifest)
     except (OSError, tarfile.TarError, EOFError) as wrong:
-        raise StoreFailing(f"{source}: is no backup of quantd: {wrong}") from None
+        raise StoreMismatch(f"{source}: is no backup of quantd: {wrong}") from None
     except msgspec.MsgspecError as wrong:
         raise StoreDamaged(f"{source}: its {MANIFEST} cannot be read: {wrong}; restore another backup") from None
     if manifest.format != FORMAT:
-        raise StoreFailing(f"{source}: is a backup of format {manifest.format}; this quantd reads format {FORMAT}")
+        raise StoreMismatch(f"{source}: is a backup of format {manifest.format}; this quantd reads format {FORMAT}")
     refuse_unknown(manifest.revision)
     for name in manifest.files:
         parts = Path(name).parts
@@ -308,7 +308,7 @@ def read_manifest(source: Path) -> Manifest:
 
 
 def unpack(source: Path, folder: Path) -> Manifest:
-    """Extract exactly the files that the manifest lists into a new folder, verified by checksum. Raises StoreFailing
+    """Extract exactly the files that the manifest lists into a new folder, verified by checksum. Raises StoreMismatch
     and StoreDamaged."""
     manifest = read_manifest(source)
     folder.mkdir(parents=True, mode=0o700)

@@ -25,7 +25,7 @@ from quantd.adapters.store.journal.chain import insert_digested, sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD, StateLock
 from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
-from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.store_errors import StoreDamaged, StoreMismatch
 from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
 from quantd.adapters.store.upkeep.backup import (
     ARTIFACTS,
@@ -49,7 +49,7 @@ STAGING: Final = ".restoring"
 def restore(source: Path, where: str | Path, state: Path, *, force: bool = False) -> tuple[Manifest, Path | None]:
     """Restore a backup into a state folder, and its tables into the database at `where` when that is a URL.
 
-    Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreFailing when a store exists
+    Returns the manifest and, with `force`, the folder with the replaced store. Raises StoreMismatch when a store exists
     without `force`, StoreLocked or Held when a daemon uses it. Raises StoreDamaged for a damaged backup, and
     StoreVersion for a backup of a newer quantd.
     """
@@ -62,7 +62,7 @@ def restore(source: Path, where: str | Path, state: Path, *, force: bool = False
         try:
             existing = occupied(url, state)
             if existing and not force:
-                raise StoreFailing(
+                raise StoreMismatch(
                     f"{existing}: there is a store here already. Restore to another --state, or give --force, which "
                     "moves it aside"
                 )

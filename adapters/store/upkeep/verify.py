@@ -30,7 +30,7 @@ from quantd.adapters.store.journal.records import Refold, incidents_of
 from quantd.adapters.store.journal.writer import check_head, write_rows
 from quantd.adapters.store.lock import ARCHIVES, HEAD
 from quantd.adapters.store.migrations.upgrade import refuse_unknown, revision_of, sqlite_schema_at
-from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreMismatch
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import delete_old
 from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
@@ -50,12 +50,12 @@ def verify(where: str | Path, state: Path | None = None, newest: int | None = No
     `state` is the state folder of a store by URL; without it the head of the journal is not compared. A daemon may
     write meanwhile: the head is read first, and everything else in one transaction. `newest` selects the shorter check
     of a start: tables, digests, and the hash chain of every row that is not archived. Read models are compared for at
-    least that many newest entries, and for all entries since each run's last snapshot. Raises StoreFailing where there
+    least that many newest entries, and for all entries since each run's last snapshot. Raises StoreMismatch where there
     is no store.
     """
     folder, connect, path = for_reading(where, state)
     if path is not None and not path.exists():
-        raise StoreFailing(f"{path}: there is no store here")
+        raise StoreMismatch(f"{path}: there is no store here")
     shown = path or "the store"
     faults: list[str] = []
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Last, OfShadow, Run, RunOptions, unused
 from quantd.daemon.cli.failures import Failure, note
 from quantd.daemon.cli.output import answer, print_json, progress, say
@@ -64,7 +64,7 @@ def why(
 
     try:
         subject = find(reader, what, at)
-    except StoreFailing as why_not:
+    except StoreMismatch as why_not:
         raise Failure(str(why_not), CHECK_FAILED) from None
     records = where.records()
     parts = recorded_parts(records, reader.run.run, where.folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.output import print_json, progress, say
 from quantd.daemon.cli.places import Place
@@ -48,17 +48,17 @@ def upgrade(
 
 
 def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
-    """Return (revision of the store, steps that upgrade it to this version). Raises StoreFailing without a store."""
+    """Return (revision of the store, steps that upgrade it to this version). Raises StoreMismatch without a store."""
     from quantd.adapters.store.handle import for_reading
     from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
 
     _, connect, path = for_reading(where.store, where.folder)
     if path is not None and not path.exists():
-        raise StoreFailing(f"{path}: there is no store here; `quantd run` creates one")
+        raise StoreMismatch(f"{path}: there is no store here; `quantd run` creates one")
     with closing(connect()) as driver:
         revision = revision_of(driver)
     if not revision:
-        raise StoreFailing(f"{where.folder}: there is no store in this database; `quantd run` creates one")
+        raise StoreMismatch(f"{where.folder}: there is no store in this database; `quantd run` creates one")
     return revision, steps_from(revision)
 
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from quantd.adapters.store.queries import Reader
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.daemon.engine.agents.portfolios import book_name
 from quantd.daemon.engine.agents.shadows import place_of_book
 from quantd.daemon.engine.state.proposal_log import ProposalVerdict
@@ -163,7 +163,7 @@ class Scan:
             return True
         try:
             plan = reader.decision(order_id(self.run, sample, self.universe.symbols[column], n)).plan
-        except StoreFailing:  # an order by hand
+        except StoreMismatch:  # an order by hand
             return False
         self._note(plan, own)
         return (sample, n, column) in self.allowed

@@ -8,7 +8,7 @@ import pytest
 from quantd.adapters.store.handle import Store
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
 from quantd.adapters.store.queries import Reader, engine_of
-from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing
+from quantd.adapters.store.store_errors import StoreDamaged, StoreFailing, StoreMismatch
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading import codec
@@ -70,10 +70,10 @@ def test_a_server_that_is_away_is_a_failing_store(tmp_path):
     pytest.importorskip("psycopg", reason="psycopg, the PostgreSQL driver, is not installed")
     with pytest.raises(StoreFailing, match="making the store"):
         Store.open(f"postgresql://quantd@/postgres?host={tmp_path}", state=tmp_path / "state")
-    with pytest.raises(StoreFailing, match="needs a state folder"):
+    with pytest.raises(StoreMismatch, match="needs a state folder"):
         Store.open("postgresql://quantd@/postgres")
     for wrong in ("mysql://host/db", "postgres//x://"):
-        with pytest.raises(StoreFailing, match=r"write postgresql://USER@HOST"):
+        with pytest.raises(StoreMismatch, match=r"write postgresql://USER@HOST"):
             Store.open(wrong, state=tmp_path / "state")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quantd.adapters.store.handle import Store, read_only
 from quantd.adapters.store.journal.writer import BadBar, Batch, SnapshotOf
-from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreLocked
+from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreMismatch
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.trading import codec
 from tests.support.examples import examples
@@ -117,7 +117,7 @@ def test_runs_are_listed_and_an_ended_one_cannot_be_continued(desk):
         assert store.current_run() is None
         fill(store, entries(10), [10])
         store.finish(RUN, START, "fresh")
-        with pytest.raises(StoreFailing, match="has ended"):
+        with pytest.raises(StoreMismatch, match="has ended"):
             store.begin(RUN, UNIVERSE)
         store.begin("second00", UNIVERSE, agents=("gamma",))
         assert [(r.run, r.ended, r.agents) for r in store.runs()] == [
@@ -169,12 +169,12 @@ def test_a_journal_that_lost_something_is_not_opened(desk, lost):
 
 
 def test_a_folder_without_a_store_names_that_of_its_backtests_or_the_commands_that_make_one(tmp_path):
-    with pytest.raises(StoreFailing) as none:
+    with pytest.raises(StoreMismatch) as none:
         read_only(tmp_path)
     remedy = f"`quantd run` makes one, and `quantd backtest --journal` one in {tmp_path / 'backtests'}"
     assert str(none.value).endswith(remedy)
     Store.open(tmp_path / "backtests").close()
-    with pytest.raises(StoreFailing) as beside:
+    with pytest.raises(StoreMismatch) as beside:
         read_only(tmp_path)
     assert str(beside.value).endswith(f"the backtests have one: write --state {tmp_path / 'backtests'}")
 

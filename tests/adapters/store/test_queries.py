@@ -7,7 +7,7 @@ import pytest
 
 from quantd.adapters.store.journal.writer import BadBar
 from quantd.adapters.store.queries import END
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Assessed, Crossed, Ended, Filled, Publish, Valued
@@ -98,9 +98,9 @@ def test_an_order_leads_to_the_plan_that_made_it(folder):
     assert decision.plan == plan(START)
     assert decision.agents == AGENTS
     assert [d.plan for d in read.decisions()] == [plan(START)]
-    with pytest.raises(StoreFailing, match="was not made by a plan"):
+    with pytest.raises(StoreMismatch, match="was not made by a plan"):
         read.decision(order_id(RUN, START + DAY, "GLD", 0))
-    with pytest.raises(StoreFailing, match="there is no order q-nothing"):
+    with pytest.raises(StoreMismatch, match="there is no order q-nothing"):
         read.decision("q-nothing")
 
 
@@ -120,20 +120,20 @@ def test_several_plans_of_one_step_have_numbers_of_their_own(desk):
     assert [d.address for d in read.decisions(last=2)] == ["d2.2", "d3"]
     assert [read.decision_at(2, k).plan for k in (1, 2)] == twice
     assert read.decision_at(2, 2).seq == 2
-    with pytest.raises(StoreFailing, match=r"no decision d2\.3 in run 7f3k2m1a; the nearest: d1 and d2"):
+    with pytest.raises(StoreMismatch, match=r"no decision d2\.3 in run 7f3k2m1a; the nearest: d1 and d2"):
         read.decision_at(2, 3)
-    with pytest.raises(StoreFailing, match="the nearest: d3"):
+    with pytest.raises(StoreMismatch, match="the nearest: d3"):
         read.decision_at(9, 1)
 
 
 def test_a_run_that_is_not_there_is_named_beside_those_that_are(folder):
-    with pytest.raises(StoreFailing, match="there is no run other; there are: 7f3k2m1a"):
+    with pytest.raises(StoreMismatch, match="there is no run other; there are: 7f3k2m1a"):
         folder.reader("other")
 
 
 def test_a_store_without_a_run_says_so(desk):
     desk.open().close()
-    with pytest.raises(StoreFailing, match="no run yet"):
+    with pytest.raises(StoreMismatch, match="no run yet"):
         desk.reader()
 
 

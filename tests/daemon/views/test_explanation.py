@@ -431,7 +431,7 @@ def test_what_is_unknown_is_said_with_what_is_nearest(reader: Reader) -> None:
     for what, near in wrong.items():
         with pytest.raises(Exception, match=r"\S") as said:
             find(reader, what)
-        assert type(said.value).__name__ in ("AddressWrong", "StoreFailing")
+        assert type(said.value).__name__ in ("AddressWrong", "StoreMismatch")
         assert near in str(said.value)
         assert "\n" not in str(said.value)
     with pytest.raises(AddressWrong, match="--at needs a symbol"):

@@ -7,7 +7,7 @@ from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from quantd.adapters.store.migrations.upgrade import config, engine_of_store, migrate
-from quantd.adapters.store.store_errors import StoreFailing
+from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.adapters.store.tables.schema import REVISION
 from tests.support.store import Desk
 
@@ -40,5 +40,5 @@ def test_a_migrated_store_and_a_new_one_are_the_declared_tables_with_no_drift(de
 
 
 def test_a_database_without_tables_has_no_store_to_read(postgres):
-    with pytest.raises(StoreFailing, match="no store in this database; `quantd run` makes one"):
+    with pytest.raises(StoreMismatch, match="no store in this database; `quantd run` makes one"):
         postgres.read_only()

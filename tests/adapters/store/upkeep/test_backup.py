@@ -12,7 +12,7 @@ import pytest
 
 from quantd.adapters.store.journal.compaction import Keep
 from quantd.adapters.store.journal.writer import BadBar, SnapshotOf
-from quantd.adapters.store.store_errors import Held, StoreDamaged, StoreError, StoreFailing, StoreLocked, StoreVersion
+from quantd.adapters.store.store_errors import Held, StoreDamaged, StoreError, StoreLocked, StoreMismatch, StoreVersion
 from quantd.adapters.store.tables.projection import COLUMNS
 from quantd.adapters.store.tables.schema import NAMES
 from quantd.adapters.store.upkeep.backup import MANIFEST, backup, read_manifest, unpack
@@ -115,7 +115,7 @@ def test_a_place_with_a_store_is_refused_and_with_force_it_is_kept_aside(kept, t
     with kept.open() as store:
         fold = store.begin(RUN, UNIVERSE, agents=AGENTS)
         store.commit(batch(fold, 121, DAY[120:], durable=True))
-    with pytest.raises(StoreFailing, match=r"there is a store here already.*--force"):
+    with pytest.raises(StoreMismatch, match=r"there is a store here already.*--force"):
         restore(target, kept.where, kept.state)
     with kept.open(account="paper:one") as store, pytest.raises(StoreLocked):
         restore(target, kept.where, kept.state, force=True)
@@ -151,7 +151,7 @@ def test_a_backup_of_another_version_is_refused_before_anything_is_touched(tmp_p
             restore(tmp_path / "kept", tmp_path / "new", tmp_path / "new")
     assert not (tmp_path / "new").exists()
     (tmp_path / "kept" / MANIFEST).write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(StoreFailing, match="format 2"):
+    with pytest.raises(StoreMismatch, match="format 2"):
         read_manifest(tmp_path / "kept")
 
 
@@ -223,13 +223,13 @@ def test_a_backup_is_not_written_over_another_and_none_is_made_of_nothing(tmp_pa
     desk.open().close()
     for name in ("kept.tar", "kept"):
         backup(desk.where, desk.state, tmp_path / name)
-        with pytest.raises(StoreFailing, match="is there already"):
+        with pytest.raises(StoreMismatch, match="is there already"):
             backup(desk.where, desk.state, tmp_path / name)
     (tmp_path / "empty").mkdir()
     backup(desk.where, desk.state, tmp_path / "empty")
-    with pytest.raises(StoreFailing, match="there is no store here"):
+    with pytest.raises(StoreMismatch, match="there is no store here"):
         backup(tmp_path / "nothing", tmp_path / "nothing", tmp_path / "x.tar")
-    with pytest.raises(StoreFailing, match="is no backup of quantd"):
+    with pytest.raises(StoreMismatch, match="is no backup of quantd"):
         restore(Path("/etc/hostname"), tmp_path / "new", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
