@@ -85,11 +85,9 @@ def step_book(state: State, event: Event) -> Sequence[Effect]:
 
 def finish(state: State, event: Event, before: Sequence[Effect], handle: Handler) -> Sequence[Effect]:
     """Go on with an event that the fold (compiled fast path) took, and whose effects so far are `before`: `handle`,
-    then the stages, then the event in the shadows (agents on paper). Returns all effects."""
+    then the stages. Returns all effects."""
 
     def rest(house: State, event: Event) -> Sequence[Effect]:
-        if house is not state:
-            return step_book(house, event)
         return _run_stages(house, event, [*before, *handle(house, event)])
 
     return step_shadows(state, event, rest) if state.shadows or state.rules.outside else rest(state, event)

@@ -88,7 +88,7 @@ def rest_of_tick(state: State, tick: Tick) -> list[Effect]:
         effects.extend(take_sample(state, tick))
         effects.extend(settle(state))
         effects.extend(finish_closing(state))
-    elif tick.due or state.flattening:
+    elif state.flattening or any(number < len(state.agents) for number in tick.due):  # not for a shadow alone
         state.revalue()
     if state.reviews:
         effects.extend(lapse(state, tick.sample))

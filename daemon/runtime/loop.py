@@ -28,8 +28,10 @@ from threading import get_ident
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from quantd.daemon.engine import step
+from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import Rules
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -38,6 +40,7 @@ from quantd.daemon.runtime.digest import Digest, NoDigest
 from quantd.daemon.runtime.host.fold_host import FoldHost
 from quantd.daemon.runtime.host.shell_parts import Parts
 from quantd.daemon.runtime.outbound import Outgoing, Wire, request_of, rows_of
+from quantd.daemon.runtime.shadow_log import MARKET, AccountLog, ShadowLog
 from quantd.daemon.runtime.step_log import Answer, Log, Meanwhile, NoLog
 from quantd.daemon.runtime.tally import Tally
 from quantd.daemon.runtime.timeline import Item
@@ -93,7 +96,22 @@ class Shell:
         self.waits: Ask | None = None
         """The Ask whose answer `answered` must step before the next item."""
         self._after_wait: deque[Event | Ask] = deque()
-        self.log: Log = log or NoLog()
+        self.shadows: list[Shell] = []
+        """The shells of the shadows (agents on paper), in order, with venues of their own on the same items."""
+        self._shadow_logs: list[ShadowLog] = []
+        for k, venue in enumerate(shadows):
+            beside = ShadowLog(self, k)
+            self._shadow_logs.append(beside)
+            self.shadows.append(
+                Shell(state.shadows[k], venue, answer, interval_ns=interval_ns, log=beside, hashed=False)
+            )
+            self.shadows[k].meanwhile = beside
+        self._shadows_have: Item | None = None
+        """The last item that the shadows took."""
+        self._shadow_asks: list[Effect] = []
+        self._after_account: deque[Event | Ask] = deque()
+        """Questions and answers of shadows at the last item, while the account awaits an answer."""
+        self.log = log or NoLog()
         self.digest = (Digest if hashed else NoDigest)(state.universe, state.ledger.names, interval_ns)
         self.config = ""
         """Digest of the configuration of the newest start."""
@@ -104,8 +122,6 @@ class Shell:
         """Whether the venue is real: its reports arrive through the inbox."""
         self.stepping = False
         """Whether `step` takes every item, and the fold none: for comparisons of the two."""
-        self.shadows = list(shadows)
-        """The simulated venues of the shadows, in order, on the same bars."""
         self._host: FoldHost | None = None
         self._venues_have: Item | None = None
         """The last item that the venues got."""
@@ -115,6 +131,18 @@ class Shell:
         """Samples that Python took, and that the fold took, before the last `restore`."""
         self.guarded = False
         """Whether an exception of the venue is reported as a broker that is down (daemon), or raised (backtest)."""
+
+    @property
+    def log(self) -> Log:
+        """The log of the run."""
+        return self._log
+
+    @log.setter
+    def log(self, log: Log) -> None:
+        self._log = log
+        # a log of rows gets no items, so that `take` lets the shadows take them
+        self.steps: Log = AccountLog(log, self._shadows_take) if self.shadows and not log.rows_only else log
+        """The log of the steps, which adds what the shadows do at an item."""
 
     @property
     def state(self) -> State:
@@ -136,6 +164,8 @@ class Shell:
                 self._host.show()
             else:
                 self._host.sync()
+        for shadow in self.shadows:
+            shadow._show()
 
     def _require_own_thread(self) -> None:
         if get_ident() != self._thread:
@@ -199,9 +229,19 @@ class Shell:
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             self._host.sync()
+        self.settle_shadows()
+
+    def settle_shadows(self) -> None:
+        for shadow in self.shadows:
+            shadow.settle()
 
     def take(self, item: Item) -> None:
         """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine."""
+        self._take(item)
+        if self.shadows:
+            self._end_item(item)
+
+    def _take(self, item: Item) -> None:
         self._thread = get_ident()
         if not self.stepping:
             host = self._fold_host()
@@ -222,7 +262,7 @@ class Shell:
         The compiled fold takes items until one that it does not know; `step` takes that one, and the fold goes on
         behind it.
         """
-        if self.stepping or self.meanwhile is not None:
+        if self.stepping or self.meanwhile is not None or self.shadows:
             for item in items:
                 self.take(item)
             return
@@ -253,21 +293,55 @@ class Shell:
             self.digest.settle(parts.ts)
         self.run(item)
 
+    def _shadows_take(self, item: Item) -> list[Effect]:
+        """Let the shadows take an item, once; returns their effects at it, as effects of the account."""
+        if item is self._shadows_have or not isinstance(item, MARKET):
+            return []
+        self._shadows_have, effects = item, list[Effect]()
+        for k, (shadow, log) in enumerate(zip(self.shadows, self._shadow_logs, strict=True)):
+            shadow._follow_state(self._state.shadows[k], self.stepping)
+            shadow.take(log.open_item(item))
+            effects.extend(log.at_item)
+        self._shadow_asks = [effect for effect in effects if isinstance(effect, Ask)]
+        self._count(effects)
+        return effects
+
+    def _follow_state(self, state: State, stepping: bool) -> None:
+        """Go on with the state that the account has for this shadow."""
+        self.stepping = stepping
+        if self._state is not state:
+            self._release()
+            self._state = state
+
+    def _end_item(self, item: Item) -> None:
+        """Record what the shadows did after their item, and put their questions, when the account has taken it."""
+        self._shadows_take(item)  # a log of rows has not asked for it
+        for log in self._shadow_logs:
+            log.close()
+        queue: deque[Event | Ask] = deque()
+        asks, self._shadow_asks = self._shadow_asks, []
+        for ask in asks:
+            self._act(ask, queue)
+        if self.waits is None:
+            self._follow(queue)
+        else:
+            self._after_account = queue
+
     def tell_venues(self, item: Item) -> None:
-        """Give an item to the venues, once, and step their reports of fills and ended orders. A price jump concerns no
-        venue."""
+        """Give an item to the account's venue, once, and step its reports of fills and ended orders. A price jump
+        concerns no venue."""
         if item is self._venues_have:  # a venue that gets a bar twice fills twice
             return
         self._venues_have, parts = item, self._parts
         if type(item) is MarketSlice:
-            self._at_venues(lambda venue: self._slice_at(venue, item))
+            self._at_venue(lambda venue: self._slice_at(venue, item))
         elif type(item) is Tick:
             parts.ts = max(parts.ts, item.ts)
             parts.ticked = item.ts
-            self._at_venues(lambda venue: venue.on_time(item.ts, item.opened))
+            self._at_venue(lambda venue: venue.on_time(item.ts, item.opened))
         elif type(item) is Action:
             parts.ts = item.ts
-            self._at_venues(lambda venue: venue.on_action(item))
+            self._at_venue(lambda venue: venue.on_action(item))
         elif type(item) is PriceJumped:
             parts.ts = max(parts.ts, item.ts)
 
@@ -289,6 +363,8 @@ class Shell:
         other."""
         if self._host is not None:
             self._host.end()
+        for shadow in self.shadows:
+            shadow._release()
 
     def follow(self, events: Sequence[Event]) -> None:
         self.settle()
@@ -307,12 +383,18 @@ class Shell:
         self._thread = get_ident()
         queue, self.waits = self._after_wait, None
         try:
+            if self._to_shadow(decided):
+                self._follow(queue)
+                return
             taken = self._host is not None and self._state.folding and self._host.open_round.take(decided)
         except Exception as error:
             self._name_event(error, decided)
             raise
         if not taken:
             self.run(decided, queue)
+        if self.waits is None and self._after_account:
+            queue, self._after_account = self._after_account, deque()
+            self._follow(queue)
 
     def wait(self, question: Ask, queue: "deque[Event | Ask]") -> None:
         """Note that a policy's answer to `question` is awaited; the events of `queue` are stepped after the answer."""
@@ -333,7 +415,10 @@ class Shell:
             and event.symbol in self._state.restrictions.jumped
             and (split := split_of(event))
         ):
-            self._at_venues(lambda venue: venue.on_action(split))
+            self._at_venue(lambda venue: venue.on_action(split))
+            for number, shadow in enumerate(self.shadows, len(self._state.agents)):
+                for news in shadow._parts.broker.on_action(split):
+                    self.run(ShadowReport(number, news))  # type: ignore[arg-type]  # a simulated venue is never down
         effects = self._step(event)
         if effects:
             queue = deque() if queue is None else queue
@@ -345,16 +430,41 @@ class Shell:
 
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event, and record it. The event is added to the text of an exception."""
+        if self._to_shadow(event):
+            return ()
+        self.settle_shadows()
         try:
             effects = step(self._state, event)
         except Exception as error:
             self._name_event(error, event)
             raise
-        self.log.add(event, effects)  # before any effect is carried out: an effect that fails leaves its event
-        if effects:
-            self.digest.add(effects)
-            self._parts.tally.add(effects)
+        self.record(event, effects)  # before any effect is carried out: an effect that fails leaves its event
         return effects
+
+    def record(self, event: Event, effects: Sequence[Effect]) -> None:
+        """Record and count a step."""
+        self.steps.add(event, effects)
+        if effects:
+            self._count(effects)
+
+    def _count(self, effects: Sequence[Effect]) -> None:
+        self.digest.add(effects)
+        self._parts.tally.add(effects)
+
+    def _to_shadow(self, event: Event) -> bool:
+        """Give the answer of a shadow's policy to its shell. Returns False for any other event."""
+        if not isinstance(event, Decided):
+            return False
+        k = event.agent - len(self._state.agents)
+        if not 0 <= k < len(self.shadows):
+            return False
+        if not event.failed:
+            note_decision(self._state, event.agent)
+        shadow = self.shadows[k]
+        shadow._follow_state(self._state.shadows[k], self.stepping)
+        self._shadow_logs[k].open()
+        shadow.answered(replace(event, agent=0))
+        return True
 
     def _name_event(self, error: Exception, event: Event) -> None:
         """Add the event and its instant to an exception, unless an inner call has added them."""
@@ -391,7 +501,7 @@ class Shell:
                 for shadow_effect in effect.effects:
                     if isinstance(shadow_effect, OrderBasket | Again | Cancel | Query):
                         news = request_of(
-                            self.shadows[shadow_index], self._state.shadows[shadow_index], shadow_effect
+                            self.shadows[shadow_index]._parts.broker, self._state.shadows[shadow_index], shadow_effect
                         )()
                         queue.extend(ShadowReport(effect.agent, report) for report in news)  # type: ignore[arg-type]
             case Snapshot():
@@ -401,13 +511,10 @@ class Shell:
             case _:  # a record or an alert: for the journal, the store and the bus
                 pass
 
-    def _at_venues(self, call: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
-        """Step the reports that `call` gets from the account's venue, then from the venue of each shadow (on paper)."""
+    def _at_venue(self, call: Callable[[SimulatedBroker], Sequence[BrokerNews]]) -> None:
+        """Step the reports that `call` gets from the account's venue."""
         for news in self._call_venue(partial(call, self._parts.broker)):
             self.run(news)
-        for shadow_agent, venue in enumerate(self.shadows, len(self._state.agents)):  # shadows count after the agents
-            for news in call(venue):
-                self.run(ShadowReport(shadow_agent, news))  # type: ignore[arg-type]  # a simulated venue is never down
 
     def _call_venue(
         self, call: Callable[[], Sequence[BrokerNews]], effect: OrderBasket | Again | Cancel | Query | None = None
@@ -451,8 +558,8 @@ class Shell:
                 tally=parts.tally,
                 ticked=parts.ticked,
                 shadows={
-                    shadow.rules.agents[0].name: venue.freeze()
-                    for shadow, venue in zip(state.shadows, self.shadows, strict=True)
+                    shadow.rules.agents[0].name: shell._parts.broker.freeze()
+                    for shadow, shell in zip(state.shadows, self.shadows, strict=True)
                 },
             )
         )
@@ -467,10 +574,11 @@ class Shell:
         self._folded, self._stepped = self.samples
         self._state, broker = thaw(rules, snapshot.state), self._parts.broker
         broker.thaw(snapshot.broker)
-        for shadow, venue in zip(self._state.shadows, self.shadows, strict=True):
+        for shadow, shell in zip(self._state.shadows, self.shadows, strict=True):
             frozen = snapshot.shadows.get(shadow.rules.agents[0].name)
+            shell._parts = Parts(shell._parts.broker, Tally(), None, snapshot.ts, snapshot.ticked)
             if frozen is not None:
-                venue.thaw(frozen)
+                shell._parts.broker.thaw(frozen)
         self.digest.thaw(snapshot.digest)
         self._parts = Parts(broker, snapshot.tally, None, snapshot.ts, snapshot.ticked)  # None: no bar since
         self.config = snapshot.config

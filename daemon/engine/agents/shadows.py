@@ -2,10 +2,10 @@
 
 The orders of a shadow go to a simulated venue of its own. Its effects are wrapped in `Shadowed`; its Asks and alerts
 carry an agent number after those of the house, the real account. A shadow does not affect the house's books, orders and
-kill switch.
+kill switch. The items of the market are no events of this module: `runtime.shadow_log` says who takes them.
 
 What can go wrong: a shadow changes what the real house does. Therefore the house is stepped first, and its effects come
-first. A shadow gets the events of the market, its own answers and reports, and operators' commands that name it. Jobs
+first. A shadow gets the items of the market, its own answers and reports, and operators' commands that name it. Jobs
 belong to the house, and so do records of limits, crosses (trades between agents) and snapshots, which are left out of a
 shadow's effects.
 
@@ -43,32 +43,19 @@ from quantd.trading.effects import (
     Snapshot,
     Stop,
 )
-from quantd.trading.events import (
-    Action,
-    Decided,
-    Event,
-    Halted,
-    Operator,
-    ProposalReviewed,
-    Proposed,
-    ShadowReport,
-    Tick,
-)
-from quantd.trading.market import JumpExplained, MarketSlice, PriceJumped
+from quantd.trading.events import Decided, Event, Halted, Operator, ProposalReviewed, Proposed, ShadowReport
+from quantd.trading.market import JumpExplained
 from quantd.trading.orders import ScheduleRun
 
 Step = Callable[[State, Event], Sequence[Effect]]
-
-MARKET = (MarketSlice, Action, PriceJumped, Halted, JumpExplained)
-"""Events that every house receives."""
 
 
 def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
     """Step an event in the whole account and in its shadows (on paper); the house's effects come first.
 
     An event that names a shadow is stepped in that shadow alone; a ShadowReport is a report of a shadow's simulated
-    venue. Events of the market are stepped in all shadows too. Ticks and runs of schedules are split by the agents that
-    are due. Any other event is of the house alone.
+    venue. Trading halts and explanations of price jumps are stepped in all shadows too. Runs of schedules are split by
+    the agents that are due. Any other event is of the house alone.
     """
     first_shadow_number = len(state.agents)
     if state.awaiting or any(shadow.awaiting for shadow in state.shadows):
@@ -77,8 +64,6 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
         note_decision(state, event.agent)
     if isinstance(event, ShadowReport):
         return _step_shadow(state, event.agent - first_shadow_number, event.news, step)
-    if isinstance(event, Decided) and event.agent >= first_shadow_number:
-        return _step_shadow(state, event.agent - first_shadow_number, msgspec.structs.replace(event, agent=0), step)
     if isinstance(event, Operator) and event.agent:
         names = [shadow.rules.agents[0].name for shadow in state.shadows]
         if event.agent in names:
@@ -87,12 +72,10 @@ def step_shadows(state: State, event: Event, step: Step) -> Sequence[Effect]:
         return _step_proposal(state, event, step)
     if isinstance(event, ProposalReviewed):
         return _step_review(state, event, step)
-    if isinstance(event, Tick):
-        return _step_tick(state, event, step)
     if isinstance(event, ScheduleRun):
         return _step_schedule_run(state, event, step)
     effects = step(state, event)
-    if isinstance(event, MARKET):
+    if isinstance(event, Halted | JumpExplained):
         for k in range(len(state.shadows)):
             shadow_effects = _step_shadow(state, k, event, step)
             effects = [*effects, *shadow_effects] if shadow_effects else effects
@@ -103,17 +86,6 @@ def on_shadow_report(state: State, shade: ShadowReport) -> Sequence[Effect]:
     """Do nothing. A ShadowReport arrives here only if its shadow (agent on paper) no longer exists; else `step_shadows`
     handles it."""
     return ()
-
-
-def _step_tick(state: State, tick: Tick, step: Step) -> Sequence[Effect]:
-    """Step a tick in the house and in every shadow, each with its own agents that are due; jobs belong to the house."""
-    first_shadow_number = len(state.agents)
-    due = tuple(number for number in tick.due if number < first_shadow_number)
-    effects = list(step(state, tick if due == tick.due else msgspec.structs.replace(tick, due=due)))
-    for k in range(len(state.shadows)):
-        shadow_tick = msgspec.structs.replace(tick, due=(0,) if first_shadow_number + k in tick.due else (), jobs=())
-        effects.extend(_step_shadow(state, k, shadow_tick, step))
-    return effects
 
 
 def _step_schedule_run(state: State, run: ScheduleRun, step: Step) -> Sequence[Effect]:
@@ -221,31 +193,37 @@ def _settling(account: State, step: Step) -> Step:
     def run(house: State, event: Event) -> Sequence[Effect]:
         waiting = list(house.awaiting)
         effects = step(house, event)
-        for proposal in waiting:
-            log, number = account.outside.get(proposal.agent), book_of(house, proposal)
-            if (
-                waiting_for(house, proposal.agent, proposal.id, held=True)
-                or proposal.by_hand
-                or log is None
-                or number is None
-            ):
-                continue
-            of_it = [
-                effect
-                for effect in effects
-                if not isinstance(effect, Planned) or any(part.cause == proposal.cause for part in effect.agents)
-            ]
-            verdict = _verdict(proposal, house, number, of_it, shadow=house is not account)
-            ends = [effect for effect in of_it if isinstance(effect, ProposalEnded) and effect.id == proposal.id]
-            if ends:
-                verdict = msgspec.structs.replace(verdict, outcome=ends[0].outcome, why=ends[0].why)
-            else:
-                shadow = next((k for k, other in enumerate(account.shadows) if other is house), None)
-                note_decision(account, number if shadow is None else len(account.agents) + shadow)
-            log.settle(verdict)
+        settle_held(account, house, waiting, effects)
         return effects
 
     return run
+
+
+def settle_held(account: State, house: State, waiting: Sequence[Proposed], effects: Sequence[Effect]) -> None:
+    """Record the verdicts on held orders of a house (the account or a shadow): those that were `waiting` before a step,
+    and that the step with these effects sent or ended."""
+    for proposal in waiting:
+        log, number = account.outside.get(proposal.agent), book_of(house, proposal)
+        if (
+            waiting_for(house, proposal.agent, proposal.id, held=True)
+            or proposal.by_hand
+            or log is None
+            or number is None
+        ):
+            continue
+        of_it = [
+            effect
+            for effect in effects
+            if not isinstance(effect, Planned) or any(part.cause == proposal.cause for part in effect.agents)
+        ]
+        verdict = _verdict(proposal, house, number, of_it, shadow=house is not account)
+        ends = [effect for effect in of_it if isinstance(effect, ProposalEnded) and effect.id == proposal.id]
+        if ends:
+            verdict = msgspec.structs.replace(verdict, outcome=ends[0].outcome, why=ends[0].why)
+        else:
+            shadow = next((k for k, other in enumerate(account.shadows) if other is house), None)
+            note_decision(account, number if shadow is None else len(account.agents) + shadow)
+        log.settle(verdict)
 
 
 def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence[Effect]:
@@ -258,17 +236,20 @@ def _step_command(state: State, k: int, order: Operator, step: Step) -> Sequence
 
 
 def _step_shadow(state: State, k: int, event: Event, step: Step) -> list[Effect]:
-    """Step an event in shadow `k` (agent on paper); returns its effects as effects of the whole account.
+    """Step an event in shadow `k` (agent on paper); returns its effects as effects of the whole account."""
+    return as_of_account(state, k, step(state.shadows[k], event)) if 0 <= k < len(state.shadows) else []
+
+
+def as_of_account(state: State, k: int, effects: Sequence[Effect]) -> list[Effect]:
+    """The effects of shadow `k` (agent on paper) as effects of the whole account.
 
     Records are wrapped in one `Shadowed`. Asks and alerts are returned by themselves, with the agent number or the name
     of the shadow.
     """
-    if not 0 <= k < len(state.shadows):
-        return []
     shadow, number = state.shadows[k], len(state.agents) + k
     records: list[Effect] = []
     outward: list[Effect] = []
-    for effect in step(shadow, event):
+    for effect in effects:
         match effect:
             case Ask():
                 outward.append(Ask(effect.round, number, effect.view, effect.memory, effect.policy))

@@ -106,7 +106,7 @@ class FoldHost(MarketHost):
 
     def serves(self, shell: FoldShell, parts: Parts) -> bool:
         """Whether the log, answers and parts of this shell (engine runner) are the same as at the last `begin`."""
-        present = shell.log, shell.answer, shell.meanwhile, parts.broker, parts
+        present = shell.steps, shell.answer, shell.meanwhile, parts.broker, parts
         return self._served is not None and all(map(is_, self._served, present))
 
     def begin(self, shell: FoldShell, parts: Parts) -> None:
@@ -115,7 +115,7 @@ class FoldHost(MarketHost):
         The fold (compiled fast path) computes the fills of a simulated venue that is a FoldVenue; it calls any other
         venue.
         """
-        log, answer, venue = shell.log, shell.answer, parts.broker
+        log, answer, venue = shell.steps, shell.answer, parts.broker
         self.shell, self.parts = shell, parts
         self._served = log, answer, shell.meanwhile, venue, parts
         self.open_round = OpenRound(self)
@@ -193,7 +193,7 @@ class FoldHost(MarketHost):
     def plain(self) -> bool:
         """Whether only bars, fills, samples and rounds (decisions of all agents) can change the state until the next
         event of another kind. It is False where handlers in Python have work: parent orders, stops at the venue, halts,
-        a real venue, the closing of all positions, shadows (agents on paper), portfolios, a round in progress, kill
+        a real venue, the closing of all positions, portfolios, a round in progress, kill
         switches beyond REDUCE, and the like."""
         state, history = self.state, self.state.history
         protection, restrictions, venue = state.protection, state.restrictions, state.venue
@@ -202,7 +202,7 @@ class FoldHost(MarketHost):
                 state.parents or protection.stops or protection.retries or protection.postponed or protection.own
                 or restrictions.halted or restrictions.limited or restrictions.jumped
                 or venue.foreign or venue.waits.unanswered or venue.waits.refused
-                or state.flattening or state.later or state.shadows or state.down or state.reviews
+                or state.flattening or state.later or state.down or state.reviews
                 or any(portfolio.closing for portfolio in state.portfolios.values())
                 or any(state.owed) or state.resting or state.awaiting or state.brackets
                 or state.unreported()
@@ -286,7 +286,7 @@ class FoldHost(MarketHost):
         self.shell.tell_venues(item)
         self.load()
         if self.recording and self.sample_log is not None and isinstance(item, MarketSlice):
-            self.shell.log.add(item, ())  # the reported fills are of this bar
+            self.shell.steps.add(item, ())  # the reported fills are of this bar
 
     def book_crosses(self, bar: MarketSlice) -> None:
         """Book the crosses (trades between agents) that do not fit into the columns, as the handler of bars does."""
@@ -315,6 +315,7 @@ class FoldHost(MarketHost):
     def sync(self) -> None:
         """Bring the venue, the log and the tally of counts up to the last item; no effect where they are."""
         state = self.state
+        self.shell.settle_shadows()
         if not state.folding:
             return
         if self.open_round.awaits:
@@ -424,10 +425,10 @@ class FoldHost(MarketHost):
             fills.setdefault(row, []).append(columns.effect())
         sampled = dict(zip(bar_rows, zip(ticks, rows.valued(), strict=True), strict=True))
         for row in sorted({*fills, *sampled}):  # a bar may have fills and no sample
-            self.shell.log.add(MarketSlice(block, row), fills.get(row, []))
+            self.shell.steps.add(MarketSlice(block, row), fills.get(row, []))
             if row in sampled:
                 tick, valued = sampled[row]
-                self.shell.log.add(tick, [valued])
+                self.shell.steps.add(tick, [valued])
 
     def exits(self, begins: bool) -> bool:
         """End the exits of closed positions; with `begins`, at a bar that may have touched a level, begin new exits.
@@ -460,7 +461,7 @@ class FoldHost(MarketHost):
 
     def order_exits(self) -> None:
         """Let the engine's handlers in Python plan the exits of a bar."""
-        market = self.last_bar
+        market = self.state.fold_items[self.state.fold_at]
         recorded = self.records.take() if self.state.journalled else []
         self.sync()
         self._act_on(market, recorded, lambda state, _: [*self._begun, *order_exits(state)])
@@ -493,7 +494,7 @@ class FoldHost(MarketHost):
             note_balances(state)
         if booked and not state.journalled:
             self.flush()
-            self.shell.log.add(tick, booked)
+            self.shell.steps.add(tick, booked)
         self.shell.digest.add(booked)
         self.add(booked)
 
@@ -585,6 +586,6 @@ class FoldHost(MarketHost):
         self.shell.carry_out(finished)
 
     def _note(self, event: Event, effects: Sequence[Effect], new: Sequence[Effect]) -> None:
-        self.shell.log.add(event, effects)
+        self.shell.steps.add(event, effects)
         self.shell.digest.add(new)
         self.parts.tally.add(new)

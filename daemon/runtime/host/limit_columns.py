@@ -68,8 +68,6 @@ class LimitColumns:
         """The limits in force, the watched books and the terms at the last `renew`."""
         self._plain = False
         """The last result of `renew`."""
-        self._foldable = False
-        """Whether the fold knows every setting of the rules."""
         self._sets: dict[int, GateSet | None] = {}
         """`id` of a book's limits -> their gates in the fold; None where a plan under them is made in Python."""
         self._levels: dict[int, tuple[dict[str, int], int, bool]] = {}
@@ -88,8 +86,6 @@ class LimitColumns:
         rules, limits and terms are unchanged since the last call.
         """
         state, rules = self.state, self.state.rules
-        if self._rules is rules and not self._foldable:
-            return False
         limits = [limits_in_force(state, book) for book in self.books]
         inputs = limits, watched(state) == [HOUSE], terms, state.journalled
         if self._rules is rules and self._inputs == inputs:
@@ -100,10 +96,9 @@ class LimitColumns:
         self._recorded = set()
         self._sets = {id(of_book): gate_set(of_book, state.universe) for of_book in limits}
         self.terms = terms
-        self._foldable = not rules.shadows
         state.spending = state.venue.buying_power_micro is not None
         state.limits_move = rules.live is not None or rules.regime is not None or state.spending
-        self._plain = self._foldable and (remote or self.terms is not None)
+        self._plain = remote or self.terms is not None
         state.has_notices = rules.notices is not None
         # what follows a plan reads its effects, which only a journal makes
         follows = (rules.counts_refusals or state.has_notices) and not state.journalled

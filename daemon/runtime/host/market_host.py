@@ -20,11 +20,6 @@ class MarketHost:
         """Drop what the state computed from an earlier bar or sample."""
         raise NotImplementedError
 
-    @property
-    def last_bar(self) -> MarketSlice:
-        """The bar that the fold took last."""
-        return MarketSlice(self.state.market_columns.block, self.state.market_columns.row)
-
     def count_trades(self, item: MarketSlice, fills: bool, crosses: bool) -> None:
         """Count, for limits over a session, what fills and crosses at the open of a bar."""
         state = self.state

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from quantd.daemon.engine.agents.promotion import note_decision
 from quantd.daemon.engine.rounds import on_decided
 from quantd.daemon.engine.state.engine_state import Round
 from quantd.daemon.runtime.host.fold_calls import FoldCalls
@@ -40,7 +41,7 @@ class OpenRound:
         answer is awaited. A policy without a process is called at once.
         """
         host = self._host
-        log, answer, meanwhile = host.shell.log, host.shell.answer, host.shell.meanwhile
+        log, answer, meanwhile = host.shell.steps, host.shell.answer, host.shell.meanwhile
         if host.state.journalled:
             host.records.effects.extend(asks)
             host.records.record(host.state.fold_items[host.state.fold_at])
@@ -53,6 +54,7 @@ class OpenRound:
             answers.append(ask if awaited else recorded or answer(ask))
         decided = [reply for reply in answers if isinstance(reply, Decided)]
         if len(decided) == len(answers):
+            self._note_decisions(decided)
             return decided
         self._asked, self._taken, self._queue = [ask.agent for ask in asks], [], deque(answers)
         self.awaits = True
@@ -81,9 +83,10 @@ class OpenRound:
                 host.shell.wait(answer, queue)
                 return
             assert isinstance(answer, Decided)
+            self._note_decisions([answer])
             if queue and self._weights_only(answer):
                 self._taken.append(answer)
-                host.shell.log.add(answer, ())
+                host.shell.steps.add(answer, ())
                 continue
             self.awaits = False
             if host.state.journalled:
@@ -93,6 +96,13 @@ class OpenRound:
             self.give_to_step()
             host.shell.run(answer, queue)
             return
+
+    def _note_decisions(self, answers: Sequence[Decided]) -> None:
+        """Tell the pairings of champions with shadows who has decided."""
+        state = self._host.state
+        for answer in answers if state.pairings else ():
+            if not answer.failed:
+                note_decision(state, answer.agent)
 
     def _weights_only(self, answer: Decided) -> bool:
         """Whether an answer is only valid weights, or keeps the positions: such an answer has no effect before the

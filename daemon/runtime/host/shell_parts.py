@@ -33,11 +33,18 @@ class Parts:
 class FoldShell(Protocol):
     """The parts of `quantd.daemon.runtime.loop.Shell` that the host of the fold (compiled fast path) uses."""
 
-    log: Log
     answer: Answer
     meanwhile: Meanwhile | None
     digest: Digest
     remote: bool
+
+    @property
+    def steps(self) -> Log:
+        """The log of the steps, which adds what the shadows (agents on paper) do."""
+        ...
+
+    def settle_shadows(self) -> None:
+        """Bring every shadow (agent on paper) up to its last item."""
 
     def tell_venues(self, item: MarketSlice | Tick) -> None:
         """Give an item to the venues, once, and step their reports."""
