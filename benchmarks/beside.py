@@ -32,8 +32,8 @@ FEWEST_ROUNDS: Final = 5
 WARM_UP: Final = 300
 """Sessions of the run before the timed one: it imports and fills caches."""
 
-STEPPED: Final = 600
-STEPPED_OF_ONE: Final = 5_000
+SINGLE: Final = 600
+SINGLE_OF_ONE: Final = 5_000
 """Sessions of a row `step`, of several symbols and of one."""
 
 IN_BLOCKS: Final = ("three daily",)
@@ -46,7 +46,7 @@ Answer = Mapping[str, Any]
 
 
 class Row(NamedTuple):
-    """A row of the table: a case, and how many sessions. `form` is "whole", "step" where each item goes through `step`,
+    """A row of the table: a case, and how many sessions. `form` is "whole", "single" where items are taken one by one,
     or "blocks" where policies answer for blocks of samples."""
 
     name: str
@@ -68,8 +68,8 @@ def rows(names: Sequence[str], sessions: int = 0) -> list[Row]:
     table = []
     for name in names or CASES:
         case = CASES[name]
-        fewer = STEPPED_OF_ONE if case.symbols == 1 else STEPPED
-        forms = {"whole": case.days, "step": min(fewer, case.days)}
+        fewer = SINGLE_OF_ONE if case.symbols == 1 else SINGLE
+        forms = {"whole": case.days, "single": min(fewer, case.days)}
         if name in IN_BLOCKS:
             forms["blocks"] = case.days
         table += [Row(name, min(most, sessions or most), form) for form, most in forms.items()]
@@ -83,7 +83,7 @@ def answer(row: Row) -> Answer:
 
     case: Case | Shipped = CASES[row.name]
     for days in (min(WARM_UP, row.sessions), row.sessions):
-        took, shell = seconds(case, days, stepped=row.form == "step", blocks=row.form == "blocks")
+        took, shell = seconds(case, days, single=row.form == "single", blocks=row.form == "blocks")
     shell.state.revalue()
     tally = shell.tally
     return {

@@ -241,12 +241,11 @@ def seconds(
     log: "Log | None" = None,
     *,
     blocks: bool = False,
-    stepped: bool = False,
+    single: bool = False,
 ) -> tuple[float, Shell]:
     """CPU seconds of one run over `days` sessions, those of the case without it, and its shell. With `blocks` policies
-    answer for blocks of samples, as in `quantd backtest`. `stepped`: each item goes through `step`."""
+    answer for blocks of samples, as in `quantd backtest`; `single` items are taken one by one, as by a daemon."""
     body, items, policies = case.world(days or case.days)
-    body.stepping = stepped
     if log is not None:
         body.log = log
     ahead = AnswerBlocks(body.answer, policies.__getitem__, [True] * len(policies)) if blocks else None
@@ -260,7 +259,7 @@ def seconds(
         chunk = items[at : at + CHUNK]
         if ahead is not None:
             ahead.expect(chunk)
-        if stepped:  # item by item: an older commit that is compared has no `stepping`, and its `take` is `step`
+        if single:
             for item in chunk:
                 body.take(item)
         else:

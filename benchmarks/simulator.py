@@ -180,12 +180,9 @@ class Timed:
         self.ns += process_time_ns() - began
 
 
-def episode(
-    env: "Exact", act: Callable[[int, np.ndarray], np.ndarray], *, stepping: bool
-) -> tuple[float, float, tuple[str, int]]:
-    """Return microseconds of CPU a step, those of its engine, and (digest, orders) of a whole episode."""
+def episode(env: "Exact", act: Callable[[int, np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """Return microseconds of CPU a step of a whole episode, and those of its engine."""
     env.reset()
-    env.shell.stepping = stepping
     env.shell = timed = Timed(env.shell)
     number, spent, over, held = 0, 0, False, np.zeros(ASSETS)
     while not over:
@@ -194,7 +191,7 @@ def episode(
         *_, over, info = env.step(action)
         spent += process_time_ns() - began
         number, held = number + 1, info["weights"]
-    return spent / number / 1e3, timed.ns / number / 1e3, (timed.digest.hexdigest(), timed.tally.orders)
+    return spent / number / 1e3, timed.ns / number / 1e3
 
 
 def exact() -> int:
@@ -212,19 +209,15 @@ def exact() -> int:
         return spent / EXACT_SESSIONS / 1e3
 
     print(f"{ASSETS} assets, {EXACT_SESSIONS} sessions; microseconds of CPU a step, median of {EXACT_ROUNDS} rounds")
-    print(f"{'':<14}{'simulator':>12}{'fold':>10}{'step':>10}{'ratio':>8}{'engine: fold':>16}{'step':>10}{'ratio':>8}")
+    print(f"{'':<14}{'simulator':>12}{'exact':>10}{'its engine':>16}")
     for act in (quiet, all_trade):
         rounds: list[tuple[float, ...]] = []
         for number in range(1 + EXACT_ROUNDS):
-            folded, stepped = (episode(env, act, stepping=stepping) for stepping in (False, True))
-            if folded[2] != stepped[2]:
-                raise SystemExit(f"by the fold {folded[2]}, by steps {stepped[2]}")
+            exactly = episode(env, act)
             if number:  # the first round computes the features
-                rounds.append((step_of_simulator(act), folded[0], stepped[0], folded[1], stepped[1]))
-        simulated, *figures = (statistics.median(column) for column in zip(*rounds, strict=True))
-        total, engine = (statistics.median(row[1 + at] / row[at] for row in rounds) for at in (1, 3))
-        text = "{:<14}{:>12.0f}{:>10.0f}{:>10.0f}{:>8.1f}{:>16.0f}{:>10.0f}{:>8.1f}"
-        print(text.format(act.__name__.replace("_", " "), simulated, *figures[:2], total, *figures[2:], engine))
+                rounds.append((step_of_simulator(act), *exactly))
+        figures = (statistics.median(column) for column in zip(*rounds, strict=True))
+        print("{:<14}{:>12.0f}{:>10.0f}{:>16.0f}".format(act.__name__.replace("_", " "), *figures))
     return 0
 
 

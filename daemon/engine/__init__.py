@@ -3,6 +3,9 @@
 The same snapshot and events give the same effects and state, in a backtest, a paper run, a live run and a replay.
 `quantd.daemon.runtime.loop` carries the effects out.
 
+The items of the market, bars and ticks, are no events of `step`: the fold (`core.fold`, the compiled path) takes them,
+and `finish` goes on with one of which handlers do the rest.
+
 `step` sets the clock of the state and runs the handler of the event. Then it runs the stages of STAGES that name the
 event, in the order of that table. The handler is the function `on_<event>` of a module of this package:
 `on_not_found` takes a NotFound. Handlers do not call each other.
@@ -78,8 +81,8 @@ def step(state: State, event: Event) -> Sequence[Effect]:
 def step_book(state: State, event: Event) -> Sequence[Effect]:
     """Apply one event to the whole account alone, or to one shadow alone; returns the effects in order."""
     kind = type(event)
-    if kind in _CLOCKS:
-        state.now = max(state.now, getattr(event, _CLOCKS[kind]))
+    if not isinstance(event, _TIMELESS):
+        state.now = max(state.now, event.ts)  # type: ignore[union-attr]
     return _run_stages(state, event, HANDLERS[kind](state, event))
 
 
@@ -100,11 +103,11 @@ def _run_stages(state: State, event: Event, effects: Sequence[Effect]) -> Sequen
 
 
 def find_handlers() -> dict[type, Handler]:
-    """Return the handler of each member of Event. Raises TypeError for an event that has none, or two."""
+    """Return the handler of each member of Event but ITEMS. Raises TypeError for an event that has none, or two."""
     modules = [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]
     handlers: dict[type, Handler] = {}
-    for event in get_args(Event):
-        name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()  # MarketSlice: on_market_slice
+    for event in STEPPED:
+        name = "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()  # NotFound: on_not_found
         # a module that only imports the handler does not define it
         defining = [m for m in modules if getattr(getattr(m, name, None), "__module__", None) == m.__name__]
         if len(defining) != 1:
@@ -115,6 +118,12 @@ def find_handlers() -> dict[type, Handler]:
         handlers[event] = getattr(defining[0], name)
     return handlers
 
+
+ITEMS: Final = MarketSlice, Tick
+"""The events that only the fold takes."""
+
+STEPPED: Final = tuple(event for event in get_args(Event) if event not in ITEMS)
+"""The events that `step` takes."""
 
 HANDLERS: Final = find_handlers()
 
@@ -150,10 +159,5 @@ STAGES: Final = (
 
 _RUNS: Final = {kind: tuple(stage.run for stage in STAGES if kind in stage.after) for kind in get_args(Event)}
 
-_CLOCKS: Final = {
-    kind: "ts_seen" if kind is MarketSlice else "ts"
-    for kind in get_args(Event)
-    # a NotFound of an unknown basket leaves the clock as it is; Decided and ShadowReport have no time
-    if kind not in (NotFound, Decided, ShadowReport)
-}
-"""Event -> the field with the time to which it moves the clock."""
+_TIMELESS: Final = NotFound, Decided, ShadowReport
+"""Events that leave the clock as it is: a NotFound may be of an unknown basket, and the others have no time."""

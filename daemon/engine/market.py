@@ -19,20 +19,6 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import ENDED
 
 
-def on_market_slice(state: State, market: MarketSlice) -> Sequence[Effect]:
-    """Book the crosses (trades between agents) at the open, then update the marks, then check protective levels (stops
-    and targets).
-
-    After an unexplained price jump the price of a symbol is held: the history keeps the price before the jump.
-    """
-    effects: Sequence[Effect] = book_crosses(state, market) if state.crosses else ()
-    state.keep_closes()  # of the bar before, if no sample was taken of it
-    state.take_bar(market)
-    keep_bar(state, market)
-    rest = rest_of_bar(state, market)
-    return [*effects, *rest] if rest else effects
-
-
 def keep_bar(state: State, market: MarketSlice) -> None:
     """Store a bar for policies that read bars, with the prices before the jump of symbols that are held."""
     held_columns: Sequence[int] = ()

@@ -47,17 +47,6 @@ from quantd.trading.orders import AT_SAMPLES, ENDED, OrderState, ScheduleRun
 from quantd.trading.sessions import DAY_NS
 
 
-def on_tick(state: State, tick: Tick) -> Sequence[Effect]:
-    """Append and value a sample, then handle overdue orders, exits and follow-ups. `serve_tick` does the rest."""
-    begun = begin_tick(state, tick)
-    if tick.sample:
-        state.keep_closes()
-        append(state, tick)
-        state.session_volume(tick.ts)
-        state.watch.context = None
-    return [*begun, *rest_of_tick(state, tick)]
-
-
 def begin_tick(state: State, tick: Tick) -> list[Effect]:
     """Apply looser limits that are due, end the exits of closed positions, and note the jobs that wait for a sample."""
     effects: list[Effect] = []

@@ -120,8 +120,6 @@ class Shell:
         self.snapshot_wanted = False
         self.remote = remote
         """Whether the venue is real: its reports arrive through the inbox."""
-        self.stepping = False
-        """Whether `step` takes every item, and the fold none: for comparisons of the two."""
         self._host: FoldHost | None = None
         self._venues_have: Item | None = None
         """The last item that the venues got."""
@@ -229,40 +227,32 @@ class Shell:
         if self._state.folding and self._host is not None:
             self._require_own_thread()
             self._host.sync()
-        self.settle_shadows()
-
-    def settle_shadows(self) -> None:
         for shadow in self.shadows:
             shadow.settle()
 
     def take(self, item: Item) -> None:
         """Take the next item of the market: by the compiled fold, or else at the venues first, then in the engine."""
-        self._take(item)
+        self._thread = get_ident()
+        host = self._fold_host()
+        try:
+            # the index of the first item that the fold did not take: 1 where it took this one
+            if self._state.fold((item,), 0, 1):
+                host.flush()
+            else:
+                host.sync()
+                self._take_event(item)
+        except Exception as error:
+            self._name_event(error, item)
+            raise
         if self.shadows:
             self._end_item(item)
-
-    def _take(self, item: Item) -> None:
-        self._thread = get_ident()
-        if not self.stepping:
-            host = self._fold_host()
-            try:
-                # the index of the first item that the fold did not take: 1 where it took this one
-                if self._state.fold((item,), 0, 1):
-                    host.flush()
-                    return
-                host.sync()
-            except Exception as error:
-                self._name_event(error, item)
-                raise
-        self._take_by_step(item)
 
     def take_all(self, items: Sequence[Item]) -> None:
         """Take items of a recorded market, in order; where answers may be awaited, one by one with `take`.
 
-        The compiled fold takes items until one that it does not know; `step` takes that one, and the fold goes on
-        behind it.
+        The compiled fold takes items until an event that handlers take (a split, a price jump), and goes on behind it.
         """
-        if self.stepping or self.meanwhile is not None or self.shadows:
+        if self.meanwhile is not None or self.shadows:
             for item in items:
                 self.take(item)
             return
@@ -272,7 +262,7 @@ class Shell:
         try:
             while (index := self._state.fold(items, index, end)) < end:
                 host.sync()
-                self._take_by_step(items[index])
+                self._take_event(items[index])
                 index += 1
         except Exception as error:
             self._name_event(error, items[self._state.fold_at])
@@ -280,17 +270,9 @@ class Shell:
         finally:
             self._release()
 
-    def _take_by_step(self, item: Item) -> None:
-        """Give an item to the venues, which move to its instant, then to the engine."""
+    def _take_event(self, item: Item) -> None:
+        """Give an item that is an event of `step` to the venue, which moves to its instant, then to the engine."""
         self.tell_venues(item)
-        self._stepped += type(item) is Tick and item.sample
-        if type(item) is MarketSlice:  # `stepping`: the fold takes every bar
-            parts = self._parts
-            parts.market = item
-            parts.tally.slices += 1
-            parts.tally.symbol_bars += len(item.fresh) if item.full else int(item.fresh.sum())
-            parts.ts = item.ts_event
-            self.digest.settle(parts.ts)
         self.run(item)
 
     def _shadows_take(self, item: Item) -> list[Effect]:
@@ -299,16 +281,15 @@ class Shell:
             return []
         self._shadows_have, effects = item, list[Effect]()
         for k, (shadow, log) in enumerate(zip(self.shadows, self._shadow_logs, strict=True)):
-            shadow._follow_state(self._state.shadows[k], self.stepping)
+            shadow._follow_state(self._state.shadows[k])
             shadow.take(log.open_item(item))
             effects.extend(log.at_item)
         self._shadow_asks = [effect for effect in effects if isinstance(effect, Ask)]
         self._count(effects)
         return effects
 
-    def _follow_state(self, state: State, stepping: bool) -> None:
+    def _follow_state(self, state: State) -> None:
         """Go on with the state that the account has for this shadow."""
-        self.stepping = stepping
         if self._state is not state:
             self._release()
             self._state = state
@@ -432,7 +413,8 @@ class Shell:
         """Step an event, and record it. The event is added to the text of an exception."""
         if self._to_shadow(event):
             return ()
-        self.settle_shadows()
+        for shadow in self.shadows:
+            shadow.settle()
         try:
             effects = step(self._state, event)
         except Exception as error:
@@ -461,7 +443,7 @@ class Shell:
         if not event.failed:
             note_decision(self._state, event.agent)
         shadow = self.shadows[k]
-        shadow._follow_state(self._state.shadows[k], self.stepping)
+        shadow._follow_state(self._state.shadows[k])
         self._shadow_logs[k].open()
         shadow.answered(replace(event, agent=0))
         return True

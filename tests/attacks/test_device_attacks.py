@@ -38,6 +38,7 @@ from quantd.trading.events import Approved, DeviceSignature, ProposalReviewed, R
 from tests.server.api.routes.outside_run import REVIEWED
 from tests.support.api_world import RUN, World, standing_at_the_end
 from tests.support.command_line import write
+from tests.support.engine import taken
 
 MINUTE_NS = 60 * 10**9
 DEVICE = 'approval = "device"\nwithin = "15m"'
@@ -356,7 +357,7 @@ def test_a_start_with_an_edited_file_stops_and_where_it_is_accepted_waits_a_day(
     assert set(kept.devices.values()) <= {phone[6:]}, "no other key approves meanwhile"
     step(state, Approved(state.now, "x", "api:second:1", digest_of(state.loosening)))
     assert state.loosening is not None, "nor does a second person's token end the wait"
-    step(state, Tick(event.due))
+    taken(state, Tick(event.due))
     assert in_force(state.rules) == in_force(rules)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon.engine import step
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.settings import AgentRules, Rules
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -107,6 +108,25 @@ class Silent:
 
     def __getattr__(self, name: str) -> object:
         return lambda *_: ()
+
+
+class Awaited:
+    """Policies whose answers never come."""
+
+    def begin(self, question: Ask) -> bool:
+        return True
+
+
+def taken(state: State, event: Event) -> Sequence[Effect]:
+    """The effects of an event, or of an item of the market, on a state whose venue and policies answer nothing."""
+    if not isinstance(event, MarketSlice | Tick):
+        return step(state, event)
+    log = Kept()
+    shell = Shell(state, Silent(), lambda ask: Decided(0, 0), interval_ns=DAY_NS, log=log)  # type: ignore[arg-type]
+    shell.meanwhile = Awaited()
+    shell.take(event)
+    shell._release()
+    return log.effects
 
 
 class World(Unanswered):

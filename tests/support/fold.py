@@ -1,4 +1,4 @@
-"""Worlds that are taken by `step` and by the fold, and what each leaves."""
+"""Worlds that are taken by the handlers and by the columns of the fold, and what each leaves."""
 
 from collections.abc import Callable, Sequence
 
@@ -81,18 +81,29 @@ def without_values(frozen: object) -> object:
     return [without_values(value) for value in frozen]
 
 
-def stepped(world: World, log: Log) -> Shell:
-    """A shell at the start of a world whose items all go by `step`."""
-    shell = world.fresh(log)
-    shell.stepping = True
+def by_handlers(shell: Shell) -> Shell:
+    """The same shell, whose fold is never ready: Python handlers do all that follows closes and histories."""
+    ready = shell._fold_host
+
+    def never_ready() -> FoldHost:
+        host = ready()
+        host.plain = lambda: False  # type: ignore[method-assign]
+        return host
+
+    shell._fold_host = never_ready  # type: ignore[method-assign]
     return shell
 
 
+def stepped(world: World, log: Log) -> Shell:
+    """A shell at the start of a world whose items all go by handlers."""
+    return by_handlers(world.fresh(log))
+
+
 def both(world: World, every: int, steps: tuple[Steps, Steps], chunk: int = 10_000) -> Taken:
-    """Take the items of a world by `step` and by the fold, which must leave the same. Returns what the fold took.
+    """Take the items of a world by handlers and by columns, which must leave the same. Returns what the fold took.
 
     A third side takes them one by one by the fold, with a log of all steps: it must have the bytes and the snapshots of
-    `step`, values of limits included.
+    the handlers, values of limits included.
     """
     items = decided_every(list(world.items()), every, len(world.rules.agents))
     journal = Steps()

@@ -5,7 +5,6 @@ from itertools import takewhile
 
 import numpy as np
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.snapshot import freeze
 from quantd.daemon.runtime.timeline import Item
@@ -13,6 +12,7 @@ from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Effect, Refused
 from quantd.trading.events import Event, Proposed, Tick
 from quantd.trading.orders import THE_DAY, OrderBasket, Wish
+from tests.support.engine import taken
 from tests.support.minutes import at
 from tests.support.night import FREE, Night
 
@@ -82,5 +82,5 @@ class Counted(Path):
 def replayed(run: Path, state: State, events: Sequence[Event]) -> bytes:
     """The state, as bytes, after the events of a run."""
     for event in events:
-        step(state, event)
+        taken(state, event)
     return freeze(state)

@@ -334,14 +334,6 @@ class State(Core):
         each bar."""
         return block_columns(block, row, self.all_marks(), alone=bool(self.restrictions.jumped))
 
-    def take_bar(self, market: MarketSlice) -> None:
-        """Make a bar the last one: its closes are the marks, and wait for their sample."""
-        columns, block, row = self.market_columns, market.block, market.row
-        if not columns.continues(block, row):
-            columns.bars = self.columns_of(block, row)
-            columns.block = block
-        columns.take(row)
-
     def keep_closes(self) -> None:
         """Put the closes of the last bar, where they wait for their sample, to the others of their date."""
         columns = self.market_columns
@@ -465,16 +457,6 @@ class State(Core):
         """The first close at or after `ts` of the account's calendar, ns UTC."""
         sessions = self.rules.house_sessions()
         return int(sessions.close_ns[sessions.next_close(ts - 1)])
-
-    def session_volume(self, ts: int) -> None:
-        """At the end of a session, add its traded volume to the average volume."""
-        if not self.session_ends(ts):
-            return
-        self.volumes[self.volume_count % len(self.volumes)] = self.volume
-        self.volume_count += 1
-        self._average = None
-        if not self.rules.daily:
-            self.market_columns.begin_session()
 
     def average_volume(self) -> Floats:
         """float64[N] mean units traded per session with a known volume; NaN where none is known."""

@@ -315,7 +315,8 @@ class FoldHost(MarketHost):
     def sync(self) -> None:
         """Bring the venue, the log and the tally of counts up to the last item; no effect where they are."""
         state = self.state
-        self.shell.settle_shadows()
+        for shadow in self.shell.shadows:
+            shadow.settle()
         if not state.folding:
             return
         if self.open_round.awaits:

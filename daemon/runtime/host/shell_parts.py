@@ -43,8 +43,13 @@ class FoldShell(Protocol):
         """The log of the steps, which adds what the shadows (agents on paper) do."""
         ...
 
-    def settle_shadows(self) -> None:
-        """Bring every shadow (agent on paper) up to its last item."""
+    @property
+    def shadows(self) -> "Sequence[FoldShell]":
+        """The shells of the shadows (agents on paper)."""
+        ...
+
+    def settle(self) -> None:
+        """Bring the state to the last item."""
 
     def tell_venues(self, item: MarketSlice | Tick) -> None:
         """Give an item to the venues, once, and step their reports."""

@@ -20,7 +20,7 @@ from quantd.risk.limits.catalogue import Limits, Tail
 from quantd.trading.effects import Publish, Refused
 from quantd.trading.events import Approved, Reloaded, Tick
 from tests.support.command_line import CONFIG, Done, quantd, running, write
-from tests.support.engine import World, block, walk
+from tests.support.engine import World, block, taken, walk
 
 OLD = Limits(collar=0.05, max_position_weight=0.3, max_drawdown=0.2, var=Tail(limit=0.03), cash_reserve=0.05)
 """Limits of the house before."""
@@ -94,9 +94,9 @@ def test_the_looser_limit_applies_at_the_first_tick_after_the_delay_and_not_befo
     state = live(OLD)
     event = changed(state, given(state, max_drawdown=0.5))
     step(state, event)
-    assert not alerts(step(state, Tick(event.due - 1)))
+    assert not alerts(taken(state, Tick(event.due - 1)))
     assert state.rules.house.max_drawdown == 0.2
-    assert ("CRITICAL", "loosening") in alerts(step(state, Tick(event.due)))
+    assert ("CRITICAL", "loosening") in alerts(taken(state, Tick(event.due)))
     assert state.rules.house.max_drawdown == 0.5
     assert state.loosening is None
 

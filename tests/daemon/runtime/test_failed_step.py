@@ -27,6 +27,7 @@ from quantd.trading.market import Floats
 from quantd.trading.view import View
 from tests.support.command_line import answer, environment, quantd, write
 from tests.support.engine import World, block, walk
+from tests.support.fold import by_handlers
 from tests.support.service_kit import Kit
 
 DAYS = 24
@@ -36,7 +37,7 @@ RUN = "run00001"
 JOBS = {7: ("snapshot",), 14: ("reallocate",), 16: ("snapshot",)}
 """By sample: jobs of its tick."""
 
-BY_STEP = {
+BY_HANDLERS = {
     # place -> the number of the call that fails
     "quantd.trading.ledger.book:Book.trade": 9,
     "quantd.trading.ledger.books:Ledger.dividend": 1,
@@ -49,7 +50,7 @@ BY_STEP = {
     "quantd.daemon.runtime.loop:freeze": 1,
     "quantd.daemon.runtime.journal:encode": 60,
 }
-"""Where each item goes by `step`."""
+"""Where handlers do all that follows the closes of a bar, or the history of a tick."""
 
 BY_FOLD = {
     "quantd.trading.ledger.book:Book.trade": 9,
@@ -65,7 +66,7 @@ BY_FOLD = {
 }
 """Where the items are folded."""
 
-PLACES = [("step", *call) for call in BY_STEP.items()] + [("fold", *call) for call in BY_FOLD.items()]
+PLACES = [("handlers", *call) for call in BY_HANDLERS.items()] + [("fold", *call) for call in BY_FOLD.items()]
 
 
 def first(view: View) -> Floats:
@@ -172,7 +173,9 @@ async def test_a_step_that_fails_is_not_committed_and_the_next_start_takes_it_ag
     monkeypatch.setattr(service, "YIELD_S", 0.0)
     of = Rich()
     kit = Kit(tmp_path, of)
-    kit.shell.guarded, kit.shell.stepping = True, way == "step"
+    kit.shell.guarded = True
+    if way == "handlers":
+        by_handlers(kit.shell)
     with monkeypatch.context() as patched:
         calls = failing(patched, place, number)
         with pytest.raises(BaseExceptionGroup) as raised:

@@ -13,6 +13,7 @@ from quantd.daemon.runtime.recent_history import Histories, Peak
 from quantd.daemon.runtime.timeline import instants
 from quantd.trading.effects import AgentPlan, Assessed, Booked, Planned, Valued
 from quantd.trading.events import Stopping
+from tests.support.fold import by_handlers
 from tests.support.service_kit import Kit, world
 
 DEFAULT = (10_000, 5_000, 5_000)
@@ -108,10 +109,11 @@ def has_all_limits(point: RiskPoint, kept: RiskPoint) -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("stepping", [False, True])
-async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tmp_path: Path, stepping: bool) -> None:
+@pytest.mark.parametrize("handled", [False, True])
+async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tmp_path: Path, handled: bool) -> None:
     kit = Kit(tmp_path, world())
-    kit.shell.stepping = stepping
+    if handled:
+        by_handlers(kit.shell)
     service = kit.service
 
     async def paced() -> None:
@@ -128,10 +130,11 @@ async def test_a_daemon_at_the_pace_of_its_market_has_all_limits_of_each_plan(tm
     assert all(has_all_limits(point, kept) for point, kept in plans_of(kit, tmp_path))
 
 
-@pytest.mark.parametrize("stepping", [False, True])
-async def test_a_daemon_at_full_speed_has_all_limits_of_one_plan_of_a_commit(tmp_path: Path, stepping: bool) -> None:
+@pytest.mark.parametrize("handled", [False, True])
+async def test_a_daemon_at_full_speed_has_all_limits_of_one_plan_of_a_commit(tmp_path: Path, handled: bool) -> None:
     kit = Kit(tmp_path, world())
-    kit.shell.stepping = stepping
+    if handled:
+        by_handlers(kit.shell)
     commits, commit = 0, kit.service.commit
 
     async def counted() -> None:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -14,7 +13,7 @@ from quantd.trading.effects import Ask
 from quantd.trading.events import Decided, Operator, Tick
 from quantd.trading.execution import Costs
 from quantd.trading.orders import OrderBasket
-from tests.support.engine import Act, Plain, World, block, walk
+from tests.support.engine import Act, Plain, World, block, taken, walk
 from tests.support.minutes import Minutes, at, drift, minutes
 
 COSTS = Costs(commission_bp=2.0, spread_bp=4.0, slippage_bp=1.0)
@@ -72,10 +71,10 @@ def really(run: World) -> list[OrderBasket]:
     for book in state.activity.books:
         book.request.drop()
     baskets = []
-    queue = list(step(state, Tick(state.now, due=(0, 1))))
+    queue = list(taken(state, Tick(state.now, due=(0, 1))))
     for effect in queue:
         if isinstance(effect, Ask):
-            queue.extend(step(state, answer(run.policies[effect.agent], effect)))
+            queue.extend(taken(state, answer(run.policies[effect.agent], effect)))
         if isinstance(effect, OrderBasket):
             baskets.append(effect)
     return baskets

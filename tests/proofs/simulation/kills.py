@@ -138,7 +138,7 @@ to."""
 
 
 def written(folder: Path, pace: str = "fast", *, folds: bool = False, end: str = END) -> Path:
-    """The configuration of these runs; with `folds` that of runs whose bars the fold takes."""
+    """The configuration of these runs; without `folds` orders fill in parts, and a shadow trades beside the account."""
     path = folder / "config.toml"
     text = CONFIG.format(data=ROOT / "data", pace=pace, end=end, participation=0.1 if folds else 0.001)
     path.write_text(text if folds else text + SHADOW)
@@ -249,7 +249,7 @@ def differences(folder: Path, reference: dict[str, list[tuple[object, ...]]]) ->
 
 
 def forked(kills: int, seed: int, *, folds: bool) -> int:
-    """Kill forked children until there were so many; how many runs differed. With `folds` the fold takes their bars."""
+    """Kill forked children until there were so many; how many runs differed. With `folds` the fold takes most bars."""
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         assembly = assembled(top, folds=folds)
@@ -265,7 +265,7 @@ def forked(kills: int, seed: int, *, folds: bool) -> int:
             wrong += int(status != 0 or (run_folder / "digest").read_text() != digest)
         reference = read_models(run_folder)
         folded, stepped = map(int, (run_folder / "samples").read_text().split())
-        wrong += int((folded > stepped) is not folds)
+        wrong += int(folds and folded <= stepped)
         rng, done, runs, began = random.Random(seed), 0, 0, time.monotonic()
         while done < kills:
             folder = top / f"run{runs}"

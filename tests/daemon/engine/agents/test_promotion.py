@@ -162,7 +162,7 @@ def test_the_old_policy_can_come_back_in_a_new_pairing():
     assert pairing.since == 81  # both decided at the sample of the promotion
     assert pairing.looks == 0
     before = len(run.of(Promotion))
-    run.shell.run(Tick(state.now + 1, jobs=("promote",)))
+    run.shell.take(Tick(state.now + 1, jobs=("promote",)))
     assert state.later == {"promote"}
     assert len(run.of(Promotion)) == before
 

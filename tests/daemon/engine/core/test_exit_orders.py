@@ -155,7 +155,7 @@ WORLDS = [
 @pytest.mark.long
 @pytest.mark.parametrize(("kind", "least"), WORLDS, ids=lambda value: str(getattr(value, "seed", "")))
 def test_exits_in_random_worlds_are_those_of_the_engine(calls, kind, least):
-    steps = Steps(rows_only=True), Steps(rows_only=True)
+    steps = Steps(), Steps(rows_only=True)
     both(world_of(kind, []), kind.every, steps, kind.chunk)
     assert steps[0].valued == steps[1].valued
     assert steps[0].filled == steps[1].filled

@@ -1,4 +1,4 @@
-"""What the fold takes leaves the same records, digest, venue and state as items taken by `step`."""
+"""What the fold takes leaves the same records, digest, venue and state as handlers leave."""
 
 import gc
 import weakref
@@ -42,6 +42,7 @@ from tests.support.fold import (
     assert_same,
     assert_same_steps,
     both,
+    by_handlers,
     decided_every,
     stepped,
     world,
@@ -72,7 +73,7 @@ def test_notices_are_those_of_the_engine():
 @pytest.mark.parametrize("follow_ups", [1, 2])
 def test_orders_that_are_good_till_cancelled_fill_beside_a_question(follow_ups):
     """Found by one of 1,000 random worlds: the rest of a decision was sent at the sample of a question."""
-    steps = Steps(rows_only=True), Steps(rows_only=True)
+    steps = Steps(), Steps(rows_only=True)
     limits = override(LIMITS, max_gross_exposure=0.6)
     market = world(4, agents=3, limits=limits, good_till_cancelled=True, follow_ups=follow_ups)
     assert both(market, 1, steps).samples > 0
@@ -109,7 +110,7 @@ def test_a_record_takes_the_samples_of_the_fold_as_columns(seed, agents, every, 
 @pytest.mark.parametrize(("seed", "log"), product(range(3), (False, True)))
 def test_bars_that_lack_symbols_are_those_of_the_engine(seed, log):
     """A twentieth of the bars is missing, and one symbol has none for the first days: those go by `step`."""
-    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    steps = (Steps(), Steps(rows_only=not log))
     run = world(seed + 20, agents=1 + seed, limits=PLAIN)
     close = np.array(run.bars.close)
     rng = np.random.default_rng(seed)
@@ -143,7 +144,7 @@ def test_interest_and_borrow_fees_are_those_of_the_engine():
 @pytest.mark.parametrize(("seed", "log"), product((1, 2), (False, True)))
 def test_a_share_that_is_listed_late_and_one_that_dies_are_those_of_the_engine(seed, log):
     """Stops trail beside them."""
-    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    steps = (Steps(), Steps(rows_only=not log))
     limits = override(PLAIN, protective=Protective(stop_loss=0.02, trailing=True, cooldown=2))
     run = world(seed, agents=seed, limits=limits)
     close = np.array(run.bars.close)
@@ -160,7 +161,7 @@ def test_a_share_that_is_listed_late_and_one_that_dies_are_those_of_the_engine(s
 @pytest.mark.parametrize(("seed", "log"), product(range(3), (False, True)))
 def test_days_of_shares_and_of_a_coin_are_those_of_the_engine(seed, log):
     """The coin's day ends eight hours after the sample of its date, and an order of it fills later than the others."""
-    steps = (Steps(), Steps()) if log else (Steps(rows_only=True), Steps(rows_only=True))
+    steps = (Steps(), Steps(rows_only=not log))
     run = world(seed + 31, symbols=3, agents=1 + seed, limits=PLAIN)
     days, close = len(run.bars), np.repeat(np.array(run.bars.close), 2, axis=0)
     key = np.repeat(START + np.arange(days) * DAY_NS, 2)
@@ -189,7 +190,7 @@ def test_the_engine_plans_after_crosses_of_the_fold():
         answer = weights if first == bool(view.sample % 2) else weights[::-1].copy()
         return Noted(answer, f"{view.sample}") if first and not view.sample % 3 else answer
 
-    steps = Steps(rows_only=True), Steps(rows_only=True)
+    steps = Steps(), Steps(rows_only=True)
     run = world(2, agents=2, limits=PLAIN)
     run.policies = [Plain(lambda view: act(view, True)), Plain(lambda view: act(view, False))]
     taken = both(run, 1, steps)
@@ -252,7 +253,7 @@ ONCE = {("conservative", 2), ("balanced", 1), ("aggressive", 3)}
 def test_plans_under_a_profile_are_those_of_the_engine(name, seed, agents, every):
     """Volatilities, correlations, volumes, realised measures, diversification and protective exits. Each profile
     has one seed and one number of agents; `pytest -m slow` takes each with each."""
-    steps = Steps(rows_only=True), Steps(rows_only=True)
+    steps = Steps(), Steps(rows_only=True)
     looser = {} if name == "aggressive" or seed % 2 else {"max_volatility": 0.4, "max_drawdown": 0.5}
     limits = override(PROFILES[name], max_sector_weight=None, **looser)
     taken = both(world(seed, agents=agents, limits=limits), every, steps)
@@ -297,7 +298,7 @@ def test_limits_that_move_or_count_and_agents_outside_are_those_of_the_engine(na
     assert cut & wanted.get(name, cut), "the limit cuts"
 
 
-def far(market: World, log: Steps, *, stepping: bool, power: float = 0.0) -> tuple[Shell, int]:
+def far(market: World, log: Steps, *, handled: bool, power: float = 0.0) -> tuple[Shell, int]:
     """A run at a venue across a network, whose reports come a bar late; the bars taken while an order was open.
 
     With `power` the venue reports this part of equity as buying power, after each bar's reports.
@@ -307,7 +308,7 @@ def far(market: World, log: Steps, *, stepping: bool, power: float = 0.0) -> tup
         return answer(market.policies[question.policy], question)
 
     shell = Shell(State(market.rules), Wire(), ask, interval_ns=DAY_NS, log=log, remote=True)
-    shell.stepping = stepping
+    shell = by_handlers(shell) if handled else shell
     venue, late, beside = Paper(market.universe, market.costs), list[BrokerNews](), 0
     for item in decided_every(list(market.items()), 3, len(market.rules.agents)):
         shell.take(item)
@@ -332,7 +333,7 @@ def far(market: World, log: Steps, *, stepping: bool, power: float = 0.0) -> tup
 def test_bars_beside_orders_across_a_network_are_those_of_the_engine() -> None:
     market = world(2, agents=2, limits=PLAIN)
     steps = Steps(), Steps()
-    (single, _), (folded, beside) = (far(market, log, stepping=log is steps[0]) for log in steps)
+    (single, _), (folded, beside) = (far(market, log, handled=log is steps[0]) for log in steps)
     assert_same_steps(*steps)
     assert_same(single, folded)
     assert beside > 50
@@ -346,7 +347,7 @@ def test_decisions_under_the_buying_power_of_a_venue_are_planned_by_the_fold(liv
     market = world(5, agents=2, limits=PLAIN, notices=Notices(milestone=0.01, rebalances=True))
     market.rules = replace(market.rules, live=live, counts_refusals=True)
     steps = Steps(), Steps()
-    (single, _), (folded, _) = (far(market, log, stepping=log is steps[0], power=0.05) for log in steps)
+    (single, _), (folded, _) = (far(market, log, handled=log is steps[0], power=0.05) for log in steps)
     assert_same_steps(*steps)
     assert_same(single, folded)
     assert single.keep() == folded.keep()

@@ -12,7 +12,7 @@ from tests.support.fold import Steps, Taken, both
 
 def compared(kind: Kind) -> Taken:
     seen: list[object] = []
-    steps = Steps(rows_only=True), Steps(rows_only=True)
+    steps = Steps(), Steps(rows_only=True)
     taken = both(world_of(kind, seen), kind.every, steps, kind.chunk)
     seen.sort()
     assert seen[::3] == seen[1::3] == seen[2::3]

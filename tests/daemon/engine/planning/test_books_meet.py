@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.targets import at_rest
 from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.snapshot import freeze, thaw
@@ -21,7 +20,7 @@ from quantd.trading.effects import Cancel, Filled, Publish, Refused
 from quantd.trading.events import Event, Proposed, Tick
 from quantd.trading.instruments import NANO
 from quantd.trading.orders import UNTIL_CANCELLED, Cause, OrderBasket, OrderState, Reports, Wish
-from tests.support.engine import COLLARED, World, block
+from tests.support.engine import COLLARED, World, block, taken
 from tests.support.examples import examples
 
 FREE = override(COLLARED, max_position_weight=None, max_concentration=None, max_gross_exposure=1.0, allow_short=False)
@@ -154,7 +153,7 @@ class Venue:
 
     def take(self, event: Event) -> None:
         """Step an event, and carry out what it sends and cancels."""
-        for effect in step(self.state, event):
+        for effect in taken(self.state, event):
             if isinstance(effect, OrderBasket):
                 self._arrive(effect)
             if isinstance(effect, Cancel):

@@ -23,6 +23,7 @@ from quantd.trading.instruments import Instrument, Universe
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
 from tests.support.engine import CASH, START, Kept, World, block, walk
+from tests.support.fold import by_handlers
 
 NEAR = Limits(
     max_position_weight=0.45, max_gross_exposure=1.2, max_net_exposure=1.1, max_leverage=1.3, max_herfindahl=0.4,
@@ -67,7 +68,7 @@ def limit_alerts(world: World) -> list[Publish]:
 
 
 def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monkeypatch=None, folded=False, **given):
-    """The journal of a run, by `step` unless `folded`; with `events` bars are missing now and then, and one symbol
+    """The journal of a run, by handlers unless `folded`; with `events` bars are missing now and then, and one symbol
     splits and pays a dividend."""
     log, closes, actions = Kept(), walk(days, symbols, seed), []
     if events:
@@ -82,7 +83,8 @@ def ran(acts, *, days=220, symbols=4, seed=5, events=False, measured=False, monk
     world = World(block(closes), acts, log=log, actions=actions, **given)
     if measured:
         monkeypatch.setattr(monitor, "_limits_in_doubt", lambda state, books: dict.fromkeys(books))
-    world.shell.stepping = not folded
+    if not folded:
+        by_handlers(world.shell)
     world.run()
     return log
 

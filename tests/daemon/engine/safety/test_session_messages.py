@@ -9,7 +9,7 @@ from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.effects import Publish
 from quantd.trading.events import Condition, Tick
-from tests.support.engine import CASH, World, block, walk
+from tests.support.engine import CASH, World, block, taken, walk
 
 HOUR_NS = 3_600 * 10**9
 COMING = ("daily 2024-10-08 16:00", "weekly 2024-10-11 16:00")
@@ -22,7 +22,7 @@ def world(symbols: int = 2, weight: float = 0.4, **rules: object) -> World:
 
 def said(state: State, job: str, coming: tuple[str, ...] = COMING) -> list[Publish]:
     """The messages of a tick an hour after the last event."""
-    effects = step(state, Tick(state.now + HOUR_NS, jobs=(job,), coming=coming))
+    effects = taken(state, Tick(state.now + HOUR_NS, jobs=(job,), coming=coming))
     return [effect for effect in effects if isinstance(effect, Publish)]
 
 

@@ -22,6 +22,7 @@ from quantd.trading.orders import OrderBasket, OrderState
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import COLLARED, START, Kept, World, block, walk
 from tests.support.examples import examples
+from tests.support.fold import by_handlers
 
 HOUR = DAY_NS // 24
 OPEN, CLOSE = 10 * HOUR, 16 * HOUR
@@ -322,10 +323,12 @@ def test_a_symbol_is_entered_again_at_the_first_sample_after_its_cooldown(cooldo
 def test_a_cooldown_is_as_long_when_the_fill_is_heard_of_after_its_bar() -> None:
     spec = Protective(stop_loss=0.08, cooldown=2)
     world = days([100.0, 100.0, 91.0] + [91.0] * 6, house=protected(spec))
+    by_handlers(world.shell)  # else the fold fills in the venue's place
     for item in world.items():
         if isinstance(item, MarketSlice) and at(item.ts_event)[0] == 3:
             news = world.shell.broker.on_slice(item)
-            world.shell.run(item)
+            world.shell._venues_have = item
+            world.shell.take(item)
             for report in news:
                 world.shell.run(report)
             continue

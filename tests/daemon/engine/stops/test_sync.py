@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.stop_conflicts import live_stops, reducing_lots
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.parents import Execution
@@ -44,7 +43,7 @@ from quantd.trading.market import MarketSlice
 from quantd.trading.orders import Cause, OrderBasket, Reports
 from quantd.trading.sessions import DAY_NS
 from quantd.trading.view import HOLD
-from tests.support.engine import COLLARED, START, World, block, walk
+from tests.support.engine import COLLARED, START, World, block, taken, walk
 from tests.support.examples import examples
 from tests.support.orders_by_hand import by_hand
 
@@ -98,7 +97,7 @@ class Adversary:
             self.step(Tick(ts, True, int(self.world.bars.key[row]), ts, warmup=row < 70))
 
     def step(self, event: Event) -> None:
-        for effect in step(self.state, event):
+        for effect in taken(self.state, event):
             if isinstance(effect, OrderBasket | Cancel | Query | Again):
                 self.coming.append(effect)
             elif isinstance(effect, Ask):
@@ -439,9 +438,9 @@ def test_a_stop_that_the_venue_ends_is_sent_again_after_a_minute_then_two_and_a_
     for wait in (60, 120, 240):
         world.shell.run(ended(state, cause))
         assert not state.protection.stops
-        world.shell.run(Tick(state.now + wait * 10**9 - 1))
+        world.shell.take(Tick(state.now + wait * 10**9 - 1))
         assert not state.protection.stops
-        world.shell.run(Tick(state.now + 1))
+        world.shell.take(Tick(state.now + 1))
         assert rests(state) == [(0, 5000, 92.0)]
     keys = [(b.sample, b.n) for b in world.of(OrderBasket)[before:]]
     assert len(set(keys)) == 3
@@ -456,9 +455,9 @@ def test_a_stop_that_part_fills_may_go_on_for_ten_seconds_and_then_the_rest_is_s
     world.shell.run(part)
     assert state.agents[0].exits[0].kind == "stop_loss"
     assert rests(state) == [(0, 3000, 92.0)]
-    world.shell.run(Tick(state.now + 9_999_999_999))
+    world.shell.take(Tick(state.now + 9_999_999_999))
     assert rests(state) == [(0, 3000, 92.0)]
-    world.shell.run(Tick(state.now + 1))
+    world.shell.take(Tick(state.now + 1))
     assert rests(state) == []
     world.shell.run(Reports(sample, n, state.now, [0], [2000], [0], [0], [0], [int(Cause.CANCELLED)]))
     assert not state.protection.stops
@@ -588,7 +587,7 @@ def test_levels_of_an_order_that_nothing_came_of_are_forgotten() -> None:
     world.shell.run(Operator(state.now, "reduce", "test", "me"))
     world.shell.run(by_hand(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
     assert list(state.protection.own) == [(0, 0)]
-    world.shell.run(Tick(state.now + 1))
+    world.shell.take(Tick(state.now + 1))
     assert state.protection.own == {}
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quantd.daemon.engine import step
 from quantd.daemon.engine.planning.late_orders import waits_for_answer
 from quantd.daemon.engine.state.waits import UNANSWERED_NS
 from quantd.daemon.engine.venue.account import difference
@@ -22,7 +21,7 @@ from quantd.trading.events import (
     Unknown,
 )
 from quantd.trading.orders import Cause, OpenOrder, Reports
-from tests.support.engine import World, block
+from tests.support.engine import World, block, taken
 from tests.support.orders_by_hand import by_hand
 
 NANO = 10**9
@@ -57,7 +56,7 @@ class Venue:
         return self.world.shell.state
 
     def run(self, event: Event) -> None:
-        effects = step(self.state, event)  # no simulated venue answers
+        effects = taken(self.state, event)  # no simulated venue answers
         self.world.effects.extend(effects)
         self.state.ledger.check()
         for effect in effects:

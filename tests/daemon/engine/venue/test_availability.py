@@ -51,7 +51,7 @@ def answer(world: World, cause: Cause) -> None:
 
 
 def tick(world: World, after_ns: int = 1) -> None:
-    world.shell.run(Tick(world.shell.state.now + after_ns))
+    world.shell.take(Tick(world.shell.state.now + after_ns))
 
 
 def critical(world: World) -> list[str]:

@@ -12,7 +12,7 @@ from quantd.trading.effects import Planned, Publish
 from quantd.trading.events import Carried, Halted, Limited
 from quantd.trading.market import MarketSlice
 from quantd.trading.orders import OrderBasket
-from tests.support.engine import World, block, walk
+from tests.support.engine import World, block, taken, walk
 
 DAYS = 12
 
@@ -60,9 +60,9 @@ def test_a_bar_that_opened_since_ends_what_a_stream_announced(announced: bool, h
     run = world()
     state = run.shell.state
     step(state, Halted(int(run.bars.ts_open[3]) + 1, 0, True, "pause", announced=announced))
-    step(state, bar(run, 3))
+    taken(state, bar(run, 3))
     assert set(state.restrictions.halted) == {0}, "this bar opened before"
-    step(state, bar(run, 4))
+    taken(state, bar(run, 4))
     assert set(state.restrictions.halted) == halts
 
 
@@ -109,9 +109,9 @@ def test_a_limit_ends_with_a_bar_that_closes_inside_and_is_told_once() -> None:
     assert "no order goes beyond" in said[0]
     assert step(state, Limited(2, 0, close - 2 * 10**9, close)) == ()
     assert thaw(state.rules, freeze(state)).restrictions.limited == {0: (close - 2 * 10**9, close)}
-    assert texts(step(state, bar(run, 0))) == [], "it closed at the limit"
+    assert texts(taken(state, bar(run, 0))) == [], "it closed at the limit"
     step(state, Limited(3, 0, close - 10**9, close + 1))
-    assert texts(step(state, bar(run, 0))) == ["the price is inside its limits again"]
+    assert texts(taken(state, bar(run, 0))) == ["the price is inside its limits again"]
     assert state.restrictions.limited == {}
 
 

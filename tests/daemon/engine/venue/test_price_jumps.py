@@ -21,7 +21,7 @@ from quantd.trading.instruments import NANO
 from quantd.trading.market import Block, JumpExplained, MarketSlice, PriceJumped
 from quantd.trading.orders import OrderBasket
 from quantd.trading.sessions import DAY_NS
-from tests.support.engine import OPEN, START, Act, World, block
+from tests.support.engine import OPEN, START, Act, World, block, taken
 from tests.support.examples import examples
 from tests.support.orders_by_hand import by_hand
 
@@ -292,7 +292,7 @@ def test_a_hold_survives_a_snapshot_and_a_new_run() -> None:
     fresh = State(run.rules)
     step(fresh, Carried(state.now, "r1", account, state.now, state.now))
     assert fresh.restrictions.jumped == state.restrictions.jumped
-    step(fresh, jump(run.bars))
+    taken(fresh, jump(run.bars))
     assert fresh.restrictions.jumped == state.restrictions.jumped, "the jump of the past is known"
 
 
@@ -351,5 +351,5 @@ def test_a_bar_of_an_earlier_day_is_no_bar_of_the_hold() -> None:
     run = until(world(), DAY + 1)
     fresh = State(run.rules)
     fresh.restrictions.jumped = dict(run.shell.state.restrictions.jumped)
-    step(fresh, MarketSlice(run.bars, 2))
+    taken(fresh, MarketSlice(run.bars, 2))
     assert fresh.marks_nano[0] == run.bars.close_nano[2][0]

@@ -57,7 +57,7 @@ def minutes(run: World, count: int) -> list[int]:
     began, at = state.now, [0] if venue.sent else []  # type: ignore[attr-defined]
     for minute in range(1, count):
         before = len(venue.sent)  # type: ignore[attr-defined]
-        run.shell.run(Tick(began + minute * MINUTE, due=(0,)))
+        run.shell.take(Tick(began + minute * MINUTE, due=(0,)))
         at += [minute] * (len(venue.sent) - before)  # type: ignore[attr-defined]
     return at
 
@@ -130,7 +130,7 @@ def test_a_refused_purchase_does_not_pause_a_sale_nor_another_symbol() -> None:
     state.booked()
     run.policies[0] = type(run.policies[0])(lambda view: np.array([0.0, 0.5]))
     before = len(run.shell.broker.sent)  # type: ignore[attr-defined]
-    run.shell.run(Tick(state.now + 1, due=(0,)))
+    run.shell.take(Tick(state.now + 1, due=(0,)))
     sent = run.shell.broker.sent[before:]  # type: ignore[attr-defined]
     assert [(b.sym, b.lots) for b in sent] == [([0], [-5_000])], "the purchase of the other symbol pauses"
 
@@ -164,7 +164,7 @@ def test_an_operators_flatten_is_tried_at_once_and_then_pauses_on(pauses: int) -
     before = len(sent)
     run.shell.run(Operator(state.now + 1, "flatten", "sell all", "ann"))
     assert len(sent) == before + 1
-    run.shell.run(Tick(state.now + MINUTE // 2))
+    run.shell.take(Tick(state.now + MINUTE // 2))
     assert len(sent) == before + 1
     assert len(alerts(run)) == 1
 
@@ -182,7 +182,7 @@ def test_a_fill_ends_the_run_with_one_info() -> None:
     minutes(run, 8)
     state, venue = run.shell.state, run.shell.broker
     venue.refuses = lambda lots: ""  # type: ignore[attr-defined]
-    run.shell.run(Tick(state.now + 8 * MINUTE, due=(0,)))
+    run.shell.take(Tick(state.now + 8 * MINUTE, due=(0,)))
     basket = venue.sent[-1]  # type: ignore[attr-defined]
     lots, price = basket.lots[0], 100 * 10**9
     assert len(alerts(run)) == 1, "an acceptance alone ends nothing"
@@ -196,11 +196,11 @@ def test_an_order_that_stands_as_long_as_the_last_pause_ends_the_run() -> None:
     run = world(lambda lots: PDT)
     state, venue = run.shell.state, run.shell.broker
     venue.refuses = lambda lots: ""  # type: ignore[attr-defined]
-    run.shell.run(Tick(state.now + MINUTE, due=(0,)))
+    run.shell.take(Tick(state.now + MINUTE, due=(0,)))
     assert state.protection.retries
-    run.shell.run(Tick(state.now + MINUTE // 2))
+    run.shell.take(Tick(state.now + MINUTE // 2))
     assert state.protection.retries
-    run.shell.run(Tick(state.now + MINUTE // 2))
+    run.shell.take(Tick(state.now + MINUTE // 2))
     assert state.protection.retries == {}
     assert alerts(run)[1:] == [("INFO", "the venue takes orders that add to it again, after 1 refusal")]
 
@@ -215,7 +215,7 @@ def test_an_order_that_is_accepted_and_refused_a_moment_later_goes_on_pausing() 
         if state.working:
             at.append(minute - 1)
             run.shell.run(Reports(basket.sample, basket.n, state.now, [0], [0], [0], [0], [0], [5], "suspended"))
-        run.shell.run(Tick(began + minute * MINUTE, due=(0,)))
+        run.shell.take(Tick(began + minute * MINUTE, due=(0,)))
     assert at == [0, 1, 3, 7, 15, 31]
     assert len(alerts(run)) == 1
 
@@ -223,9 +223,9 @@ def test_an_order_that_is_accepted_and_refused_a_moment_later_goes_on_pausing() 
 def test_a_run_that_nothing_repeats_is_forgotten_after_an_hour() -> None:
     run = world(lambda lots: PDT)
     state = run.shell.state
-    run.shell.run(Tick(state.now + 60 * MINUTE))
+    run.shell.take(Tick(state.now + 60 * MINUTE))
     assert state.protection.retries
-    run.shell.run(Tick(state.now + MINUTE))
+    run.shell.take(Tick(state.now + MINUTE))
     assert state.protection.retries == {}
     assert alerts(run)[-1] == ("INFO", "orders that add to it were not refused for an hour, after 1 refusal")
 
@@ -240,7 +240,7 @@ def test_a_restart_forgets_no_pause(after: int) -> None:
     began = straight.shell.state.now
     at = [0, 1, 3, 7, 15, 31, 63]
     for minute in range(after + 1, 64):
-        run.shell.run(Tick(began + minute * MINUTE, due=(0,)))
+        run.shell.take(Tick(began + minute * MINUTE, due=(0,)))
     assert [round((b.ts - began) / MINUTE) for b in run.shell.broker.sent] == at  # type: ignore[attr-defined]
     assert len(alerts(run)) == 1
 
