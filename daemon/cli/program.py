@@ -146,6 +146,7 @@ def run(arguments: list[str]) -> None:
         app = program(entries)
         _require_options(first, app, arguments)
         _require_values(first, arguments)
+        _require_joined(arguments)
         _require_once(first, app, arguments)
     elif {"--help", "--all"}.issuperset(arguments):
         typer.echo(listing(commands() if "--all" in arguments else first_commands()), nl=False)
@@ -243,6 +244,16 @@ def _require_values(name: str, arguments: list[str]) -> None:
             raise Failure(
                 f"{what} is empty, perhaps by a variable that is not set; write its value, or leave it out", USAGE
             )
+
+
+def _require_joined(arguments: list[str]) -> None:
+    """Raise Failure for parts NAME=VALUE of one option that a space divides: the second would be another argument."""
+    for option, first, second in zip(arguments, arguments[1:], arguments[2:], strict=False):
+        if option == "--":
+            return
+        if option.startswith("--") and "=" not in option and all("=" in w and w[0] != "-" for w in (first, second)):
+            remedy = f"--set {first} --set {second}" if option == "--set" else f"{option} {first.strip(',')},{second}"
+            raise Failure(f"{option} has one value, and {second} is beside it; write {remedy}", USAGE)
 
 
 def _require_once(name: str, app: typer.Typer, arguments: list[str]) -> None:

@@ -66,6 +66,11 @@ class Bars(NamedTuple):
     stops: bool
 
 
+ADVERBS: Final = {
+    "daily": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year", "annually": "year",
+}  # fmt: skip
+"""Other words for an interval of rebalances -> its name in a configuration."""
+
 BOUNDS: Final = ("max_position_weight", "max_drawdown", "max_daily_loss")
 """Limits of the account that are fitted to a portfolio, or named with --limits."""
 
@@ -235,6 +240,7 @@ def portfolio(
             NtfyOptions(topic)
         except ValueError as error:
             raise Failure(f"--ntfy {topic!r}: {error}", USAGE) from None
+    every = ADVERBS.get(every, every)
     if every not in (names := get_args(RebalanceTable.model_fields["every"].annotation)):
         raise Failure(f"--every {every!r}: there are {', '.join(names)}; name one of them", USAGE)
     try:

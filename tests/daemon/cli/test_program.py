@@ -176,6 +176,17 @@ def test_an_empty_word_is_refused_and_never_taken_for_all(tmp_path):
     assert "is empty" not in quantd(tmp_path, "flatten", "--reason", "").stderr
 
 
+def test_parts_of_one_value_are_joined_by_commas(tmp_path):
+    for words, remedy in (
+        (("init", "--weights", "AAPL=60", "KO=40"), "--weights AAPL=60,KO=40"),
+        (("init", "mine", "--weights", "AAPL=60,", "KO=40"), "--weights AAPL=60,KO=40"),
+        (("run", "--set", "a.b=1", "a.c=2"), "--set a.b=1 --set a.c=2"),
+    ):
+        done = quantd(tmp_path, *words)
+        assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])
+        assert f"; write {remedy}" in done.stderr
+
+
 def test_an_option_of_one_value_has_one(tmp_path):
     assert quantd(tmp_path, "init").returncode == 0
     for words, two in (

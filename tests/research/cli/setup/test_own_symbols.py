@@ -218,7 +218,7 @@ def test_a_configuration_that_is_there_stays(tmp_path: Path, prices: Path) -> No
 
 
 def test_a_portfolio_is_held_in_its_weights_within_limits_that_it_fits(tmp_path: Path, prices: Path) -> None:
-    weights = ("--weights", "BAC=50,SPY=30", "--weights", "IWM=10", "--every", "quarter", "--cash", "1500")
+    weights = ("--weights", "BAC=50,SPY=30", "--weights", "IWM=10", "--every", "quarterly", "--cash", "1500")
     done = quantd(tmp_path, "init", "mine", *weights, "--data", str(prices))
     assert done.returncode == 0, done.stderr + done.stdout
     document = tomllib.loads((tmp_path / "mine/config.toml").read_text())
