@@ -116,6 +116,15 @@ def check_schedules(document: Table, registry: Known, source: Source) -> Iterato
             if name in shadows:
                 text = f"= {shown(name)} is a shadow, which has no money of the account"
                 yield source.mistake((*path, *name_path), text, "name an agent that trades")
+        outside = [  # a backtest asks those with params at the times of the schedule
+            agent.get("name")
+            for _, agent in tables(document, "agents.*")
+            if agent.get("policy") == EXTERNAL and not agent.get("params")
+        ]
+        for name_path, name in values_at(schedule, "agents.*") if job == "rebalance" else ():
+            if name in outside:
+                text = f"= {shown(name)} is an outside agent, which decides by its proposals and at no schedule"
+                yield source.mistake((*path, *name_path), text, "name an agent with a policy of its own, or remove it")
         if job == "retrain":
             yield from _retraining(path, schedule, document, source)
 
@@ -132,6 +141,19 @@ def agents_of_jobs(document: Table, registry: Known, source: Source) -> Iterator
         if schedule.get("agents") and schedule.get("do") in OF_ACCOUNT:
             text = f"has no effect on do = {shown(schedule['do'])}, which is for the whole account"
             yield source.mistake((*path, "agents"), text, "remove it")
+
+
+def tables_of_jobs(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:
+    """Yield the mistakes of tables that nothing reads: [capital] without a schedule that moves capital, and [promotion]
+    without a challenger."""
+    jobs = [schedule.get("do") for _, schedule in tables(document, "schedules.*")]
+    has_challenger = any(value for _, value in values_at(document, "agents.*.challenges"))
+    for table, is_read, remedy in (
+        ("capital", "reallocate" in jobs, 'write [[schedules]] with do = "reallocate"'),
+        ("promotion", has_challenger, 'write a shadow with challenges = "name"'),
+    ):
+        if table in document and not is_read:
+            yield source.mistake((table,), "has no effect", f"{remedy}, or remove it (docs/trade/house.md)")
 
 
 def check_capital(document: Table, registry: Known, source: Source) -> Iterator[Mistake]:

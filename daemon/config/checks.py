@@ -19,6 +19,7 @@ from quantd.daemon.config.agent_checks import (
     check_schedules,
     check_shadows,
     check_shares,
+    tables_of_jobs,
 )
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.config.alarm_bounds import alarm_of
@@ -90,7 +91,10 @@ APPLIES_TO = (
             "participation": ("participation",),
         },
     ),
-    ("capital", "method", "fixed", {"tilt": ("performance",), "volatility_of": ("regime",)}),
+    (
+        "capital", "method", "fixed",
+        {"tilt": ("performance",), "volatility_of": ("regime",), "regimes": ("regime",)},
+    ),
     ("alerts", "quiet_hours", None, {"quiet_levels": (), "timezone": ()}),
     ("alerts", "escalate", None, {"escalate_after": ()}),
 )  # fmt: skip
@@ -105,7 +109,7 @@ def check(document: Table, registry: Known, source: Source, *, started: bool) ->
         _references, _scheduled, _repetitions, _empty_lists, check_agents, check_shares, check_schedules, _feed,
         _profiles, _benchmark, _account, _amounts, _bus, _sinks, _lookbacks, _execution, check_capital, check_shadows,
         _stops_at_venue, _study, _store, _gateway, _alarms,
-        *(() if started else (_applied, _chooses_nothing, agents_of_jobs)),
+        *(() if started else (_applied, _chooses_nothing, agents_of_jobs, tables_of_jobs)),
     )  # fmt: skip
     return [mistake for rule in rules for mistake in rule(document, registry, source)]
 

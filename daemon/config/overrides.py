@@ -78,8 +78,8 @@ def between(sets: Iterable[str] | None, start: date | None, end: date | None) ->
 ALONE: Final = "agents"
 """Key of the override `agents=POLICY`, which makes this policy the only agent."""
 
-OF_AGENTS: Final = ("capital", "manual", "portfolios")
-"""Tables that divide the capital: an agent that is alone has all of it."""
+OF_AGENTS: Final = ("capital", "manual", "portfolios", "promotion")
+"""Tables about several agents or their shadows: an agent that is alone has all the capital, and no challenger."""
 
 
 def alone(policy: str, config: pathlib.Path) -> tuple[str, ...]:

@@ -89,7 +89,8 @@ protective = { stop_loss = 0.2 }
 group_caps = [{ group = "large", cap = 0.5 }]
 stress = { limit = 0.5, scenarios = ["crash"] }
 [capital]
-method = "fixed"
+method = "regime"
+volatility_of = "house"
 [[capital.regimes]]
 name = "calm"
 shares = [{ agent = "two", share = 0.5 }]
@@ -97,6 +98,10 @@ shares = [{ agent = "two", share = 0.5 }]
 name = "daily"
 do = "rebalance"
 at = "close"
+[[schedules]]
+name = "shares"
+do = "reallocate"
+at = "open"
 [bus]
 tls = { certificate = "a", key = "b" }
 [alerts]

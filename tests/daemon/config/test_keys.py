@@ -151,7 +151,7 @@ ROWS = {
     "capital.ceiling": ("0.75", 0.75),
     "capital.max_step": ("0.05", 0.05),
     "capital.tilt": ("1.5", 1.5, "capital.method=performance"),
-    "capital.volatility_of": ("house", "house", "capital.method=regime", "universe.benchmark=SPY"),
+    "capital.volatility_of": ("benchmark", "benchmark", "universe.benchmark=SPY"),
     "capital.regimes.0.name": ("quiet", "quiet"),
     "capital.regimes.0.above": ("0.15", 0.15),
     "capital.regimes.0.shares.0.agent": ("one", "one"),
@@ -397,6 +397,9 @@ def test_another_value_of_a_key_is_parsed_and_changes_nothing_else(key):
     elif key in ("agents.2.approval", "agents.2.cut", "agents.2.live", "agents.2.within"):
         text += '[[agents]]\nname = "guest"\npolicy = "external"\ncapital = 0.01\n'
         text += 'approval = "person"\n' if key == "agents.2.within" else ""
+        before = before_with(text)
+    elif key.startswith("promotion."):
+        text += '[[agents]]\nname = "rival"\npolicy = "momentum"\ncapital = 0.1\nshadow = true\nchallenges = "one"\n'
         before = before_with(text)
     elif key == "bus.kind":
         before, sets = before_with(text), ["bus.url=mqtt://host"]
