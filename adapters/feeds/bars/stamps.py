@@ -57,6 +57,9 @@ CLOCKS: Final = (
 _NEARLY_ALL: Final = 0.98
 """Share of the stamps that have to be midnights of sessions on another clock than the exchange's."""
 
+_LEAST_LABELS: Final = 5
+"""Fewest stamps of one time of day that prove it to be an addition to a date."""
+
 _QUARTER_NS: Final = 15 * UNITS_NS["m"]
 """The offset of every zone from UTC is a multiple of 15 minutes."""
 
@@ -84,7 +87,7 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
     known.
 
     An intraday bar that extends beyond its session is cut at the session's bounds: a broker's 09:00 hour contains the
-    trades from 09:30 on.
+    trades from 09:30 on. Whatever `stamps` is, 15:59:59 is the end of one.
 
     `stamps` is the meaning of a bar's stamp: the date of its session, its open or its close.
     """
@@ -110,11 +113,11 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
         else:
             session = np.maximum(np.searchsorted(opens, ts) - 1, 0)  # the newest session that opened before ts
             inside = (opens[session] < ts) & (ts <= closes[session] + LATE_NS)
-        session_of_date = _dated(ts, days, inside, (sessions.zone, *(CLOCKS if stamps == "session" else ())))
+        session_of_date = _sessions_of_dates(ts, sessions, inside, stamps)
         session, inside = np.where(session_of_date >= 0, session_of_date, session), inside | (session_of_date >= 0)
         bar_opens, bar_closes = opens[session], closes[session]
     else:
-        nominal_open = ts if stamps == "open" else ts - interval
+        nominal_open = _nominal_open(ts, stamps, interval)
         # the first session that has not ended
         session = np.minimum(np.searchsorted(closes, nominal_open, side="right"), last_session)
         inside = (nominal_open < closes[session]) & (nominal_open + interval > opens[session])
@@ -136,6 +139,23 @@ def place(ts: Ints, sessions: Sessions, stamps: Stamps, interval: int) -> BarTim
         inside=inside,
         extended=extended,
     )
+
+
+def _nominal_open(ts: Ints, stamps: Stamps, interval: int) -> Ints:
+    """Return int64[R], the opens of intraday bars whose stamps are opens or closes; a stamp in the last second of a
+    minute is a close."""
+    minute = UNITS_NS["m"]
+    in_last_second = (interval >= minute) & (ts % minute >= minute - UNITS_NS["s"])
+    ends = np.where(in_last_second, (ts // minute + 1) * minute, ts + interval if stamps == "open" else ts)
+    return ends - interval
+
+
+def _sessions_of_dates(ts: Ints, sessions: Sessions, inside: Bools, stamps: Stamps) -> Ints:
+    """Return int64[R]: for a stamp in no session that is a date, the index of its session; else -1."""
+    session = _dated(ts, sessions.days, inside, (sessions.zone, *(CLOCKS if stamps == "session" else ())))
+    if stamps == "session" and not (inside | (session >= 0)).all():
+        session = np.maximum(session, _labelled(ts, sessions.days, sessions.zone))
+    return session
 
 
 def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
@@ -165,6 +185,33 @@ def _dated(ts: Ints, days: Ints, inside: Bools, zones: Sequence[str]) -> Ints:
             session[on_quarters] = np.where(is_midnight[at] & ~inside[on_quarters], next_session[at], -1)
             if (session >= 0).any():
                 break
+    return session
+
+
+def _labelled(ts: Ints, days: Ints, zone: str) -> Ints:
+    """Return int64[R]: for stamps that all have one time of day, in UTC or on the exchange's clock `zone`, the index of
+    the session of their date; else -1.
+
+    Vendors add such a time to a date: 23:59:59, or 21:00Z in winter and summer, hours after the close of a half day. In
+    a market without a pause only the last minute is of the date; another time is the bound of a day of its own.
+    """
+    session = np.full(len(ts), -1, dtype=np.int64)
+    readable = ts != NO_STAMP
+    if readable.sum() < _LEAST_LABELS:
+        return session
+    import polars as pl  # here: commands that read no bars load this module too
+
+    instants = pl.Series(ts[readable]).cast(pl.Datetime("ns", "UTC"))
+    for clock in ("UTC", zone):
+        local = instants.dt.convert_time_zone(clock).dt.replace_time_zone(None).dt.epoch("ns").to_numpy()
+        time = int(local[0]) % DAY_NS
+        if (local % DAY_NS != time).any() or (zone == "UTC" and time < DAY_NS - UNITS_NS["m"]):
+            continue
+        next_session = np.minimum(np.searchsorted(days, local - time), len(days) - 1)
+        is_date = days[next_session] == local - time
+        if is_date.sum() >= _NEARLY_ALL * len(local):
+            session[readable] = np.where(is_date, next_session, -1)
+            break
     return session
 
 

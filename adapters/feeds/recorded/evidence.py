@@ -198,7 +198,8 @@ def _days_off_midnight(columns: Sequence[int], reading: Reading) -> Iterator[Nam
             continue
         ts, _ = reading.of(column)
         times, counts = np.unique(ts % DAY_NS, return_counts=True)
-        if counts[times == 0].sum() * 2 >= len(ts):
+        dated = reading.stamps == "session" and not reading.fit(ts, own_calendar, "session").outside
+        if dated or counts[times == 0].sum() * 2 >= len(ts):
             continue
         hour = str(np.datetime64(int(times[counts.argmax()]), "ns"))[11:16]
         text = (

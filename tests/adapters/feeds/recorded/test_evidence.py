@@ -223,8 +223,32 @@ def test_intraday_bars_of_another_exchange_stop_and_the_named_settings_hold_all(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"), [("close", "session"), ("open", "session"), ("session", "open"), ("session", "close")]
-)
+    ("exchange", "zone", "time_ns"),
+    [
+        ("XNYS", "UTC", 5 * HOUR), ("XNYS", "UTC", 21 * HOUR), ("XNYS", "UTC", 24 * HOUR - 10**9),
+        ("XNYS", "America/New_York", 16 * HOUR - 10**9), ("24/7", "UTC", 24 * HOUR - 10**6),
+    ],
+)  # fmt: skip
+def test_a_time_of_day_that_all_stamps_share_is_an_addition_to_their_dates(
+    exchange: str, zone: str, time_ns: int
+) -> None:
+    """A half day closes hours before such a stamp, which is then in no session."""
+    dates = np.array(sessions(exchange, date(2024, 1, 1), date(2024, 12, 31)).day_ns)
+    stamps = clock(dates + time_ns, "UTC").dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
+    read = [load(ts, exchange=exchange, stamps="session", interval="1d") for ts in (stamps, clock(dates, "UTC"))]
+    require_all(read[0], len(dates))
+    assert read[0].columns.key.tolist() == read[1].columns.key.tolist()
+
+
+@pytest.mark.parametrize("before_ns", [10**6, 10**9])
+def test_a_stamp_a_second_before_the_end_is_the_end_of_its_bar(before_ns: int) -> None:
+    ends = minutes("XNYS", *JULY) + 5 * M
+    expected = load(clock(ends, "UTC"), stamps="close").columns.key.tolist()
+    for stamps in ("open", "close"):
+        assert load(clock(ends - before_ns, "UTC"), stamps=stamps).columns.key.tolist() == expected
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("close", "session"), ("open", "session"), ("session", "close")])
 def test_days_with_another_kind_of_stamp_stop_and_the_right_one_is_named(wrong: Stamps, right: Stamps) -> None:
     hours = sessions("XNYS", date(2024, 1, 1), date(2024, 12, 31))
     ts = np.array({"session": hours.day_ns, "open": hours.open_ns, "close": hours.close_ns}[right])
