@@ -357,7 +357,7 @@ def _bars(raw: RawTable, asked: ReadOptions, several: bool) -> Table:
 def _currency(raw: RawTable, roles: Roles) -> tuple[str, str]:
     """Return the currency of a table, and its column of currencies; each empty without one.
 
-    A sign or code in the names of the prices, as in "Close (EUR)", or in the first close, as in "€10.20", is a currency
+    A sign or code in the names of the prices, as in "Close (EUR)", or in a close, as in "€10.20", is a currency
     too; "$" and "¥" are signs of several. Raises FeedError for several currencies. A column with other words, such as
     names of coins, is none.
     """
@@ -370,8 +370,10 @@ def _currency(raw: RawTable, roles: Roles) -> tuple[str, str]:
             if codes and all(codes):
                 column, codes_of = name, dict.fromkeys(codes, f"column {name}")
                 break
-    first_close = raw.frame[roles.close].drop_nulls().head(1).cast(pl.String).to_list()
-    for text in (*roles.prices(), *first_close):
+    closes = raw.frame[roles.close].drop_nulls()
+    # what the closes have beside numbers: "€", "EUR"
+    marks = closes.str.replace_all(r"[^\pL\p{Sc}]", "").unique(maintain_order=True) if closes.dtype == pl.String else []
+    for text in (*roles.prices(), *marks):
         if code := SIGNS.get(currency_in(text), code_of_currency(currency_in(text))):
             codes_of.setdefault(code, text)
     if len(codes_of) > 1:

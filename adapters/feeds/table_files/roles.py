@@ -159,6 +159,13 @@ def currency_in(name: str) -> str:
                                       if text.upper() in coins or code_of_currency(text)), "")  # fmt: skip
 
 
+def without_currency(name: str) -> tuple[str, str]:
+    """Return a column's name and the currency in brackets at its end: ("AAPL", " (USD)"); the second is empty without
+    one."""
+    match = re.fullmatch(r"(.*\S)\s*[(\[]([A-Za-z]{3})[)\]]", name.strip())
+    return (match[1], f" ({match[2]})") if match and code_of_currency(match[2]) else (name.strip(), "")
+
+
 def is_time(name: str) -> bool:
     return word(name) in TIMES
 
@@ -346,7 +353,7 @@ def columns_of_symbols(columns: Sequence[str]) -> list[str]:
     """
     unnamed = bool(columns) and is_unnamed(columns[0])
     first = 2 if unnamed and len(columns) > 1 and is_time(columns[1]) else 1
-    names = [name.strip() for name in columns[first:]]
+    names = [without_currency(name)[0] for name in columns[first:]]
     if not names or not (unnamed or is_time(columns[0])):
         return []
     words = {word(name) for name in names}
@@ -359,12 +366,16 @@ def columns_of_symbols(columns: Sequence[str]) -> list[str]:
 
 
 def price_and_symbol(name: str) -> tuple[str, str]:
-    """Return the price and the symbol that a name joins, such as Close_AAPL or AAPL Adj Close; empty for another."""
+    """Return the price and the symbol that a name joins, such as Close_AAPL or AAPL Adj Close; empty for another.
+
+    A currency in brackets stays with the price.
+    """
+    name, currency = without_currency(name)
     for sign in "_ .|":
         for first, last in (name.partition(sign)[::2], name.rpartition(sign)[::2]):
             for price, symbol in ((first, last), (last, first)):
                 if word(price) in _JOINED and _TICKER.fullmatch(symbol.strip()):
-                    return price, symbol.strip()
+                    return price + currency, symbol.strip()
     return "", ""
 
 

@@ -22,6 +22,7 @@ from quantd.adapters.feeds.table_files.roles import (
     is_unnamed,
     may_be_class,
     price_and_symbol,
+    without_currency,
     word,
 )
 from quantd.adapters.feeds.table_files.statement import LeftOut
@@ -110,7 +111,8 @@ def of_closes(raw: RawTable) -> list[RawTable]:
     if below:
         fault = f"column {below[0]} has numbers below 0, so that it is of returns and not of closes"
         raise FeedError(raw.name, fault, RETURNS)
-    pairs = [("Close", name.strip()) if name in symbols else ("", "") for name in raw.frame.columns]
+    parts = [without_currency(name) if name in symbols else ("", "") for name in raw.frame.columns]
+    pairs = [(f"Close{currency}" if symbol else "", symbol) for symbol, currency in parts]
     return by_symbol(*_without_numbers(raw, pairs))
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
+from quantd.trading.instruments import CURRENCIES
 
 NOTHING: Final = ("", "null", "nan", "n/a", "#n/a", "na", "none", "nil", "-", "--", ".")
 """Texts of a field without a value, in lower case."""
@@ -25,7 +26,9 @@ _NUMBER_END: Final = r"([.,]\d+)?([eE][+-]?\d+|[kmbtKMBT])?$"
 _GROUPED: Final = r"^[+-]?\d{1,3}(('\d{3})+|(’\d{3})+|(_\d{3})+|(BLANK\d{3})+)".replace("BLANK", _BLANK) + _NUMBER_END
 _COMMA_GROUPS: Final = r"^[+-]?\d{1,3}((,\d{3})+|(,\d{2})+,\d{3})(\.\d*)?([eE][+-]?\d+|[kmbtKMBT])?$"
 _POINT_GROUPS: Final = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?([eE][+-]?\d+|[kmbtKMBT])?$"
-_CODES: Final = r"(?i)^(usd|eur|gbp|chf|jpy)|(usd|eur|gbp|chf|jpy)$"
+_CODE: Final = "|".join(sorted({"USD", "GBP", "ZAR", "ILS", *CURRENCIES.values()}))
+_CODES: Final = rf"(?i)^({_CODE})|({_CODE})$"
+_CODE_AT_NUMBER: Final = rf"(?i)^({_CODE})(?=[+-]?[\d.,])|(?<=[\d.,])({_CODE})$"
 _FACTOR: Final = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _DECIMAL: Final = r"^[+-]?(\d{1,3}(T\d{3})+D\d+|\d+D(\d{1,2}|\d{4,})|0D\d+|\d{4,}D\d+|\d{1,3}(T\d{3}){2,})$"
 _COMMA_DECIMAL: Final = _DECIMAL.replace("T", r"\.").replace("D", ",")
@@ -224,7 +227,7 @@ def scaled(values: pl.Series, decimal_places: int) -> pl.Series:
 
 def is_number(text: str) -> bool:
     """Whether one field is a number in any spelling, or has no value."""
-    bare = re.sub(r"[\s'’_$€£¥₹₿%]", "", text)
+    bare = re.sub(_CODE_AT_NUMBER, "", re.sub(r"[\s'’_$€£¥₹₿%]", "", text))
     return bare.lower() in NOTHING or bool(re.fullmatch(r"[+-]?(\d[\d.,]*|[.,]\d+)([eE][+-]?\d+|[kmbtKMBT])?", bare))
 
 

@@ -155,6 +155,29 @@ def test_a_dividend_that_is_no_amount_is_refused_with_its_line(tmp_path: Path) -
     assert 'SPY.csv:5: "0.16%" in column Dividends is no number' in asks(csv(tmp_path, lines, f"{HEADER},Dividends"))
 
 
+@pytest.mark.parametrize("written", ["{} EUR", "EUR {}", "EUR{}", "{}eur"])
+def test_a_number_with_the_code_of_a_currency_is_a_price_in_it(tmp_path: Path, written: str) -> None:
+    rows = [line.split(",") for line in LINES]
+    lines = [",".join((day, *map(written.format, prices), volume)) for day, *prices, volume in rows]
+    table = read_tables(csv(tmp_path, lines, HEADER))
+    assert (
+        table.frame["close"].to_list() == read_tables(csv(tmp_path, LINES, HEADER, "QQQ.csv")).frame["close"].to_list()
+    )
+    assert table.statements[0].currency == "EUR"
+    mixed = asks(csv(tmp_path, [*lines[1:], lines[0].replace("EUR", "USD").replace("eur", "usd")], HEADER))
+    assert "and an account has one currency" in mixed
+
+
+@pytest.mark.parametrize("name", ["{} (USD)", "{} Close (USD)", "Close_{} [USD]"])
+def test_a_column_of_closes_may_have_its_currency_in_brackets(tmp_path: Path, name: str) -> None:
+    lines = [f"2024-01-0{day},{100 + day},{50 + day}" for day in range(2, 9)]
+    table = read_tables(csv(tmp_path, lines, f"Date,{name.format('AAPL')},{name.format('KO')}", "closes.csv"))
+    assert table.frame["symbol"].unique(maintain_order=True).to_list() == ["AAPL", "KO"]
+    assert {item.currency for item in table.statements} == {"USD"}
+    two = f"Date,{name.format('AAPL')},{name.format('KO').replace('USD', 'EUR')}"
+    assert "and an account has one currency" in asks(csv(tmp_path, lines, two, "two.csv"))
+
+
 @pytest.mark.parametrize("large", [False, True])
 def test_an_account_has_one_currency_and_names_coin_none(
     tmp_path: Path, large: bool, monkeypatch: pytest.MonkeyPatch
