@@ -204,6 +204,12 @@ class Feed:
             raise invalid(f"invalid symbol: {unknown[0][:40]} is none of the {universe.size} symbols of the run")
         if (currency := asked.get("currency", universe.currency)) != universe.currency:
             raise invalid(f"currency {currency[:10]!r} is not served: prices are in {universe.currency}")
+        source = self._run.config.feed
+        # iex is what programs of the free plan name, which has no other
+        if (feed := asked.get("feed", "iex")) not in {"iex", source.plan if source.kind == "alpaca" else "iex"}:
+            raise invalid(
+                f"feed {feed[:20]!r} is not served: the bars are those of the run ({source.kind}); leave it out"
+            )
         return [(name, universe.index[name]) for name in names], bool(one)
 
     def _per(self, text: str) -> Per:

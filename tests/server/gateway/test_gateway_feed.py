@@ -160,6 +160,8 @@ NOT_SERVED = [
     ("bars?timeframe=1Day", "symbols must name"),
     ("bars?symbols=SPY&timeframe=1Day&adjustment=all", "adjustment 'all' is not served"),
     ("bars?symbols=SPY&timeframe=1Day&asof=2019-01-01", "asof is not served"),
+    ("bars?symbols=SPY&timeframe=1Day&feed=sip", "feed 'sip' is not served: the bars are those of the run"),
+    ("quotes/latest?symbols=SPY&feed=sip", "feed 'sip' is not served"),
     ("bars?symbols=SPY&timeframe=1Day&start=soon", "is no time"),
     ("bars?symbols=SPY&timeframe=1Day&limit=0", "limit must be"),
     ("bars?symbols=SPY&timeframe=1Day&sort=up", "sort must be"),
