@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions, unused
+from quantd.daemon.cli.command import CONFIG_FILE, DEFAULTS, Command, Json, RunOptions, unused
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import print_json, say
 from quantd.daemon.cli.places import place
@@ -50,7 +50,8 @@ def doctor(
         unused("--venue", {"--store": store})
         from quantd.server.cli.setup.venue_trial import recorded, venue_checks
 
-        results = venue_checks(venue, symbol, tuple(chosen.sets or ()), live, order, fill)
+        sets = (*_addresses(chosen.config, venue), *(chosen.sets or ()))
+        results = venue_checks(venue, symbol, sets, live, order, fill)
         if record:
             results = recorded(results, venue, record)
     else:
@@ -71,6 +72,25 @@ def doctor(
     else:
         say(f"{failed_count} of {len(checks)} checks failed" if failed_count else "all is well")
     return CHECK_FAILED if failed_count else DONE
+
+
+def _addresses(config: Path, venue: str) -> list[str]:
+    """The addresses of a venue in a configuration that trades there, as overrides; a later --set replaces them.
+
+    Raises ConfigError for a configuration that --config names, if it has mistakes or does not exist.
+    """
+    from quantd.daemon.config import ConfigError
+
+    try:
+        settings = RunOptions(config).read()
+    except ConfigError:
+        if config != CONFIG_FILE:
+            raise
+        return []
+    broker, feed = settings.broker, settings.feed
+    urls = {"broker.url": broker.url if venue in (broker.kind, broker.venue) else ""}
+    urls["feed.url"] = feed.url if venue in (feed.kind, feed.venue) else ""
+    return [f"{key}={url}" for key, url in urls.items() if url]
 
 
 def _report(chosen: RunOptions, checks: "list[Check]", live: bool) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from quantd.adapters.feeds.table_files.actions import ACTIONS
+from quantd.server.cli.setup.venue_trial import ACTIONS_FILE, config_text
 from tests.proofs.conformance.rigs.binance import MARKETS
 from tests.proofs.conformance.rigs.ccxt import ASSETS
 from tests.proofs.live_exchange import PAIRS
@@ -157,6 +159,19 @@ async def test_with_money_and_without_an_asked_order_the_venue_gets_queries_alon
                 "keys", "account", "currency", "clock", "universe", "withdrawal",
             ]  # fmt: skip
             assert [tried in text for _, ok, text in checks if ok is None] == ([True] if tried else [])
+        assert venue.book.orders == {}
+
+
+async def test_the_addresses_are_those_of_a_configuration_that_trades_at_the_venue(tmp_path: Path) -> None:
+    async with venue_and_data() as (venue, options):
+        text = config_text("alpaca", "BTC/USD", "0.0001")
+        for address in (option for option in options if ".url=" in option):
+            section, _, url = address.partition(".url=")
+            text = text.replace(f"[{section}]", f'[{section}]\nurl = "{url}"')
+        (tmp_path / "mine.toml").write_text(text)
+        (tmp_path / ACTIONS_FILE).write_text(",".join(ACTIONS) + "\n")
+        code, checks = await queries(tmp_path, "-c", "mine.toml", "--json")
+        assert (code, "account" in [name for name, ok, _ in checks if ok]) == (0, True)
         assert venue.book.orders == {}
 
 
