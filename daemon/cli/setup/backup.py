@@ -1,5 +1,6 @@
 """Copy the store with its archives and saved configurations, also while the daemon runs, and verify the copy."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -9,24 +10,39 @@ import typer
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
 from quantd.daemon.cli.failures import note
 from quantd.daemon.cli.output import answer, progress
+from quantd.daemon.cli.places import Place
 
 if TYPE_CHECKING:
     from quantd.adapters.store.upkeep.backup import Manifest
 
 
 def write_backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE.tar|DIR", help="A new file or folder.")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE.tar|DIR", help="A new file or folder.", show_default="STATE/backups/by-hand-TIME.tar"
+        ),
+    ] = None,
     chosen: RunOptions = DEFAULTS,
     as_json: Json = False,
 ) -> None:
     from quantd.adapters.store.upkeep.backup import backup
 
     where = chosen.place().unchanged()
+    target = target or _new_file(where)
     with progress("backup") as report_progress:
         manifest = backup(where.store, where.folder, target, report_progress, _models(chosen))
     lines = [f"{target}: verified and complete", *contents_lines(manifest)]
     lines.append(f"  quantd restore {target} --state DIR restores it")
     answer(as_json, {"backup": str(target), **contents(manifest)}, *lines)
+
+
+def _new_file(where: Place) -> Path:
+    """The path of a backup without a name, which no job deletes. Raises Failure where there is no store."""
+    where.reader()
+    folder = where.folder / "backups"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"by-hand-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.tar"
 
 
 def _models(chosen: RunOptions) -> dict[str, Path]:

@@ -61,8 +61,11 @@ def test_backup_wipe_restore_and_the_digest_is_the_same(copied):
     backup = answer(quantd(folder, "backup", "kept.tar", "--json"))
     assert [(r["run"], r["steps"] > 50) for r in backup["runs"]] == [(run["run"], True)]
     assert set(backup["runs"][0]["models"]) <= {"even", "trend"}
+    unnamed = Path(answer(quantd(folder, "backup", "--json"))["backup"])
+    assert (unnamed.parent, (folder / unnamed).is_file()) == (Path("state/backups"), True)
     shutil.rmtree(folder / "state")
     assert quantd(folder, "status", "--json").returncode != 0
+    assert (quantd(folder, "backup").returncode, (folder / "state").exists()) == (1, False)
     back = answer(quantd(folder, "restore", "kept.tar", "--json"))
     assert (back["hash"], back["aside"]) == (backup["hash"], None)
     same_account(folder, run, positions)
