@@ -112,8 +112,9 @@ class EmbeddedBroker:
         endpoint = endpoint_text(self.host, self._settings.port)
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             return BrokerUnavailable(
-                f"[bus] port = {self._settings.port}: another program already listens on {endpoint}. Set another port "
-                "(any free one: --set bus.port=0), or kind = 'mqtt' if that program is the broker to use."
+                f"[bus] port = {self._settings.port}: another program already listens on {endpoint}, perhaps "
+                "another quantd. Stop it, or set another port (beside a quantd: --set bus.port=0 --set api.port=0), or "
+                "kind = 'mqtt' if that program is the broker to use."
             )
         if isinstance(error, OSError) and error.errno == errno.EACCES:
             return BrokerUnavailable(

@@ -138,7 +138,7 @@ def test_a_port_in_use_is_named_with_the_remedy(broker: EmbeddedBroker) -> None:
     second = EmbeddedBroker(EmbeddedSettings(port=broker.port))
     with pytest.raises(BrokerUnavailable, match=rf"port = {broker.port}: another program already listens") as refused:
         second.start()
-    assert "--set bus.port=0), or kind = 'mqtt'" in str(refused.value)
+    assert "--set bus.port=0 --set api.port=0), or kind = 'mqtt'" in str(refused.value)
     assert second.stop()
 
 
