@@ -94,15 +94,17 @@ def check(
 
 
 def _notes(settings: "Config", interval_ns: int) -> list[str]:
-    """What a program behind the gateway gets as prices, where it is not what it may expect."""
+    """What may not be expected: a benchmark that is traded too, and the prices of a program behind the gateway."""
     from quantd.daemon.config import secret
 
-    table = settings.gateway
+    table, benchmark = settings.gateway, settings.universe.benchmark
+    traded = [f"{benchmark} is the benchmark and is traded too, as one of [universe] symbols"]
+    notes = traded * (benchmark in settings.universe.symbols)
     if table is None:
-        return []
+        return notes
     lacks_key = table.data == "pass" and not (secret("alpaca_key") and secret("alpaca_secret"))
     of_run = lacks_key or table.data == "feed"
-    return [NO_KEY] * lacks_key + [QUOTES] * (of_run and interval_ns >= DAY_NS)
+    return notes + [NO_KEY] * lacks_key + [QUOTES] * (of_run and interval_ns >= DAY_NS)
 
 
 def _print_mistakes(mistakes: Iterable["Mistake"]) -> None:

@@ -47,6 +47,16 @@ def test_the_state_folder_of_an_option_or_a_variable_is_shown_with_it_as_the_sou
     assert shown(env={"QUANTD_STATE": "there"}) == (str(tmp_path / "there"), "QUANTD_STATE")
 
 
+def test_a_benchmark_that_is_traded_too_is_named(tmp_path):
+    write(tmp_path)
+    for benchmark, notes in (
+        ("", []),
+        ("SPY", ["SPY is the benchmark and is traded too, as one of [universe] symbols"]),
+    ):
+        done = quantd(tmp_path, "config", "check", "--json", "--set", f"universe.benchmark={benchmark}")
+        assert json.loads(done.stdout)["notes"] == notes
+
+
 def test_a_mistake_in_config_check_is_json_when_asked(tmp_path):
     write(tmp_path, CONFIG.replace("max_drawdown", "max_drawdwon"))
     done = quantd(tmp_path, "config", "check", "--json")
