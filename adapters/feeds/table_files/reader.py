@@ -371,8 +371,9 @@ def _currency(raw: RawTable, roles: Roles) -> tuple[str, str]:
                 column, codes_of = name, dict.fromkeys(codes, f"column {name}")
                 break
     closes = raw.frame[roles.close].drop_nulls()
-    # what the closes have beside numbers: "€", "EUR"
-    marks = closes.str.replace_all(r"[^\pL\p{Sc}]", "").unique(maintain_order=True) if closes.dtype == pl.String else []
+    marks: list[str] = []  # what the closes have beside numbers: "€", "EUR"
+    if closes.dtype == pl.String:
+        marks = closes.str.replace_all(r"[^\pL\p{Sc}]", "").unique(maintain_order=True).to_list()
     for text in (*roles.prices(), *marks):
         if code := SIGNS.get(currency_in(text), code_of_currency(currency_in(text))):
             codes_of.setdefault(code, text)

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ WITHIN_S: Final = 10.0
 SINK_S: Final = 61.0
 """Seconds for a delivery: longer than every sink's own time-out, whose error names the reason."""
 
-Post = Callable[[str, object], object]
+Post = Callable[[str, Mapping[str, object]], object]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def test_reading_commands_need_no_daemon(ran):
         (("halt",), 75, "no daemon runs"),
         (("status",), 1, "no store"),
         (("why", "q-none"), 1, "no store"),
-        (("replay",), 75, "no store"),
+        (("replay",), 1, "no store"),
         (("report", "--export", "everything"), 2, "'orders', 'equity'"),
         (("schedule", "list", "--next", "3", "--after", "soon"), 2, "--after"),
         (("init", "--policy", "my policy"), 2, "lower-case"),
