@@ -21,6 +21,7 @@ from quantd.daemon.views.run_summary import summary
 from quantd.risk.limits.catalogue import Limits
 from quantd.trading.events import Stopping
 from tests.support.engine import World, block, walk
+from tests.support.fold import by_handlers
 
 TEXT = """
 [universe]
@@ -105,9 +106,8 @@ class Kit:
 
 
 def backtest(of: World) -> str:
-    """The digest of a run by `step`."""
-    shell = of.fresh()
-    shell.stepping = True
+    """The digest of a run by handlers."""
+    shell = by_handlers(of.fresh())
     for item in of.items():
         shell.take(item)
     return summary(shell, "x", "backtest", 1.0).digest

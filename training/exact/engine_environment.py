@@ -113,8 +113,7 @@ class Exact(gymnasium.Env[Observation, Any]):
     -1 to 1). Rewards and observations are those of `quantd/Portfolio-v0` with its default features. An episode begins
     at a random session, with the earlier sessions as its history; `reset(options={"start": "2020-01-02"})` names the
     session. `settings` replace keys of the file (`risk.max_drawdown=0.2`). `assembly`, a configuration with its market
-    in memory, replaces the file. With `shell.stepping`, the engine handles items one by one, not by its faster loop
-    over many bars (the fold). Raises ValueError for an agent that the configuration lacks, and for an agent with
+    in memory, replaces the file. Raises ValueError for an agent that the configuration lacks, and for an agent with
     settings that would change the learner's answers (sizing, rebalance).
     """
 

@@ -29,6 +29,7 @@ from tests.proofs.adversary.arena import Tally
 from tests.proofs.adversary.judge import fill_states
 from tests.proofs.simulation.setting import HOUR, _policy
 from tests.support.engine import START, World, block
+from tests.support.fold import by_handlers
 from tests.support.risk_books import CLOSE, Book, Orders, States, numerators, state_breaches
 
 ROWS = 20
@@ -111,7 +112,7 @@ class Sent:
 
 
 class Watched(World):
-    """A world that is judged after every step: each item goes by `step`. `folded` judges the fold."""
+    """A world that is judged after every step: handlers take its items. `folded` judges the columns."""
 
     def __init__(
         self, *given: Any, power: float | None = None, guest: np.random.Generator | None = None, **named: Any
@@ -132,7 +133,7 @@ class Watched(World):
         self.references: dict[int, Reference] = {}
         self.draw, self.ask = np.random.default_rng(0), np.random.default_rng(1)
         super().__init__(*given, **named)
-        self.shell.stepping = True
+        by_handlers(self.shell)
 
     def add(self, event: Event, effects: Sequence[Effect]) -> None:
         super().add(event, effects)

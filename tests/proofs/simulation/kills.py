@@ -36,6 +36,7 @@ from quantd.daemon.runtime.timeline import instants
 from tests.support.calendar_files import with_calendar
 from tests.support.checkout import ROOT
 from tests.support.command_line import quantd
+from tests.support.fold import by_handlers
 
 CONFIG = """
 [quantd]
@@ -150,9 +151,8 @@ def assembled(folder: Path, *, folds: bool) -> Assembly:
 
 
 def uninterrupted(assembly: Assembly) -> str:
-    """The digest of a backtest by `step`."""
-    shell = assembly.shell()
-    shell.stepping = True
+    """The digest of a backtest by handlers."""
+    shell = by_handlers(assembly.shell())
     begin(shell, assembly, assembly.config, "0", fresh=True)
     for item in assembly.items():
         shell.take(item)

@@ -27,6 +27,7 @@ from quantd.training.exact.engine_environment import Exact
 from quantd.training.market.episodes import WHOLE, Episodes, Stress
 from quantd.training.market.terms import RewardPlan
 from tests.support.checkout import ROOT
+from tests.support.fold import by_handlers
 
 SHIPPED = ("agents.learned.policy=equal_weight", f"feed.path={ROOT}/data/us_daily.parquet")
 
@@ -101,10 +102,11 @@ def shipped() -> Assembly:
     return assemble(read(text, known_names(), file="config.toml", sets=SHIPPED[:1]), history=LOOKBACK)
 
 
-def played(env: Exact, seed: int, *, stepping: bool = False) -> tuple[list[NDArray[np.float64]], list[dict]]:
+def played(env: Exact, seed: int, *, handled: bool = False) -> tuple[list[NDArray[np.float64]], list[dict]]:
     draw = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
-    env.shell.stepping = stepping
+    if handled:
+        by_handlers(env.shell)
     answers, infos, ended = [], [info | {"observation": observation}], False
     while not ended:
         action = draw.dirichlet(np.full(env.action_space.shape, 0.5)) * draw.choice([0.2, 1.0])
@@ -173,7 +175,7 @@ def test_a_step_of_the_fold_is_that_of_the_handlers(assembly):
     env = Exact(assembly=assembly(), agent="" if assembly is alone else "learned", episodes=WHOLE, reward="composite")
     folded, infos = played(env, 5)
     digest, samples = env.shell.digest.hexdigest(), env.shell.samples
-    stepped, stepped_infos = played(env, 5, stepping=True)
+    stepped, stepped_infos = played(env, 5, handled=True)
     np.testing.assert_array_equal(folded, stepped)
     assert env.shell.digest.hexdigest() == digest
     assert env.shell.samples[1] > samples[1]
