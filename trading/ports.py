@@ -237,10 +237,14 @@ class LiveFeed(Protocol):
 
 
 class FillTerms(NamedTuple):
-    """The terms on which a simulated venue fills limit orders (costs and sizes), and the latency of an order in ns."""
+    """The terms on which a simulated venue fills limit orders (costs and sizes), and the latency of an order in ns.
+
+    `computed` is False where a fill depends on more than these terms, so that only the venue computes it.
+    """
 
     terms: Terms
     latency_ns: int
+    computed: bool = True
 
 
 class FilledBasket(Protocol):
@@ -311,7 +315,7 @@ class FoldVenue(SimulatedBroker, Protocol):
     """
 
     def fill_terms(self) -> FillTerms | None:
-        """Return the terms on which all limit orders fill; None if fills depend on more than these terms."""
+        """Return the terms on which all limit orders fill; None if the venue may refuse or not answer them."""
         ...
 
     def starts(self) -> dict[tuple[int, int], int] | None:

@@ -275,9 +275,8 @@ class Paper:
             news.append(NotFound(sample, n, self._ts, missing))
         return news
 
-    def fill_terms(self) -> FillTerms | None:
-        """Return the terms on which all limit orders fill, if the engine may compute the fills itself; None if only
-        this venue can."""
+    def fill_terms(self) -> FillTerms:
+        """Return the terms on which all limit orders fill, and whether the engine may compute the fills itself."""
         return self._fills.fold_terms
 
     def starts(self) -> dict[tuple[int, int], int] | None:

@@ -49,8 +49,8 @@ class Fills:
         `own_rates` means that a fill's rate depends on more than its bar: on slippage noise or on a table of costs.
 
         `sessions` has the calendar of each column, for auctions; it is empty at a venue without auctions. A rate is an
-        integer with RATE_ONE as 100 %. `fold_terms` are the costs with which the engine may compute fills itself, None
-        where it may not.
+        integer with RATE_ONE as 100 %. `fold_terms` are the costs with which the engine may compute fills itself, or
+        that say that it may not.
         """
         self._opens = [calendar.open_instants for calendar in sessions]
         self._closes = [calendar.close_instants for calendar in sessions]
@@ -77,7 +77,7 @@ class Fills:
         self._ts = 0
         """The instant of the fills in progress."""
         self._zones = [ZoneInfo(calendar.zone) for calendar in sessions]
-        self.fold_terms = None if own_rates else FillTerms(terms, costs.latency_ns)
+        self.fold_terms = FillTerms(terms, costs.latency_ns, computed=not own_rates)
 
     def begin(self, market: MarketSlice) -> None:
         """Select the bars of a slice (one instant) for the following calls of `filled`."""

@@ -22,6 +22,9 @@ PARTIAL: Final = 2
 """A value of `quantd.trading.orders.OrderState`. Orders up to it wait for fills; between it and FILLED they are being
 cancelled, or their state is unknown."""
 
+NEVER: Final = 2**62
+"""The start of an order that only the venue fills, and the latency of such a venue, ns."""
+
 KEPT: Final = 128
 """The largest number of filled baskets that are stored until the next `sync` hands them to the venue."""
 

@@ -24,6 +24,7 @@ from quantd.daemon.engine import Handler, finish, idle
 from quantd.daemon.engine.core.limiter import Limiter
 from quantd.daemon.engine.core.sample_columns import RECORD_SAMPLES, SampleColumns
 from quantd.daemon.engine.core.step_records import StepRecords
+from quantd.daemon.engine.core.venue_orders import NEVER
 from quantd.daemon.engine.market import book_crosses, rest_of_bar
 from quantd.daemon.engine.planning.buying_power import spend
 from quantd.daemon.engine.rounds import follow_ups
@@ -269,11 +270,12 @@ class FoldHost(MarketHost):
         venue, working = self._venue, self.state.working
         if self.shell.remote:
             return not any(work.basket.kind or work.odd or work.again for work in working.values())
-        starts = None if venue is None else venue.starts()
+        terms = self.limits.terms
+        starts = venue.starts() if venue is not None and terms is not None and terms.computed else None
         if starts is None or list(starts) != list(working) or not all(work.untouched() for work in working.values()):
             if venue is None or any(work.basket.kind or work.odd or work.again for work in working.values()):
                 return False
-            starts = dict.fromkeys(working, 2**62)
+            starts = dict.fromkeys(working, NEVER)
         for key, work in working.items():
             work.starts = starts[key]
         return True

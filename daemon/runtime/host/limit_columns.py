@@ -12,6 +12,7 @@ import numpy as np
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.gate_sets import GateSet, gate_set
 from quantd.daemon.engine.core.limiter import Limiter
+from quantd.daemon.engine.core.venue_orders import NEVER
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watched
 from quantd.daemon.engine.state import HOUSE, State
@@ -144,7 +145,8 @@ class LimitColumns:
         orders = state.venue_orders
         orders.remote = self.terms is None
         if self.terms is not None:
-            orders.terms, orders.latency = LimitFills(self.terms.terms), self.terms.latency_ns
+            orders.terms = LimitFills(self.terms.terms)
+            orders.latency = self.terms.latency_ns if self.terms.computed else NEVER  # else the venue fills
         state.follow_ups, state.house_fee = rules.follow_ups, rules.house.fee_bp / 1e4
         state.pays_borrow = rules.borrow_bp_annual > 0.0
         configured = [rules.house, *(agent.limits for agent in rules.agents)]

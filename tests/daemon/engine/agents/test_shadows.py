@@ -77,8 +77,15 @@ def test_a_house_with_shadows_is_to_the_last_effect_the_house_without(seed):
     assert beside.shell.digest.hexdigest() == alone.shell.digest.hexdigest()
     assert beside.shell.broker.freeze() == alone.shell.broker.freeze()
     assert beside.of(Shadowed)
+    assert beside.shell.samples == alone.shell.samples
     tally = beside.shell.tally
     assert (tally.orders, tally.fills) == (alone.shell.tally.orders, alone.shell.tally.fills)
+
+
+def test_the_columns_take_an_account_beside_shadows_and_each_shadow() -> None:
+    shell = World(block(walk(60, 3, 1)), [even], house=OPEN, shadows=[falling, even]).run().shell
+    for of_run in (shell, *shell.shadows):
+        assert of_run.samples[0] > 50 > of_run.samples[1]
 
 
 @pytest.mark.long

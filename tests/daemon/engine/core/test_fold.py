@@ -358,6 +358,16 @@ def test_decisions_under_the_buying_power_of_a_venue_are_planned_by_the_fold(liv
     assert folded.state.rounds_taken > len(plans) / 4, "beside open orders of an agent the engine plans"
 
 
+def test_a_run_whose_venue_alone_knows_its_fills_is_planned_by_the_columns() -> None:
+    """Slippage that varies at random, or costs by symbol: the columns cannot compute a fill."""
+    run = world(1, agents=2, limits=PLAIN)
+    run.costs = Costs(commission_bp=1.0, slippage_bp=2.0, slippage_noise=0.5, seed=3)
+    taken = both(run, 5, (Steps(), Steps(rows_only=True)))
+    assert taken.samples > 0.9 * taken.of_bars
+    assert taken.rounds > 0.8 * taken.of_bars / 5
+    assert taken.fills == 0
+
+
 @pytest.mark.long
 def test_a_run_leaves_no_circle_of_references() -> None:
     """A sweep makes thousands of states, and no garbage collection runs while a point does."""
