@@ -64,8 +64,8 @@ async def nothing(world: Any) -> None:
 
 
 async def run(world: Any) -> None:
-    for agent in ("", "trend"):
-        await owner(world, "commands", {"command": "resume", "reason": "on", "agent": agent})
+    for book in ({}, {"agent": "trend"}):
+        await owner(world, "commands", {"command": "resume", "reason": "on", **book})
 
 
 async def halt(world: Any) -> None:

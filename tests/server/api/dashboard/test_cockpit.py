@@ -192,7 +192,8 @@ HIT = """(e) => { const { x, y, width, height } = e.getBoundingClientRect();
 
 
 async def switched(world: Halfway, command: str, reason: str = "a test", agent: str = "") -> None:
-    assert (await world.post("/api/v1/commands", {"command": command, "reason": reason, "agent": agent}))[0] == 200
+    body = {"command": command, "reason": reason} | ({"agent": agent} if agent else {})
+    assert (await world.post("/api/v1/commands", body))[0] == 200
 
 
 async def reloaded(world: Halfway, *edits: tuple[str, str]) -> None:
