@@ -5,6 +5,7 @@ names a file that is missing. The message of each failure ends with the next com
 """
 
 import importlib
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -340,6 +341,16 @@ def _write(config: Path, lines: BarLines, own: Portfolio) -> None:
     say(limit_text, *lot_texts)
 
 
+def free_ports(config: Path) -> list[str]:
+    """The overrides for a run while another program, such as the run of a demo, has a port of the configuration."""
+    settings = RunOptions(config).read()
+    for port in (settings.api.port, settings.bus.port):
+        with socket.socket() as probe:
+            if port and not probe.connect_ex(("127.0.0.1", port)):
+                return ["--set", "bus.port=0", "--set", "api.port=0"]
+    return []
+
+
 def _backtest(config: Path, config_option: Sequence[str], universe: Universe) -> int:
     """Check and backtest the configuration, print the next commands, and return the exit code of the backtest."""
     from quantd.adapters.calendars import ALWAYS_OPEN
@@ -353,7 +364,7 @@ def _backtest(config: Path, config_option: Sequence[str], universe: Universe) ->
     if code != DONE:
         say(f"Next: correct what is named above, then {join(['quantd', 'backtest', *config_option])}")
         return code
-    say(f"Next: {join(['quantd', 'run', *config_option])} trades it on paper")
+    say(f"Next: {join(['quantd', 'run', *config_option, *free_ports(config)])} trades it on paper")
     say(f"      {join(['quantd', 'why', universe.symbols[0], *config_option])} then explains each order")
     if universe.calendar == ALWAYS_OPEN:
         say(f'      [broker] kind = "ccxt" in {config} sends its orders to an exchange of coins: docs/venues/README.md')

@@ -4,6 +4,7 @@ import os
 import pty
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,9 +20,9 @@ from quantd.daemon.assembly.feeds import vendors
 from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.research.cli.setup import own_symbols
-from quantd.research.cli.setup.own_symbols import _write, portfolio
+from quantd.research.cli.setup.own_symbols import _write, free_ports, portfolio
 from quantd.trading.instruments import Instrument, Universe
-from tests.support.command_line import ROOT, Done, environment, quantd
+from tests.support.command_line import CONFIG, ROOT, Done, environment, quantd
 from tests.support.market_frames import price_files
 from tests.support.venues.random_listing import listing
 from tests.support.venues.served import served
@@ -324,3 +325,11 @@ def test_a_missing_extra_is_installed_after_a_question(
     assert (tmp_path / "ran").exists() is ran
     assert questions[0].startswith("the source yfinance needs no_such_module: install quantd with its extra `yahoo`: ")
     assert questions[0].endswith("[y/N] ")
+
+
+def test_the_next_run_takes_free_ports_beside_a_program_that_has_those_of_the_configuration(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for port, options in ((server.getsockname()[1], ["--set", "bus.port=0", "--set", "api.port=0"]), (0, [])):
+            config.write_text(CONFIG.replace("[api]\nport = 0", f"[api]\nport = {port}"))
+            assert free_ports(config) == options
