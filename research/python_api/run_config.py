@@ -7,14 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
-
 from quantd.adapters.calendars import ALWAYS_OPEN
 from quantd.adapters.feeds.bars.rows import NO_STAMP
-from quantd.adapters.feeds.bars.stamps import CLOCKS
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, nanoseconds
 from quantd.adapters.feeds.table_files.file_symbol import names_coin
-from quantd.adapters.feeds.table_files.moments import clock_of
 from quantd.adapters.feeds.table_files.statement import NO_VOLUMES
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.config import Config, ConfigError, read
@@ -130,9 +126,8 @@ def text_around(bars: BarFrame, policy: str, params: Mapping[str, object]) -> st
     house = house_calendar(list(calendars.values()))
     instruments = [{"symbol": name, "calendar": calendar} for name, calendar in calendars.items() if calendar != house]
     interval = "1d" if daily else _interval(ts, frame["symbol"].to_numpy())
-    # midnight on the clock of an exchange is a date too
-    dated = daily or (interval == "1d" and bool(clock_of(pl.Series(readable).cast(pl.Datetime("ns", "UTC")), CLOCKS)))
-    feed = {"path": MEMORY, "stamps": "session" if dated else "open", "interval": interval}
+    # midnight on the clock of an exchange is a date too, and so is a time of day that all stamps share
+    feed = {"path": MEMORY, "stamps": "session" if interval == "1d" else "open", "interval": interval}
     agent = {"name": AGENT, "policy": policy, "params": params, "capital": 1.0, "profile": "research"}
     universe = {"symbols": symbols, "calendar": house, **({"instruments": instruments} if instruments else {})}
     if indices:

@@ -169,3 +169,11 @@ def test_symbols_of_several_exchanges_have_their_own_calendars():
     calendars = {instrument.symbol: instrument.calendar for instrument in config.instruments().instruments}
     assert calendars == {"SAP.DE": "XETR", "AIR.PA": "XPAR", "SPY": "XNYS", "BMW.DE": "XETR"}
     assert config.universe.calendar == "XETR"
+
+
+def test_a_time_of_day_that_all_days_share_changes_no_result(bars):
+    equities = [
+        quantd.backtest("equal_weight", bars=bars.with_columns(pl.col("ts").dt.offset_by(time))).record.equity_micro
+        for time in ("0s", "15h59m59s", "23h59m59s", "21h")
+    ]
+    assert all(list(equity) == list(equities[0]) for equity in equities)
