@@ -139,11 +139,11 @@ class BookColumns:
         return any_short
 
     def weigh(self) -> None:
-        """Write the book's positions at the last sample as fractions of equity into `weights`."""
+        """Write the book's positions at the last sample as fractions of equity into `weights`; 0 without equity."""
         held: Floats = self.held
         px: Floats = self.px
         out: Floats = self.weights
-        scale: float = 1e6 / float(self.micro)
+        scale: float = 1e6 / float(self.micro) if self.micro > 0 else 0.0
         for k in range(len(held)):
             out[k] = held[k] * px[k] * scale + 0.0  # adding 0.0 makes 0.0 of -0.0
 

@@ -10,8 +10,8 @@ What it takes
 What Python does
     1. While the state is not `ready` (`FoldHost.load`), the venue fills, and `host` does what follows the closes of a
        bar, or the history of a tick: stops at the venue, parent orders, orders without an answer, a trading halt, a
-       held price, HALT, a sale of all positions, a carried account, a portfolio that is being closed, proposals and
-       orders from outside that wait.
+       held price, HALT, a sale of all positions, items that a carried account has, a portfolio that is being closed,
+       proposals and orders from outside that wait.
     2. The same at a tick that is no sample or lacks a bar, with a job, or with a loss or a re-arming that may move a
        switch.
     3. Of a round only: a failed answer or one with a note, an open order that is no exit, prices or returns that are

@@ -28,7 +28,7 @@ class Questions:
         self, numbers: list[Any], round_no: int, ts: int, books: list[BookColumns], ledger: Postings, history: History,
         agents: list[Any],
     ) -> list[Any]:  # fmt: skip
-        """Return the questions to some agents, at a sample at which each has a positive equity.
+        """Return the questions to some agents at a sample.
 
         `numbers` are the indices of the agents; book 0 is the whole account, book k + 1 agent k. A question
         has the samples by instant and by session date, which differ where calendars differ.
@@ -47,7 +47,7 @@ class Questions:
             columns.weigh()
             weights_held: bytes = bytes(self.room)  # `weigh` wrote them into `room`
             cash: Whole = book.cash_micro
-            cash_share: float = cash / columns.micro
+            cash_share: float = cash / columns.micro if columns.micro > 0 else 0.0
             equity: float = float(columns.micro) / 1e6
             policy_number: int = self.seats[number]
             asks.append(

@@ -208,7 +208,7 @@ class FoldHost(MarketHost):
                 or any(state.owed) or state.resting or state.awaiting or state.brackets
                 or state.unreported()
             )
-            and state.carried == (0, 0)
+            and (state.carried == (0, 0) or max(state.carried) < self.parts.ts)  # else the account has some items
             and state.loosening is None
             and state.round is None
             and (state.judged is None or isinstance(state.judged, HouseVerdicts))

@@ -9,13 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from quantd.adapters.brokers.paper.broker import Paper
+from quantd.daemon.engine.agents.carry_over import carry_of
 from quantd.daemon.engine.core.gate_sets import gate_set
 from quantd.daemon.engine.planning.buying_power import counted
 from quantd.daemon.engine.state import HOUSE, State
 from quantd.daemon.engine.state.live_caps import Allowance
 from quantd.daemon.engine.state.parents import Execution
 from quantd.daemon.engine.state.settings import MarketRegime, Notices
-from quantd.daemon.engine.state.snapshot import in_force
+from quantd.daemon.engine.state.snapshot import freeze, in_force
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.outbound import Wire
@@ -25,7 +26,7 @@ from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import PROFILES, Limits, Protective, Reason, override
 from quantd.trading.codec import bars_of, decode, slice_of
 from quantd.trading.effects import Ask, Planned
-from quantd.trading.events import Action, Decided, Reconciled, Reloaded, Tick
+from quantd.trading.events import Action, Carried, Decided, Reconciled, Reloaded, Tick
 from quantd.trading.execution import RATE_ONE, Costs
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.market import Block, MarketSlice
@@ -366,6 +367,23 @@ def test_a_run_whose_venue_alone_knows_its_fills_is_planned_by_the_columns() -> 
     assert taken.samples > 0.9 * taken.of_bars
     assert taken.rounds > 0.8 * taken.of_bars / 5
     assert taken.fills == 0
+
+
+def test_a_carried_account_is_taken_by_the_columns_after_what_it_has() -> None:
+    run = world(1, limits=PLAIN)
+    items = decided_every(list(run.items()), 1, 1)
+    before = run.fresh()
+    before.take_all(items[: len(items) // 2])
+    account = carry_of(freeze(before.state), run.universe, ("a0",), simulated=True)
+    until = before.state.now
+    shells = [by_handlers(run.fresh()), run.fresh()]
+    for shell in shells:
+        shell.run(Carried(until, "r1", account, until, until))
+        for item in items:
+            had = isinstance(item, Tick) and item.ts <= until
+            shell.take(replace(item, warmup=True, due=()) if had else item)
+    assert_same(*shells)
+    assert shells[1].samples[0] > DAYS // 2 - 5
 
 
 @pytest.mark.long
