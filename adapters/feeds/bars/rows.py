@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantd.trading.instruments import NANO
-from quantd.trading.market import Floats, Ints
+from quantd.trading.market import Bools, Floats, Ints
 
 _EXACT: Final = 9_007_199_254_740_992  # 2**53: below it every integer is a float64
 PRICES: Final = ("open", "high", "low", "close")
@@ -63,6 +63,20 @@ class Rows(Table):
 
     def __len__(self) -> int:
         return len(self.ts)
+
+
+def repeats(rows: Rows) -> Bools:
+    """Return bool[R], True for a row that equals an earlier one in symbol, stamp, prices and volume: it counts once."""
+    repeated = np.zeros(len(rows), dtype=np.bool_)
+    order = np.argsort(rows.column, kind="stable")
+    if ((np.diff(rows.ts[order]) > 0) | (np.diff(rows.column[order]) > 0)).all():
+        return repeated  # the stamps of each symbol ascend
+    fields = (rows.column, rows.ts, rows.open, rows.high, rows.low, rows.close, rows.volume)
+    order = np.lexsort(fields)
+    ordered = [field[order] for field in fields]
+    same = [(f[1:] == f[:-1]) | ((f[1:] != f[1:]) & (f[:-1] != f[:-1])) for f in ordered]  # NaN equals NaN
+    repeated[order[1:]] = np.logical_and.reduce(same)
+    return repeated
 
 
 ActionKind = Literal["split", "dividend", "delisting"]

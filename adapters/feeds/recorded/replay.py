@@ -26,7 +26,7 @@ from quantd.adapters.feeds.bars.announced_actions import ActionFault
 from quantd.adapters.feeds.bars.answers import Answers, Settled, Spikes, settle
 from quantd.adapters.feeds.bars.checks import BadBar, Reason, Reasons, judge
 from quantd.adapters.feeds.bars.merge import Columns, bad_bar, bad_bars, horizon, merge, place_all, places, timed
-from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, ActionRow, Rows
+from quantd.adapters.feeds.bars.rows import NO_STAMP, ORDER, ActionRow, Rows, repeats
 from quantd.adapters.feeds.bars.stamps import BarTimes, IntervalError, Stamps, interval_ns, warm_from
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.aggregation import bars_of, part_ns, place_parts
@@ -165,6 +165,8 @@ class Replay:
                 raise FeedError("[universe] calendar", f"no sessions of {name}", f'Pass sessions["{name}"] to the feed')
 
         rows = read_trades(paths, universe, zone) if part == 1 else read_bars(paths, universe, zone)
+        if part != 1 and (repeated := repeats(rows)).any():
+            rows = rows.take(~repeated)
         placed = place_parts(rows, universe, sessions, stamps, part)
         house = sessions[universe.calendar]
         lower = np.iinfo(np.int64).min if start is None else warm_from(house, day_ns(start), warmup, length)

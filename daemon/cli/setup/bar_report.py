@@ -278,6 +278,7 @@ def _checks(
     from quantd.adapters.feeds.bars.answers import Answers, settle
     from quantd.adapters.feeds.bars.checks import judge
     from quantd.adapters.feeds.bars.merge import timed
+    from quantd.adapters.feeds.bars.rows import repeats
     from quantd.adapters.feeds.recorded.bar_files import actions_within_bars, read_actions
     from quantd.adapters.feeds.recorded.exception_files import read_exceptions
     from quantd.adapters.feeds.recorded.origin import origin_of
@@ -288,15 +289,15 @@ def _checks(
 
     # `actual` has the sessions of each calendar
     universe, calendars, bar_ns = evidence.universe, evidence.actual, evidence.length
-    origin = origin_of(file)
-    actions = Path(actions_file) if actions_file else None
+    origin, actions = origin_of(file), Path(actions_file) if actions_file else None
     usual_exceptions = file.with_name(EXCEPTIONS)
     exceptions = reading.exceptions or (usual_exceptions if usual_exceptions.is_file() else None)
-    is_outside_hours = evidence.placed.extended
-    file_rows = np.arange(len(evidence.rows))[~is_outside_hours]
+    is_outside_hours, repeated = evidence.placed.extended, repeats(evidence.rows)
+    omitted = is_outside_hours | repeated
+    file_rows = np.arange(len(evidence.rows))[~omitted]
     session_rows, session_places = evidence.rows, evidence.placed
-    if is_outside_hours.any():  # a copy of all bars
-        session_rows, session_places = evidence.rows.take(~is_outside_hours), evidence.placed.take(~is_outside_hours)
+    if omitted.any():  # a copy of all bars
+        session_rows, session_places = evidence.rows.take(~omitted), evidence.placed.take(~omitted)
     listed_actions = actions_within_bars((source,), universe) if actions is None else read_actions(actions, universe)
     timed_actions = timed(listed_actions, universe, calendars)
     verdicts = judge(session_rows, session_places, bar_ns, timed_actions, time.time_ns())
@@ -317,7 +318,7 @@ def _checks(
     )
     return {
         "outside_hours": int(is_outside_hours.sum()), "missing_sessions": missing_sessions,
-        "bad": int(np.sum(~settlement.good)),
+        "bad": int(np.sum(~settlement.good)), "repeats": int(repeated.sum()),
         "faults": _faults(file, source, session_rows, file_rows, settlement.reason, universe), **questions.report(),
         "holes": _holes(session_rows, session_places.ts_event, settlement, universe, calendars, timed_actions),
     }  # fmt: skip
@@ -443,6 +444,8 @@ def print_report(report: dict[str, Any]) -> None:
     )
     if report["outside_hours"]:
         say(f"  {report['outside_hours']} bars lie outside trading hours: a run ignores them")
+    if report["repeats"]:
+        say(f"  {report['repeats']} rows repeat an earlier one, and each bar counts once")
     for symbol, (count, first) in report["missing_sessions"].items():
         say(f"  {symbol}: {count} sessions without a bar, the first on {first}")
     place = "row" if report["file"].endswith(".parquet") else "line"

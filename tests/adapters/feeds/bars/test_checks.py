@@ -164,6 +164,9 @@ def test_rounding_noise_between_high_and_close_is_no_crossing(tmp_path: Path) ->
 def test_of_two_bars_of_one_time_the_first_good_one_counts(tmp_path: Path) -> None:
     frame = market()
     double = pl.concat([frame[:501], frame[500:]])
+    same = load(tmp_path, double)
+    assert (same.quarantined, same.count) == ((), len(frame))
+    double = set_row(double, 501, close=frame["close"][500] * (1 + 1e-6))
     assert reasons(load(tmp_path, double)) == {"duplicate": 1}
     first_bad = load(tmp_path, set_row(double, 500, close=float("nan")))
     assert reasons(first_bad) == {"nan": 1}

@@ -334,7 +334,8 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
     assert data(tmp_path, "check", "whole.csv").returncode == 0
     lines[10] = lines[10].replace(lines[10].split(",")[5], "nan")
     lines[20] = ",".join([*lines[20].split(",")[:2], "0", *lines[20].split(",")[3:]])
-    lines[30] = lines[29]
+    lines[30] = f"{lines[29].rpartition(',')[0]},7"  # another volume
+    lines.append(lines[-1])
     lines[40], lines[41] = lines[41], lines[40]
     lines[50] = "2019-13-77" + lines[50][10:]
     lines[60] = "2019-03-31" + lines[60][10:]  # a Sunday
@@ -342,6 +343,7 @@ def test_check_names_every_kind_of_fault_how_often_and_where_first(tmp_path: Pat
     (tmp_path / "broken.csv").write_text("\n".join(lines))
     done = data(tmp_path, "check", "broken.csv", "--json")
     assert done.returncode == 1
+    assert json.loads(done.stdout)["repeats"] == 1
     faults: dict[str, Any] = {entry["fault"]: entry for entry in json.loads(done.stdout)["faults"]}
     expected = {
         "nan": 11,
