@@ -127,7 +127,7 @@ do = "promote"
 cron = "0 16 * * wed"
 timezone = "America/New_York"
 """
-"""A run with a shadow is taken by `step`, and small orders fill in parts. Without both it is taken by the fold."""
+"""A shadow on paper; beside it small orders fill in parts."""
 
 END, LATER_END = "2020-09-11", "2020-12-31"
 """The last day of a run of a forked child, which the split of AAPL and a dividend of each share precede, and that of a

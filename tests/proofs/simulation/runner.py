@@ -12,7 +12,6 @@ from hashlib import blake2b
 import numpy as np
 
 from quantd.adapters.brokers.paper.broker import Paper
-from quantd.daemon import engine
 from quantd.daemon.engine.state import snapshot as states
 from quantd.daemon.policies.loading import answer
 from quantd.daemon.runtime import journal as recovery
@@ -40,6 +39,7 @@ from tests.proofs.simulation.guarded import guarded
 from tests.proofs.simulation.link import Faults, Link
 from tests.proofs.simulation.setting import Setting, setting
 from tests.proofs.simulation.truth import Truth, Violation
+from tests.support.engine import taken
 
 MOST_STEPS = 20_000
 """Steps of one world; more means that engine and venue talk in circles."""
@@ -162,7 +162,7 @@ class Run:
             if self.steps > MOST_STEPS:
                 raise Violation(f"more than {MOST_STEPS} steps; the last is {current!r:.200}")
             self.boundary()
-            effects = engine.step(self.state, current)
+            effects = taken(self.state, current)
             failed = not self.link.reliable and self.rng.random() < self.faults.commit_failed
             if failed:
                 self.link.counts["commit_failed"] += 1
@@ -495,7 +495,7 @@ def refold(
         event = decode(data).event
         if isinstance(event, Bars):
             event = slice_of(event)
-        effects = engine.step(state, event)  # type: ignore[arg-type]
+        effects = taken(state, event)  # type: ignore[arg-type]
         if encode(event, effects, live=True) != data:  # type: ignore[arg-type]
             raise Violation(f"step {number + 1} has other effects when it is folded again")
         if isinstance(event, Decided):
