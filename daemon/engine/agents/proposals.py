@@ -176,7 +176,8 @@ def release_held(state: State, event: Event, effects: Sequence[Effect]) -> Seque
 
     They are planned as if they came now. They end where their sender may not trade any more, or wants them no longer.
     """
-    for waiting in list(state.awaiting):
+    # an order that is sent in this loop may end a held order of its position behind it
+    for waiting in filter(lambda held: held in state.awaiting, list(state.awaiting)):
         proposal = replacing(state, waiting)
         stop = stop_of(proposal)
         waits = bool(awaited_price(state, proposal.orders) or proposal.replaces)

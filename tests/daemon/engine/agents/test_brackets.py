@@ -165,6 +165,20 @@ def test_a_run_with_a_bracket_is_the_same_from_its_events_and_from_a_snapshot() 
     assert replayed(run, thaw(run.rules, frozen), run.events[done:]) == end
 
 
+def test_a_stop_that_fires_ends_the_stop_of_another_group_behind_it() -> None:
+    """Both fire at one bar, and the order of the first closes what the second was to close."""
+    closes = {bar: 100.0 if bar < 20 or bar == 59 else 98.45 for bar in range(60)}
+    run = Path(closes, override(FREE, max_position_weight=0.8, collar=0.1, allow_short=True))
+    acts: dict[int, list[Wish]] = {3: [bracket(-100, 98.44, 101.56, end=UNTIL_CANCELLED)], 20: []}
+    for side in (1, -1, -1):
+        target, stop, limit = (round(98.45 * (1 + side * part), 2) for part in (0.015625, -0.015625, -0.002))
+        acts[20].append(bracket(100 * side, target, stop, limit=limit, end=UNTIL_CANCELLED))
+    run.until(
+        {bar: lambda bar=bar: [run.order(wish, id=f"{bar}-{k}") for k, wish in enumerate(acts[bar])] for bar in acts}
+    )
+    assert any(ended.why == "an order that closes its position came first" for ended in run.of(ProposalEnded))
+
+
 @given(
     st.lists(st.floats(-0.02, 0.02), min_size=60, max_size=60),
     st.lists(
