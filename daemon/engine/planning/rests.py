@@ -28,6 +28,7 @@ from typing import Final
 
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from quantd.daemon.engine.planning.gate_account import market_context, short_ratio
 from quantd.daemon.engine.planning.targets import at_rest, withdraw
@@ -195,21 +196,27 @@ def withdraw_in_way(
         effects.extend(cancels)
         held, resting = state.lots(agent), at_rest(state, agent) if of_book else np.zeros(state.universe.size)
         stops = [(proposal, wish) for proposal, wish, book in state.held_stops() if book == agent]
-        closing = resting.copy()
+        closing = np.zeros(state.universe.size)
         for _, wish in stops:
             closing[wish.symbol] += wish.lots
-        way = (change * held < 0.0) & (closing * held < 0.0) & (np.abs(change + closing) > np.abs(held))
+        way = _too_many(held, change, closing)
         way[priced] = False
         for proposal, wish in stops:
             if way[wish.symbol] and wish.lots * held[wish.symbol] < 0.0:
                 state.awaiting.remove(proposal)
                 why = "an order that closes its position came first"
                 effects.append(ProposalEnded(state.now, proposal.agent, proposal.id, "withdrawn", why))
-        way &= resting * held < 0.0
+        way = _too_many(held, change, closing + resting) & (resting * held < 0.0)
+        way[priced] = False
         if way.any():
             columns.update(way.nonzero()[0].tolist())
             effects.extend(withdraw(state, agent, way))
     return sorted(columns), effects
+
+
+def _too_many(held: Floats, change: Floats, closing: Floats) -> NDArray[np.bool_]:
+    """Whether orders `closing` a position, and a change that reduces it, exceed it: bool[N] of float64[N] lots."""
+    return (change * held < 0.0) & (closing * held < 0.0) & (np.abs(change + closing) > np.abs(held))
 
 
 def rests_going(state: State, symbols: Sequence[int]) -> bool:

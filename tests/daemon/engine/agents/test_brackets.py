@@ -165,8 +165,8 @@ def test_a_run_with_a_bracket_is_the_same_from_its_events_and_from_a_snapshot() 
     assert replayed(run, thaw(run.rules, frozen), run.events[done:]) == end
 
 
-def test_a_stop_that_fires_ends_the_stop_of_another_group_behind_it() -> None:
-    """Both fire at one bar, and the order of the first closes what the second was to close."""
+def test_two_stops_that_fire_at_one_bar_beside_a_resting_entry_both_close_their_positions() -> None:
+    """The entry that rests on the side of the stops is withdrawn, and no stop."""
     closes = {bar: 100.0 if bar < 20 or bar == 59 else 98.45 for bar in range(60)}
     run = Path(closes, override(FREE, max_position_weight=0.8, collar=0.1, allow_short=True))
     acts: dict[int, list[Wish]] = {3: [bracket(-100, 98.44, 101.56, end=UNTIL_CANCELLED)], 20: []}
@@ -176,7 +176,8 @@ def test_a_stop_that_fires_ends_the_stop_of_another_group_behind_it() -> None:
     run.until(
         {bar: lambda bar=bar: [run.order(wish, id=f"{bar}-{k}") for k, wish in enumerate(acts[bar])] for bar in acts}
     )
-    assert any(ended.why == "an order that closes its position came first" for ended in run.of(ProposalEnded))
+    assert [filled(run, f"20-{k}#stop_loss") for k in (1, 2)] == [100, 100]
+    assert run.shell.state.lots(HOUSE)[0] == 0.0
 
 
 @given(
