@@ -238,7 +238,9 @@ async def test_a_body_has_bounds_and_a_token_of_scope_read_starts_nothing(shared
 
 
 def test_the_keys_of_the_table_exist(tmp_path: Path) -> None:
-    file = write(tmp_path, CONFIG)
+    # [capital] without a schedule that reads it is refused
+    schedule = '[[schedules]]\nname = "share"\ndo = "reallocate"\ncron = "0 16 28 * *"\n[capital]\nmethod = "fixed"\n'
+    file = write(tmp_path, CONFIG + schedule)
     for text in (
         "account.cash_rate=0.01", "broker.spread_bp=3", "capital.method=equal_risk", "execution.style=close",
         "universe.symbols=SPY,QQQ", "agents.even.policy=inverse_volatility", "agents.even.min_trade=0.01",
