@@ -5,13 +5,10 @@ from typing import Final
 
 from quantd.regular_file import check_file, check_folder
 
-_DATABASES: Final = tuple(
-    f"{name}{end}" for name in ("quantd.db", "sessions.db") for end in ("", "-wal", "-shm", "-journal")
-)
-
 FILES: Final = (
-    *_DATABASES, "journal.head", "lock", "tokens.json", "api.json", "commands.taken", "doctor-live.json", "looks.jsonl",
-    "looks.head", "accepted-prices.jsonl", "reload.json", "sign-in", "receipts.pem",
+    "quantd.db", "quantd.db-wal", "quantd.db-shm", "quantd.db-journal", "journal.head", "lock", "tokens.json",
+    "sessions.json", "api.json", "commands.taken", "doctor-live.json", "looks.jsonl", "looks.head",
+    "accepted-prices.jsonl", "reload.json", "sign-in", "receipts.pem",
 )  # fmt: skip
 """Files, beside the one with the owner's token. The file HALT is not among them: whatever has this name halts."""
 

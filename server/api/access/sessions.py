@@ -5,11 +5,9 @@ port. So the cookie alone permits reads only. A request that changes the daemon 
 session, which only the response to the sign-in contains.
 
 A session survives a restart of the daemon. Otherwise a page that did not notice the restart would offer a halt button,
-and the halt would be refused. The file of sessions contains digests only, so nobody can sign in with its content. A
-damaged file signs everybody out, and a bad disk breaks no sign-in. The code of a link is removed before it is checked,
-so that it can be used once only.
-
-Rejected: a JSON file. A kill while it is written would sign everybody out.
+and the halt would be refused. The file of sessions contains digests only, so nobody can sign in with its content. It is
+replaced in one step, so that a kill while it is written signs nobody out. A damaged file signs everybody out, and a bad
+disk breaks no sign-in. The code of a link is removed before it is checked, so that it can be used once only.
 """
 
 import asyncio
@@ -17,7 +15,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import sqlite3
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -25,10 +22,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from aiohttp import web
 
-from quantd.regular_file import open_regular
+from quantd.regular_file import NotRead, read_regular, write_whole
 from quantd.server.api.access.origins import MAIN_PORT
 from quantd.server.requests.tokens import Token
 
@@ -55,10 +53,10 @@ CHALLENGE_S: Final = 60
 SIGN_IN: Final = "sign-in"
 """First field of what a device signs to sign in: no such signature approves anything."""
 
-FILE: Final = "sessions.db"
+FILE: Final = "sessions.json"
 
 MOST: Final = 4_096
-"""Most sessions that a start reads from the file: the ones that end last."""
+"""Most sessions in the file: the ones that end last."""
 
 DISK_S: Final = 1.0
 """Seconds that a slow disk may delay a sign-in."""
@@ -83,8 +81,8 @@ class Sessions:
 
     def __init__(self, folder: Path | None) -> None:
         """Reads the sessions of an earlier process from the folder; with None, sessions end with this process."""
-        self._file = None if folder is None else SessionFile(folder / FILE)
-        self._open: OrderedDict[bytes, Session] = OrderedDict({} if self._file is None else self._file.sessions())
+        self._file = None if folder is None else folder / FILE
+        self._open: OrderedDict[bytes, Session] = OrderedDict({} if self._file is None else stored(self._file))
         self._links: dict[bytes, float] = {}
         self._pair: tuple[bytes, float] = (b"", 0.0)  # the digest of the code of a phone's link, and its end
         self.offered = ""
@@ -156,15 +154,10 @@ class Sessions:
         return end
 
     async def close(self) -> None:
-        """Closes the file of sessions after the writing that has begun.
-
-        A thread whose connection is closed while it uses it crashes the process. So the file stays open where a disk
-        does not answer within DISK_S seconds; the process ends soon.
-        """
-        if self._file is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DISK_S), self._writing:
-                    self._file.close()
+        """Waits for the writing that has begun, DISK_S seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISK_S), self._writing:
+                pass
 
     async def _store(self) -> None:
         """Writes the open sessions in a thread.
@@ -177,7 +170,8 @@ class Sessions:
 
         async def write_in_turn() -> None:
             async with self._writing:
-                await asyncio.to_thread(file.write, dict(self._open))
+                content = msgspec.json.encode(list(self._open.items())[-MOST:])
+                await asyncio.to_thread(write_whole, file, content, 0o600)
 
         writing = asyncio.ensure_future(write_in_turn())
         # after DISK_S nobody awaits its error, so that it is retrieved here
@@ -185,82 +179,25 @@ class Sessions:
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.shield(writing)
-        except (sqlite3.Error, OSError) as why:  # TimeoutError is an OSError
+        except OSError as why:  # TimeoutError is an OSError
             log.warning("api.sessions_unwritten", file=FILE, why=str(why), effect="a restart may end new sessions")
 
 
-class SessionFile:
-    """The stored sessions of browsers: a file of the state folder, made at the first sign-in."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._database: sqlite3.Connection | None = None
-
-    def sessions(self) -> dict[bytes, Session]:
-        """The stored sessions by the digest of their cookie; empty where the file is absent, damaged or writable by
-        another user.
-        """
-        try:
-            if not self._path.exists():
-                return {}
-            rows = self._opened().execute(
-                "SELECT cookie, csrf, token, ends_s FROM sessions ORDER BY ends_s DESC LIMIT ?", (MOST,)
-            )
-            stored = {cookie: Session(token, csrf, ends) for cookie, csrf, token, ends in reversed(rows.fetchall())}
-        except (sqlite3.Error, OSError) as why:
-            log.warning("api.sessions_unread", file=FILE, why=str(why), effect="every browser has to sign in again")
-            self.close()
-            return {}
-        return {cookie: session for cookie, session in stored.items() if _typed(cookie, session)}
-
-    def write(self, sessions: dict[bytes, Session]) -> None:
-        """Replaces the stored sessions, in one transaction; a damaged file is begun anew. Raises on a bad disk."""
-        rows = [(cookie, session.csrf, session.token, session.ends_s) for cookie, session in sessions.items()]
-
-        def put(database: sqlite3.Connection) -> None:
-            with database:
-                database.execute("DELETE FROM sessions")
-                database.executemany("INSERT INTO sessions (cookie, csrf, token, ends_s) VALUES (?, ?, ?, ?)", rows)
-
-        try:
-            put(self._opened())
-        except sqlite3.OperationalError:  # a fault of the disk: the file may be sound, so it is not emptied
-            self.close()
-            raise
-        except sqlite3.DatabaseError:
-            self.close()
-            os.close(self._handle(os.O_TRUNC))
-            put(self._opened())
-
-    def close(self) -> None:
-        """Closes the database; the next use opens it again."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
-
-    def _opened(self) -> sqlite3.Connection:
-        """The open database of sessions with its table; both are made at the first use."""
-        if self._database is None:
-            os.close(self._handle())
-            database = sqlite3.connect(self._path, check_same_thread=False)
-            self._database = database
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS sessions (cookie BLOB PRIMARY KEY, csrf BLOB, token TEXT, ends_s REAL)"
-            )
-        return self._database
-
-    def _handle(self, flags: int = 0) -> int:
-        """Return a descriptor of the file of sessions, opened for reading and writing, and created if absent.
-
-        `flags` are further flags of the opening. Raises OSError unless it is a regular file that only this user may
-        write.
-        """
-        handle = open_regular(self._path, os.O_RDWR | os.O_CREAT | flags)
-        status = os.fstat(handle)
+def stored(path: Path) -> dict[bytes, Session]:
+    """The stored sessions by the digest of their cookie; empty where the file is absent, damaged or writable by
+    another user.
+    """
+    try:
+        content, status = read_regular(path, links=False)
         if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
-            os.close(handle)
-            raise OSError(f"{self._path} may be written by another user; move it away")
-        return handle
+            raise NotRead("may be written by another user; move it away")
+        rows = msgspec.json.decode(content, type=list[tuple[bytes, Session]])
+    except FileNotFoundError:
+        return {}
+    except (NotRead, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as why:
+        log.warning("api.sessions_unread", file=FILE, why=str(why), effect="every browser has to sign in again")
+        return {}
+    return {cookie: session for cookie, session in rows if session.ends_s <= time.time() + SESSION_S}
 
 
 def cookie_name(request: web.Request) -> str:
@@ -281,12 +218,6 @@ def forged(request: web.Request, session: Session) -> bool:
     """Whether a request that changes the daemon lacks the CSRF token of its session."""
     csrf_headers = request.headers.getall(CSRF, [])
     return len(csrf_headers) != 1 or not hmac.compare_digest(_digest(csrf_headers[0]), session.csrf)
-
-
-def _typed(cookie: object, session: Session) -> bool:
-    """Whether the columns of a stored session have the expected types, which SQLite does not check."""
-    digests = isinstance(cookie, bytes) and isinstance(session.csrf, bytes) and isinstance(session.token, str)
-    return digests and isinstance(session.ends_s, float) and session.ends_s <= time.time() + SESSION_S
 
 
 def _digest(secret: str) -> bytes:
