@@ -80,7 +80,7 @@ def test_a_study_killed_in_the_middle_of_a_trial_goes_on_counting(place: Path) -
 
 @pytest.mark.long
 def test_ctrl_c_ends_after_the_evaluation_and_says_how_to_go_on(place: Path) -> None:
-    running = begun(place, "tune", "small.toml", "--n-trials", "50", "--max-steps", "3840", "--set", "patience=0")
+    running = begun(place, "tune", "small.toml", "--n-trials", "50", "--max-steps", "15360", "--set", "patience=0")
     assert any("trial 1 of 50" in line for line in lines_until(running.stderr, "trial 1 of 50"))
     time.sleep(0.7)  # into the second trial
     running.send_signal(signal.SIGINT)
