@@ -127,13 +127,12 @@ def method_of(call: Call) -> Callable[..., Any]:
         spread = arguments[call.spread[0]] if call.spread is not None else {}
         path = PLACE.sub(lambda match: quote(arguments[call.renamed.get(match[1], match[1])], safe=""), call.path)
         values = {name: arguments[name] for name in names} | spread
-        # an empty name that the caller gives reaches the daemon, which refuses it; that of a default is left out
-        absent = {name for name in names if name not in given and values[name] == ""}
         if call.method == "GET":
             return client._get(path, call.answer, **_query(call, values))
         assert call.takes is not None
         body = msgspec.to_builtins(call.takes(**values))
-        body = {name: value for name, value in body.items() if name not in absent}
+        # an empty name that the caller gives reaches the daemon, which refuses it; that of a default is left out
+        body = {name: value for name, value in body.items() if value != "" or name in given or name in spread}
         if call.question:  # a POST that changes nothing
             return client._question(path, body, call.answer)
         return client._post(path, body, call.answer, arguments.get("key", ""))
