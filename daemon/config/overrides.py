@@ -320,7 +320,9 @@ def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[
     if place.startswith(PREFIX):
         close = nearest(place, [variable_of(p) for p in patterns] + sorted(reserved()))
         return f"Did you mean {close}?" if close else "the form is QUANTD_SECTION__KEY"
-    close = nearest(".".join(parts), [".".join(p) for p in patterns])
+    names = [".".join(p) for p in patterns]
+    close = nearest(".".join(parts), names)
+    close = close or " or ".join(name for name in names if len(parts) == 1 and name.endswith(f".{parts[0]}"))
     return f"Did you mean {close}?" if close else "the form is section.key"
 
 

@@ -76,12 +76,11 @@ class TargetTable:
         return (self.rows[row], {"row": row}) if row > memory.get("row", -1) else ("hold", memory)
 
     def unused(self, first_ts: int, last_ts: int) -> list[str]:
-        """Return a note on the rows that a run from the first to the last bar (ns UTC) does not reach, before and after
-        it. Raises Misused if all rows are after the last bar.
-
-        The newest row up to the first bar is the first decision.
-        """
-        early = self.dates[: max(bisect_right(self.dates, first_ts) - 1, 0)]
+        """Return notes on the rows that a run from the first to the last bar (ns UTC) does not reach, before and after
+        it, and on a row from more than a week before that is its first decision. Raises Misused if all rows are after
+        the last bar."""
+        count = bisect_right(self.dates, first_ts)
+        early = self.dates[: max(count - 1, 0)]
         late = self.dates[bisect_right(self.dates, last_ts) :]
         span = f"the bars, {instant_text(first_ts)} to {instant_text(last_ts)}"
         if late and late == self.dates:
@@ -89,7 +88,9 @@ class TargetTable:
             raise Misused(
                 f"all {len(late):,} rows of the weights are after {span}, the first on {first}; give later bars"
             )
-        return [
+        decided = self.dates[count - 1] if count else first_ts
+        taken = f"The weights of {instant_text(decided)} are the decision of the first bar, {instant_text(first_ts)}."
+        return [taken] * (first_ts - decided > 7 * DAY_NS) + [
             f"Not used: {len(rows):,} of {len(self.dates):,} rows of the weights are {place} {span}, the first on "
             f"{instant_text(rows[0])}."
             for place, rows in (("before", early), ("after", late)) if rows

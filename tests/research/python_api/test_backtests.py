@@ -89,6 +89,9 @@ def test_weights_are_a_policy_as_a_mapping_and_as_a_table_by_date(bars):
     notes = str(quantd.backtest(pl.concat([table.head(1).with_columns(date=day) for day in outside]), bars=bars))
     assert re.search(rf"1 of 3 rows of the weights are before the bars.*, the first on {outside[0]}", notes)
     assert re.search(rf"1 of 3 rows of the weights are after the bars.*, the first on {outside[2]}", notes)
+    assert "are the decision of the first bar" not in notes
+    notes = str(quantd.backtest(table.head(1).with_columns(date=outside[0]), bars=bars, compare=False))
+    assert re.search(rf"The weights of {outside[0]}.* are the decision of the first bar, {days[0]}", notes)
     for wrong, text in (
         (table.with_columns(SPY=pl.lit(None)), "the weight of SPY at .* is None; write a number, 0 for none"),
         (table.with_columns(SPY=pl.lit(True)), "the weight of SPY at .* is True; .*some of signals"),

@@ -94,6 +94,7 @@ def test_a_file_has_the_points_of_the_command(folder):
             lambda bars: quantd.walk_forward(rising, bars, over={"lookback": [5, 9]}, params={"lookback": 7}),
             "agents.policy.params.lookback is in over",
         ),
+        (lambda bars: quantd.backtest(rising, bars, {"cash": 1}), "Did you mean broker.cash?"),
         (lambda bars: quantd.study_signal(rising, bars, cuts=0), "cuts=0: no earlier end"),
         (lambda bars: quantd.read_bars(bars, scale="0.01"), 'scale = .0.01. is not "1" or "1e-4"'),
         (lambda bars: quantd.read_bars(bars, dates="dayfirst"), 'is not "day-first" or "month-first"'),
