@@ -240,9 +240,10 @@ def _fault(field: str, detail: str) -> Refused:
     return Refused(422, "query", detail, errors=[FieldFault(field, detail)])
 
 
-def _to_send(example: str, body: bytes, fault: str) -> str:
-    """The remedy for a body with a `fault` at a path: the example with the values of the body that have none; empty
-    where the fault is in a field that the example has not, so that it shows something else."""
+def _to_send(example: str, body: bytes, fault: str, text: str) -> str:
+    """The remedy for a body with a `fault` at a path, of which `text` tells: the example with the values of the body
+    that have none, and numbers as the text that the example has; empty where the fault is in a field that the example
+    has not, or a word in place of others, so that it shows something else."""
     try:
         shown, sent = msgspec.json.decode(example), msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault: malformed, or too deep
@@ -252,9 +253,19 @@ def _to_send(example: str, body: bytes, fault: str) -> str:
         return f"; send {example}"
     if field in sent and field not in shown and re.search(r"[.\[]", fault):
         return ""
+    as_text = {
+        name: str(value)
+        for name, value in sent.items()
+        if type(value) in (int, float) and re.fullmatch(r"[\d.]+", str(shown.get(name)))
+    }
+    if words := re.search("write one of (.*)", text):
+        word = str(sent.get(field)).lower()
+        if word not in words[1].split(", "):
+            return ""  # the example's word is not what was asked
+        as_text[field] = word
     # an act on one agent stays one: without its name it would be one on the whole account
     names = (name for name in (*shown, "agent") if name in sent and name != field and name not in SECRET)
-    kept = {name: sent[name] for name in names}
+    kept = {name: sent[name] for name in names} | as_text
     merged = json.dumps(shown | kept)
     return f"; send {merged if len(merged) <= MOST_SHOWN else example}"
 
@@ -286,6 +297,6 @@ async def body_of(request: web.Request, kind: Any, example: str) -> Any:
     except msgspec.ValidationError as why:
         path, text = fault_of(why, body, kind)
         errors = [FieldFault(path, text)] if path else []
-        raise Refused(422, "command", f"{text}{_to_send(example, body, path)}", errors=errors) from None
+        raise Refused(422, "command", f"{text}{_to_send(example, body, path, text)}", errors=errors) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as why:
         raise Refused(422, "command", f"{why}; send {example}") from None

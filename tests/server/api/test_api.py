@@ -477,6 +477,25 @@ async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy)
 
 
 @in_shared_loop
+@pytest.mark.parametrize(
+    ("side", "qty", "remedy"),
+    [
+        ("sell", 5, {"side": "sell", "qty": "5"}),
+        ("SELL", 0.5, {"side": "sell", "qty": "0.5"}),
+        ("SELL", "7", {"side": "sell", "qty": "7"}),
+        ("short", "7", None),
+    ],
+)
+async def test_a_remedy_for_an_order_has_its_side_and_quantity_and_not_those_of_an_example(shared, side, qty, remedy):
+    body = {"symbol": "QQQ", "side": side, "qty": qty, "reason": "x"}
+    async with shared.session.post("/api/v1/orders", json=body, headers=shared.bearer) as response:
+        status, answer = response.status, await response.json()
+    shown = answer["detail"].partition("; send ")[2]
+    assert status == 422
+    assert (json.loads(shown) if shown else None) == (remedy and body | remedy), answer["detail"]
+
+
+@in_shared_loop
 @pytest.mark.parametrize("rest", [b"", b'"\xff"}', b"1e999}", b"[" * 5_000 + b"]" * 5_000 + b"}"])
 async def test_a_body_that_is_malformed_behind_its_first_fault_is_refused(shared, rest):
     headers = shared.bearer | {"Content-Type": "application/json"}
