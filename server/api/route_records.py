@@ -241,9 +241,12 @@ def _fault(field: str, detail: str) -> Refused:
 
 
 def _to_send(example: str, body: bytes, fault: str, text: str) -> str:
-    """The remedy for a body with a `fault` at a path, of which `text` tells: the example with the values of the body
-    that have none, and numbers as the text that the example has; empty where the fault is in a field that the example
-    has not, or a word in place of others, so that it shows something else."""
+    """The remedy for a body with a `fault` at a path, of which `text` tells: the body without this field, which has the
+    value of the example, and with numbers as text where text is expected.
+
+    Empty where it would be something else than was asked: the fault is in a field that the example has not, or that has
+    one of several words.
+    """
     try:
         shown, sent = msgspec.json.decode(example), msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # behind the fault: malformed, or too deep
@@ -251,24 +254,23 @@ def _to_send(example: str, body: bytes, fault: str, text: str) -> str:
     field = re.split(r"[.\[]", fault)[0]
     if not isinstance(sent, dict) or not isinstance(shown, dict):
         return f"; send {example}"
-    if field in sent and field not in shown and re.search(r"[.\[]", fault):
-        return ""
     as_text = {
         name: str(value)
         for name, value in sent.items()
-        if type(value) in (int, float) and re.fullmatch(r"[\d.]+", str(shown.get(name)))
+        if type(value) in (int, float) and (re.fullmatch(r"[\d.]+", str(shown.get(name))) or name in NUMBERS)
     }
-    if words := re.search("write one of (.*)", text):
-        word = str(sent.get(field)).lower()
-        if word not in words[1].split(", "):
-            return ""  # the example's word is not what was asked
+    word = str(sent.get(field)).lower()
+    if (words := re.search("write one of (.*)", text)) and word in words[1].split(", "):
         as_text[field] = word
-    # an act on one agent stays one: without its name it would be one on the whole account
-    names = (name for name in (*shown, "agent") if name in sent and name != field and name not in SECRET)
-    kept = {name: sent[name] for name in names} | as_text
-    merged = json.dumps(shown | kept)
+    if field not in as_text and field in sent and (words or field not in shown):
+        return ""
+    kept = {name: value for name, value in sent.items() if name != field and name not in SECRET}
+    merged = json.dumps(shown | kept | as_text)
     return f"; send {merged if len(merged) <= MOST_SHOWN else example}"
 
+
+NUMBERS: Final = frozenset({"limit", "stop", "target", "trigger", "qty", "price"})
+"""Fields of orders that are numbers as text."""
 
 SECRET: Final = frozenset({"token", "code"})
 """Fields of a body that no answer repeats."""

@@ -465,8 +465,7 @@ async def test_errors_are_json_without_a_stack(shared, path, status):
     ("body", "remedy"),
     [
         ({"command": "resume", "agent": "even"}, '; send {"command": "resume", "reason": "..", "agent": "even"}'),
-        ({"command": "resume", "agent": 5}, '; send {"command": "resume", "reason": ".."}'),
-        ({"command": "resume", "reason": "x", "agent": ""}, '; send {"command": "resume", "reason": "x"}'),
+        ({"command": "RESUME", "agent": "even"}, '; send {"command": "resume", "reason": "..", "agent": "even"}'),
     ],
 )
 async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy):
@@ -476,18 +475,26 @@ async def test_a_remedy_keeps_what_was_sent_without_a_fault(world, body, remedy)
     assert (status, done["command"]) == (200, "resume")
 
 
+@pytest.mark.parametrize("field", [{"agent": 5}, {"agent": ""}, {"agents": ["even"]}, {"until": "1h"}])
+async def test_no_remedy_makes_an_act_on_a_part_one_on_the_whole_account(world, field):
+    status, answer = await command(world, {"command": "halt", "reason": "x"} | field, world.bearer)
+    assert (status, "; send" in answer["detail"]) == (422, False), answer["detail"]
+
+
 @in_shared_loop
 @pytest.mark.parametrize(
-    ("side", "qty", "remedy"),
+    ("asked", "remedy"),
     [
-        ("sell", 5, {"side": "sell", "qty": "5"}),
-        ("SELL", 0.5, {"side": "sell", "qty": "0.5"}),
-        ("SELL", "7", {"side": "sell", "qty": "7"}),
-        ("short", "7", None),
+        ({"side": "sell", "qty": 5}, {"qty": "5"}),
+        ({"side": "SELL", "qty": 0.5}, {"side": "sell", "qty": "0.5"}),
+        ({"side": "SELL", "qty": "7", "limit": "43"}, {"side": "sell"}),
+        ({"side": "buy", "qty": "7", "limit": 43}, {"limit": "43"}),
+        ({"side": "short", "qty": "7"}, None),
+        ({"side": "buy", "notional": 500}, None),
     ],
 )
-async def test_a_remedy_for_an_order_has_its_side_and_quantity_and_not_those_of_an_example(shared, side, qty, remedy):
-    body = {"symbol": "QQQ", "side": side, "qty": qty, "reason": "x"}
+async def test_a_remedy_for_an_order_is_the_order_that_was_asked(shared, asked, remedy):
+    body = {"symbol": "QQQ", "reason": "x"} | asked
     async with shared.session.post("/api/v1/orders", json=body, headers=shared.bearer) as response:
         status, answer = response.status, await response.json()
     shown = answer["detail"].partition("; send ")[2]
