@@ -364,7 +364,7 @@ class Shell:
         self._thread = get_ident()
         queue, self.waits = self._after_wait, None
         try:
-            if self._to_shadow(decided):
+            if self.shadows and self._to_shadow(decided):
                 self._follow(queue)
                 return
             taken = self._host is not None and self._state.folding and self._host.open_round.take(decided)
@@ -411,7 +411,7 @@ class Shell:
 
     def _step(self, event: Event) -> Sequence[Effect]:
         """Step an event, and record it. The event is added to the text of an exception."""
-        if self._to_shadow(event):
+        if self.shadows and self._to_shadow(event):
             return ()
         for shadow in self.shadows:
             shadow.settle()
@@ -420,14 +420,16 @@ class Shell:
         except Exception as error:
             self._name_event(error, event)
             raise
-        self.record(event, effects)  # before any effect is carried out: an effect that fails leaves its event
+        self.steps.add(event, effects)  # before any effect is carried out: an effect that fails leaves its event
+        if effects:
+            self.digest.add(effects)
+            self._parts.tally.add(effects)
         return effects
 
     def record(self, event: Event, effects: Sequence[Effect]) -> None:
-        """Record and count a step."""
-        self.steps.add(event, effects)
-        if effects:
-            self._count(effects)
+        """Record and count a step of a shadow."""
+        self.log.add(event, effects)
+        self._count(effects)
 
     def _count(self, effects: Sequence[Effect]) -> None:
         self.digest.add(effects)

@@ -178,6 +178,7 @@ class StepRecords:
             agent: AgentColumns = plan.agents[number]
             if not agent.taking:
                 continue
+            names: Any = self.host.names_of(number)
             agent_plans.append(
                 AgentPlan(
                     number,
@@ -187,8 +188,8 @@ class StepRecords:
                     self.wanted[number].tobytes(),
                     self.reasons[number].tobytes(),
                     values[len(agent_plans) + 1],
-                    self.host.policy_of(number),
-                    "",  # no proposal
+                    names[0],
+                    names[1],
                     self.as_int64_bytes(agent.kept) if agent.keeps else b"",
                 )
             )

@@ -307,7 +307,7 @@ def _plan_house(state: State, parts: list[_Part], order: _Order, switch: int) ->
                     reason=p.verdict.reason.tobytes(),
                     values=_with_jumps(state, p.verdict),
                     policy=state.policy_of(p.agent),
-                    because=_because(state, p.agent),
+                    because=because_of(state, p.agent),
                     cause=order.intent.cause,
                     kept=p.aim.kept.astype(np.int64).tobytes() if p.aim.kept.any() else b"",
                 )
@@ -370,7 +370,7 @@ def _with_jumps(state: State, verdict: Verdict) -> Values:
     return {**verdict.recorded, **jump_prices}
 
 
-def _because(state: State, agent: int) -> str:
+def because_of(state: State, agent: int) -> str:
     """The proposal that an agent's orders carry out, as text; empty where the weights are a policy's answer."""
     if agent in state.portfolios:
         return state.portfolios[agent].because
