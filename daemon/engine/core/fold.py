@@ -561,7 +561,7 @@ class Core:
             if not agent.taking:
                 continue
             request: Request = agent.request
-            request.add(ts, agent.change_view, agent.window)
+            request.add(ts, agent.change_view, agent.window, agent.passed, agent.reason_view)
             if not plan.closing and plan.follows(number, used < self.follow_ups):
                 follow_up: FollowUp = agent.follow_up
                 follow_up.put(sample, used, agent.weights_view)

@@ -13,9 +13,23 @@ from typing import Any, Final
 
 from quantd.daemon.engine.core.limiter import read
 from quantd.daemon.engine.core.market_columns import BlockColumns
+from quantd.risk.limits.catalogue import Reason
 from quantd.trading.execution import MOST
 from quantd.trading.ledger.book import Book, Postings
-from quantd.trading.number_types import Floats, IntRows, Ints, ReadFloats, float_zeros, int_zero_rows, int_zeros
+from quantd.trading.number_types import (
+    Floats,
+    IntRows,
+    Ints,
+    ReadCodes,
+    ReadFloats,
+    float_zeros,
+    int_zero_rows,
+    int_zeros,
+)
+
+SWITCH: Final = int(Reason.SWITCH)
+HALTED: Final = int(Reason.HALTED)
+PRICE_JUMP: Final = int(Reason.PRICE_JUMP)
 
 SENT: Final = 0
 WORKING: Final = 1
@@ -39,15 +53,19 @@ class Request:
         read(self.lots, lots)
         self.at, self.given = at, True
 
-    def add(self, at: int, lots: ReadFloats, window: int) -> None:
-        """Replace the book's last request.
+    def add(self, at: int, lots: ReadFloats, window: int, passed: ReadFloats, reason: ReadCodes) -> None:
+        """Replace the book's last request of lots, of which the limits let `passed` pass, with a `reason` for each cut.
 
-        If that request was less than `window` (ns) ago, symbols without new lots keep the lots of that request.
+        If that request was less than `window` (ns) ago, symbols without new lots keep the lots of that request. Lots
+        that a halt refuses are no request: they may be sent again as soon as it ends.
         """
         extends: bool = self.lasts(at, window)
         for k in range(len(self.lots)):
-            if not extends or lots[k] != 0.0:
-                self.lots[k] = lots[k]
+            code: int = reason[k]
+            halted: bool = passed[k] == 0.0 and code in (SWITCH, HALTED, PRICE_JUMP)
+            asked: float = 0.0 if halted else lots[k]
+            if not extends or asked != 0.0:
+                self.lots[k] = asked
         self.at, self.given = at, True
 
     def lasts(self, now: int, window: int) -> bool:

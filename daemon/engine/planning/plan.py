@@ -74,9 +74,6 @@ PlanWatch = Callable[[State, Sequence[tuple[int, Values]]], list[Effect]]
 AUCTIONS: Final = {"open": Kind.OPEN, "close": Kind.CLOSE}
 """Styles that send all orders of a decision into an auction."""
 
-HALTS: Final = (Reason.SWITCH, Reason.HALTED, Reason.PRICE_JUMP)
-"""Reasons of refusals that end when a person or the venue permits trading again."""
-
 
 class Child(NamedTuple):
     """What a basket of child orders has from its parent orders: instant and execution style of their decision, and
@@ -198,8 +195,7 @@ def _agent_verdict(
     ctx, asked = market_context(state), weighed(state, account, change, intent.wishes)
     verdict = gate(ctx, account, asked, limits, mode)
     if counts:
-        halted = np.isin(verdict.reason, HALTS) & (verdict.lots == 0.0)
-        state.activity.ask(agent, state.now, np.where(halted, 0.0, change), limits)
+        state.activity.ask(agent, state.now, change, limits, verdict)
     if state.judged is not None:
         state.judged.append(Judged(agent, ctx, account, asked, limits, mode, verdict))
     return verdict if asked is change else passed_of(state, account, change, verdict, intent.wishes)

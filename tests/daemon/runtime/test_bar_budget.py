@@ -29,7 +29,7 @@ BUDGETS = {
     "daily": Cost(70, 310, 5),
     "three daily": Cost(170, 390, 7),
     "one symbol": Cost(45, 30, 3),
-    "default profiles": Cost(1015, 155, 4.9),
+    "default profiles": Cost(1000, 155, 4.9),
 }
 """By case of `benchmarks/engine.py`, over its last bars. By steps alone "daily" takes 571 calls a bar.
 

@@ -10,6 +10,7 @@ from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.engine.state.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Rate, Reason
+from quantd.risk.pretrade.gate import Verdict
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.sessions import DAY_NS
@@ -141,24 +142,41 @@ def test_the_same_intent_within_a_moment_is_refused_unless_a_halt_refused_it(
     assert np.frombuffer(planned.agents[0].reason, dtype=np.int8)[0] == (0 if again else Reason.DUPLICATE)
 
 
+def request(activity: Activity, now: int, lots: list[float], limits: Limits, reason: int = 0, book: int = 0) -> None:
+    """A request of a book, of which all passes, or nothing for a `reason`."""
+    asked, codes = np.array(lots), np.full(len(lots), reason, dtype=np.int8)
+    verdict = Verdict(np.zeros(len(lots)) if reason else asked, codes, None, None, None)  # type: ignore[arg-type]
+    activity.ask(book, now, asked, limits, verdict)
+
+
+@pytest.mark.parametrize(
+    ("reason", "counts"),
+    [(Reason.SWITCH, False), (Reason.HALTED, False), (Reason.PRICE_JUMP, False), (Reason.POSITION_WEIGHT, True)],
+)
+def test_lots_that_a_halt_refuses_are_no_request(reason: Reason, counts: bool) -> None:
+    activity, limits = Activity(1, 2), Limits(duplicate_window_ns=100)
+    request(activity, 1_000, [5.0, 0.0], limits, reason)
+    assert (list(activity.books[0].request.lots) == [5.0, 0.0]) is counts
+
+
 def test_the_last_request_is_kept_with_those_within_the_window_and_read_as_a_copy() -> None:
     activity, limits = Activity(2, 3), Limits(duplicate_window_ns=100)
     assert activity.repeated(0, 1_000, limits) is None
-    activity.ask(0, 1_000, np.array([5.0, 0.0, -2.0]), limits)
+    request(activity, 1_000, [5.0, 0.0, -2.0], limits)
     first = activity.repeated(0, 1_099, limits)
-    activity.ask(0, 1_099, np.array([0.0, 7.0, 4.0]), limits)
+    request(activity, 1_099, [0.0, 7.0, 4.0], limits)
     assert first is not None
     assert (first.tolist(), first.flags.writeable) == ([5.0, 0.0, -2.0], False)
     assert list(activity.books[0].request.lots) == [5.0, 7.0, 4.0]
     assert activity.repeated(1, 1_099, limits) is None
-    activity.ask(0, 1_199, np.array([0.0, 1.0, 0.0]), limits)  # the window is over
+    request(activity, 1_199, [0.0, 1.0, 0.0], limits)  # the window is over
     assert list(activity.books[0].request.lots) == [0.0, 1.0, 0.0]
 
 
 def test_the_frozen_form_has_the_fields_of_former_snapshots_in_their_order() -> None:
     activity, limits = Activity(2, 2), Limits(order_rate=Rate(10, 100), max_orders_per_day=5)
     activity.session_end, activity.books[0].traded = 9_000, 2.5
-    activity.ask(0, 1_000, np.array([5.0, -2.0]), limits)
+    request(activity, 1_000, [5.0, -2.0], limits)
     activity.send(0, 1_000, 3, limits)
     data = msgspec.msgpack.encode(activity.freeze())
     asked = np.array([5.0, -2.0]).tobytes()
@@ -172,7 +190,7 @@ def test_the_frozen_form_has_the_fields_of_former_snapshots_in_their_order() -> 
         }
     )
     again = Activity(2, 2)
-    again.ask(1, 5, np.ones(2), limits)
+    request(again, 5, [1.0, 1.0], limits, book=1)
     again.thaw(msgspec.msgpack.decode(data, type=FrozenActivity))
     assert msgspec.msgpack.encode(again.freeze()) == data
     again.books[0].forget()
