@@ -322,7 +322,9 @@ def _nearest_key(place: str, parts: list[str], reserved: Callable[[], frozenset[
         return f"Did you mean {close}?" if close else "the form is QUANTD_SECTION__KEY"
     names = [".".join(p) for p in patterns]
     close = nearest(".".join(parts), names)
-    close = close or " or ".join(name for name in names if len(parts) == 1 and name.endswith(f".{parts[0]}"))
+    close = close or " or ".join(
+        name for name in names if len(parts) == 1 and name.endswith(f".{parts[0]}") and "*" not in name
+    )
     return f"Did you mean {close}?" if close else "the form is section.key"
 
 

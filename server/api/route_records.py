@@ -254,11 +254,11 @@ def _to_send(example: str, body: bytes, fault: str, text: str) -> str:
     field = re.split(r"[.\[]", fault)[0]
     if not isinstance(sent, dict) or not isinstance(shown, dict):
         return f"; send {example}"
-    as_text = {
-        name: str(value)
-        for name, value in sent.items()
-        if type(value) in (int, float) and (re.fullmatch(r"[\d.]+", str(shown.get(name))) or name in NUMBERS)
-    }
+    as_text = {}
+    for name, value in sent.items():
+        usual = shown.get(name, "0" if name in NUMBERS else "")  # a number as text, as prices and quantities are
+        if type(value) in (int, float) and isinstance(usual, str) and re.fullmatch(r"[\d.]+", usual):
+            as_text[name] = str(value)
     word = str(sent.get(field)).lower()
     if (words := re.search("write one of (.*)", text)) and word in words[1].split(", "):
         as_text[field] = word
@@ -266,7 +266,7 @@ def _to_send(example: str, body: bytes, fault: str, text: str) -> str:
         return ""
     kept = {name: value for name, value in sent.items() if name != field and name not in SECRET}
     merged = json.dumps(shown | kept | as_text)
-    return f"; send {merged if len(merged) <= MOST_SHOWN else example}"
+    return f"; send {merged}" if len(merged) <= MOST_SHOWN else ""
 
 
 NUMBERS: Final = frozenset({"limit", "stop", "target", "trigger", "qty", "price"})

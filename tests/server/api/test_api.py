@@ -491,6 +491,7 @@ async def test_no_remedy_makes_an_act_on_a_part_one_on_the_whole_account(world, 
         ({"side": "buy", "qty": "7", "limit": 43}, {"limit": "43"}),
         ({"side": "short", "qty": "7"}, None),
         ({"side": "buy", "notional": 500}, None),
+        ({"side": "sell", "qty": 5, "reason": "x" * 400}, None),
     ],
 )
 async def test_a_remedy_for_an_order_is_the_order_that_was_asked(shared, asked, remedy):
