@@ -42,7 +42,6 @@ BY_HANDLERS = {
     "quantd.trading.ledger.book:Book.trade": 9,
     "quantd.trading.ledger.books:Ledger.dividend": 1,
     "quantd.trading.ledger.books:Ledger.cross": 1,
-    "quantd.trading.history.rings:History.bar": 13,
     "quantd.daemon.engine.market:scale_mark": 1,
     "quantd.daemon.engine.samples:reallocate": 1,
     "quantd.daemon.engine.safety.monitor:observe": 9,
@@ -50,7 +49,7 @@ BY_HANDLERS = {
     "quantd.daemon.runtime.loop:freeze": 1,
     "quantd.daemon.runtime.journal:encode": 60,
 }
-"""Where handlers do all that follows the closes of a bar, or the history of a tick."""
+"""Where handlers do all that follows the closes of a bar."""
 
 BY_FOLD = {
     "quantd.trading.ledger.book:Book.trade": 9,
