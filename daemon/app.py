@@ -31,7 +31,7 @@ from quantd.adapters.store.handle import Store
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.store_errors import StoreDamaged
 from quantd.adapters.store.tables.projection import Projection
-from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.tables.revision import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade
 from quantd.daemon.access.api_token import Insecure, tighten
 from quantd.daemon.access.protection import (

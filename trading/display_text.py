@@ -226,3 +226,15 @@ def mended(data: bytes, separator: str, width: int) -> bytes:
                       for field in fields)  # fmt: skip
             lines[k] = separator.join(quoted).encode()
     return b"\n".join(lines)
+
+
+def decimal_text(value: int, scale: int) -> str:
+    """Format an exact integer with `scale` decimal places; trailing zeros beyond the second decimal are dropped."""
+    sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
+    integer, fraction = digits[:-scale], digits[-scale:].rstrip("0")
+    return f"{sign}{integer}.{fraction.ljust(2, '0')}"
+
+
+def money_text(micro: int) -> str:
+    """Format micro-currency as exact decimal text: 1234500000 -> "1234.50"."""
+    return decimal_text(micro, 6)

@@ -12,6 +12,8 @@ from typing import Final, Literal, TypedDict
 
 from msgspec import Struct
 
+from quantd.trading.display_text import decimal_text as decimal_text
+from quantd.trading.display_text import money_text as money_text
 from quantd.trading.execution import ANY_BUY, ANY_SALE
 from quantd.trading.instruments import NANO, Universe
 
@@ -316,18 +318,6 @@ def order_id(run: str, sample: int, symbol: str, n: int) -> str:
 def basket_digits(n: int) -> str:
     """Return the number of a basket in its sample as base-36 digits without leading zeros."""
     return base36(n, 3 if n < THREE_DIGITS else 9).lstrip("0") or "0"
-
-
-def decimal_text(value: int, scale: int) -> str:
-    """Format an exact integer with `scale` decimal places; trailing zeros beyond the second decimal are dropped."""
-    sign, digits = ("-" if value < 0 else ""), str(abs(value)).rjust(scale + 1, "0")
-    integer, fraction = digits[:-scale], digits[-scale:].rstrip("0")
-    return f"{sign}{integer}.{fraction.ljust(2, '0')}"
-
-
-def money_text(micro: int) -> str:
-    """Format micro-currency as exact decimal text: 1234500000 -> "1234.50"."""
-    return decimal_text(micro, 6)
 
 
 def price_text(nano: int) -> str:

@@ -10,16 +10,15 @@ from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
-
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreFailing, StoreFull, StoreMismatch
 from quantd.extras import lack
 from quantd.regular_file import check_file
 from quantd.trading.exit_codes import PackageMissing
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 BUSY_MS: Final = 5_000
 _STATEMENT_ROWS: Final = (512, 64)
@@ -184,12 +183,16 @@ Driver = SqliteDriver | UrlDriver
 
 
 @lru_cache(maxsize=8)
-def engine_at(url: str) -> Engine:
+def engine_at(url: str) -> "Engine":
     """Return a SQLAlchemy engine for a URL, without a pool.
 
     The engine is cached, because a new engine queries the server's version. Raises StoreFailing for an invalid URL, and
     PackageMissing without the driver.
     """
+    from sqlalchemy import create_engine, make_url  # SQLite does without it, whose import takes half a status's time
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.pool import NullPool
+
     try:
         server_url = make_url(url)
         if server_url.get_backend_name() != "postgresql":

@@ -18,20 +18,21 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures
+from quantd.adapters.store.driver import Driver, failures
 from quantd.adapters.store.journal.chain import Head, HeadFile, newest, sync
 from quantd.adapters.store.journal.compaction import Compacted, Keep, archived, forget_old, last_to_move
 from quantd.adapters.store.journal.job_runs import JobRun
 from quantd.adapters.store.journal.queues import BUS
 from quantd.adapters.store.journal.records import Epoch, Records
 from quantd.adapters.store.journal.writer import Batch, Writer
+from quantd.adapters.store.last_state import connect_to_read, locate, to_read
 from quantd.adapters.store.lease import LEASE_S, Claim, Lease, Renewing, Unleased, led_elsewhere, refuse_held, take
-from quantd.adapters.store.lock import ARCHIVES, BACKTESTS, FILE, HEAD, StateLock
-from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_other, refuse_unknown, revision_of
+from quantd.adapters.store.lock import ARCHIVES, HEAD, StateLock
+from quantd.adapters.store.migrations.upgrade import make, migrate
 from quantd.adapters.store.store_errors import StoreDamaged, StoreFull, StoreMismatch, StoreVersion
 from quantd.adapters.store.tables.outbox_bound import CAPACITY, Key
 from quantd.adapters.store.tables.projection import Projection
-from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.tables.revision import REVISION, refuse_unknown, revision_of
 from quantd.regular_file import open_regular
 from quantd.trading.instruments import Universe
 
@@ -139,7 +140,7 @@ class Store(Records):
             lock.release()
             raise
         return cls(
-            where, lock, writer, partial(_connect_to_read, path, connect), thread, lease or Unleased(), folder, saved
+            where, lock, writer, partial(connect_to_read, path, connect), thread, lease or Unleased(), folder, saved
         )
 
     def begin(
@@ -287,58 +288,14 @@ class Store(Records):
         return self._thread.submit(work, *values).result()
 
 
-def locate(where: str | Path, state: Path | None = None) -> tuple[Path, Callable[[], Driver], Path | None]:
-    """Return the state folder of a store, a function that connects for writing, and the database file (None for a URL).
-
-    Raises StoreMismatch for a database by URL without a state folder.
-    """
-    if "://" in str(where):
-        if state is None:
-            raise StoreMismatch(
-                f"{where}: a database by URL needs a state folder for its lock and head; name one with --state"
-            )
-        return state, partial(UrlDriver, str(where)), None
-    path = Path(where)
-    path = path if path.suffix == ".db" else path / FILE
-    return state or path.parent, partial(SqliteDriver, path), path
-
-
-def for_reading(where: str | Path, state: Path | None = None) -> tuple[Path | None, Callable[[], Driver], Path | None]:
-    """Return the state folder of a store, a function that connects for reading, and the database file (None for a URL).
-
-    The folder is None for a URL without a state folder.
-    """
-    if state is None and "://" in str(where):
-        return None, partial(UrlDriver, str(where)), None
-    folder, connect, path = locate(where, state)
-    return folder, partial(_connect_to_read, path, connect), path
-
-
 def read_only(where: str | Path, state: Path | None = None) -> Records:
     """Open the records of a store for reading; another process may write meanwhile.
 
     `state` is the state folder of a store by URL, with its archives. Raises StoreMismatch if there is no store, and
     StoreVersion for a store of another version.
     """
-    folder, connect, path = for_reading(where, state)
-    if path is not None and not path.exists():
-        raise StoreMismatch(f"{path}: there is no store here; {_remedy_without_store(path.parent / BACKTESTS)}")
-    records = Records(connect, None if folder is None else folder / ARCHIVES)
-    with records.connection() as driver:
-        refuse_other(driver)
-    return records
-
-
-def _remedy_without_store(backtests: Path) -> str:
-    """Return the remedy for a missing store: it names the folder of backtests if that has a store, else the commands
-    that create one."""
-    if (backtests / FILE).exists():
-        return f"the backtests have one: write --state {backtests}"
-    return f"`quantd run` makes one, and `quantd backtest --journal` one in {backtests}"
-
-
-def _connect_to_read(path: Path | None, connect: Callable[[], Driver]) -> Driver:
-    return connect() if path is None else SqliteDriver(path, read_only=True)
+    folder, connect = to_read(where, state)
+    return Records(connect, None if folder is None else folder / ARCHIVES)
 
 
 def _prepare(

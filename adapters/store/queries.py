@@ -16,10 +16,11 @@ from sqlmodel import Session, SQLModel, col, select
 
 from quantd.adapters.store.conditions import GROUPS, alerts_with, keys_before, of_group, orders_with
 from quantd.adapters.store.driver import configure, failures
-from quantd.adapters.store.handle import locate, read_only
+from quantd.adapters.store.handle import read_only
 from quantd.adapters.store.incidents.incident_fold import Incident
 from quantd.adapters.store.journal.records import Records, RunRecord
 from quantd.adapters.store.journal.shadow_entries import shadow_entries
+from quantd.adapters.store.last_state import locate
 from quantd.adapters.store.read_models import Alert, Booking, Decision, Group, Page, RiskPoint, SwitchMove
 from quantd.adapters.store.store_errors import StoreMismatch
 from quantd.adapters.store.tables.table_models import (
@@ -36,7 +37,7 @@ from quantd.adapters.store.tables.table_models import (
 )
 from quantd.trading.codec import Entry, decode
 from quantd.trading.display_text import instant_text
-from quantd.trading.effects import Booked, Planned, Promotion, Reallocated, Switched, Valued
+from quantd.trading.effects import Planned, Promotion, Reallocated, Switched, Valued
 from quantd.trading.ledger.shares import fee_parts
 from quantd.trading.orders import Fill, Order, OrderState, limit_text, money_text, price_text, quantity_text, size_text
 
@@ -294,21 +295,6 @@ class Reader:
             Booking(b.ts, kind, b.symbol, money_text(b.amount_micro), agent, b.seq)
             for b, (kind, _, agent) in ((b, b.kind.partition("@")) for b in self._rows(BookingRow))
         ]
-
-    def worth(self) -> list[Valued | Booked]:
-        """Return the valuations of the account without its books, and the deposits and withdrawals between them."""
-        at = (col(EquityRow.seq), col(EquityRow.k))
-        values = _selected(*at, *(col(getattr(EquityRow, name)) for name in ("ts", "equity_micro", "drawdown")))
-        rows: list[tuple[int, int, Valued | Booked]] = [
-            (seq, k, Valued(ts, equity, 0, [], 0.0, drawdown))
-            for seq, k, ts, equity, drawdown in self._fetched(
-                values.where(col(EquityRow.run) == self.run.run), at, None
-            )
-        ]
-        for b in self._rows(BookingRow):
-            if b.kind.partition("@")[0] in ("flow", "in_kind"):
-                rows.append((b.seq, b.k, Booked(b.ts, "flow", -1, b.amount_micro)))
-        return [row for _, _, row in sorted(rows, key=lambda row: row[:2])]
 
     def switches(self) -> list[SwitchMove]:
         """Return the changes of trading switches (RUN, REDUCE, HALT), oldest first."""

@@ -4,6 +4,8 @@ from typing import Final
 
 from quantd.trading.exit_codes import CONFIG, TRY_LATER, ExplainedError
 
+NO_RUN: Final = "the store has no run yet; `quantd run` begins one"
+
 REMEDY: Final = "Restore a backup with `quantd restore`, or start a new run in another folder with --state."
 
 

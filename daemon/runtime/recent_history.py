@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 from msgspec import Struct
 
+from quantd.adapters.store.last_state import DEPOSITS, Peak, worth
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import Decision, Page, RiskPoint
 from quantd.daemon.config.risk_tables import History
@@ -89,49 +90,6 @@ WAITING: Final = 16
 """Maximum number of gate calls that wait for the commit of their plans."""
 
 
-class Peak:
-    """How far the account is below its highest worth of the run; deposits and withdrawals are no gain and no loss.
-
-    The trading switch has a mark of its own for its limit, which a resume sets to the equity of that instant. This peak
-    no resume moves. It begins with the mark at the first valuation, which is the cash or the carried-over mark.
-    """
-
-    def __init__(self) -> None:
-        self._growth, self._highest = 1.0, 1.0
-        self._equity: int | None = None
-        self._deposits = 0
-        self.ts = 0
-        """Instant of the highest worth, ns UTC; 0 while it is that of the start."""
-
-    def add(self, effect: Valued | Booked) -> None:
-        """Take the next valuation, or a booking that came before it."""
-        if isinstance(effect, Booked):
-            if effect.kind in DEPOSITS:
-                self._deposits += effect.amount_micro
-            return
-        if self._equity is None:
-            self._highest = 1.0 / (1.0 - effect.drawdown) if effect.drawdown < 1.0 else 1.0
-        else:
-            self._growth = self._grown(effect.equity_micro)
-        self._equity, self._deposits = effect.equity_micro, 0
-        if self._growth > self._highest:
-            self._highest, self.ts = self._growth, effect.ts
-
-    def drawdown(self, equity_micro: int) -> float:
-        """The fraction by which the account, now at `equity_micro`, is below its highest worth."""
-        return max(0.0, 1.0 - self._grown(equity_micro) / self._highest)
-
-    def _grown(self, equity_micro: int) -> float:
-        """The growth of 1 since the first valuation."""
-        if self._equity is None or self._equity <= 0:
-            return self._growth
-        return self._growth * (equity_micro - self._deposits) / self._equity
-
-
-DEPOSITS: Final = ("flow", "in_kind")
-"""Kinds of bookings that are deposits or withdrawals."""
-
-
 class Histories:
     """The newest committed effects, oldest first, in three ring buffers: portfolio states, risk records, allocations.
 
@@ -146,7 +104,7 @@ class Histories:
         self.risk: Final = Ring[RiskPoint](bounds.risk)
         self.allocations: Final = Ring[Allocation](bounds.allocations)
         self.causes: Final = SwitchCauses()
-        self.peak: Final = Peak()
+        self.peak = Peak()
         self.forecasts: Final = Forecasts()
         """Collects gate calls as `State.judged`, for the values that a plan does not record."""
 
@@ -156,17 +114,19 @@ class Histories:
         self.risk.load(reader.risk_page(self.risk.size, ()))
         self.allocations.load(allocations(reader.decision_page(self.allocations.size, ())))
         self.causes.read(reader)
-        for effect in reader.worth():
-            self.peak.add(effect)
+        if reader.records is not None:
+            with reader.records.connection() as driver:
+                self.peak = Peak(worth(driver, reader.run.run))
 
     def add(self, seq: int, effects: Sequence[Effect]) -> None:
         """Add the committed effects of journal entry `seq`, in order."""
         for index, effect in enumerate(effects):
             if isinstance(effect, Valued):
                 self.portfolio.add((seq, index), effect)
-                self.peak.add(effect)
+                self.peak.add((effect.ts, effect.equity_micro, effect.drawdown))
             elif isinstance(effect, Booked):
-                self.peak.add(effect)
+                if effect.kind in DEPOSITS:
+                    self.peak.add((effect.ts, effect.amount_micro, None))
             elif isinstance(effect, Assessed):
                 self.risk.add((seq, index), RiskPoint(effect.ts, "held", effect.values))  # type: ignore[arg-type]
             elif isinstance(effect, Planned):

@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from quantd.adapters.store.driver import Queries, insert
 from quantd.adapters.store.store_errors import StoreDamaged
-from quantd.adapters.store.tables.table_models import columns_of
 from quantd.regular_file import NotRead, open_regular, read_regular
 
 GENESIS: Final = bytes(32)
@@ -118,8 +117,18 @@ def row_digest(*fields: object) -> bytes:
     return digest.digest()
 
 
+def check_run(row: Sequence[Any]) -> list[Any]:
+    """Return a row of the table `runs` without its digest. Raises StoreDamaged for a changed row."""
+    *fields, digest = row
+    if row_digest(*fields) != bytes(digest):
+        raise StoreDamaged(f"runs: the row of run {fields[1]} does not match its digest")
+    return fields
+
+
 def insert_digested(driver: Queries, table: str, rows: Iterable[tuple[object, ...]]) -> None:
     """Insert rows with their digests into a table outside the chain, whose last column is `digest`."""
+    from quantd.adapters.store.tables.table_models import columns_of  # readers of the chain do without SQLModel
+
     insert(driver, table, columns_of(table), [(*row, row_digest(*row)) for row in rows])
 
 

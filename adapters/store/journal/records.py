@@ -11,11 +11,11 @@ from msgspec import Struct
 from quantd.adapters.store.driver import Driver, Queries, failures
 from quantd.adapters.store.incidents.incident_fold import Incident, Incidents
 from quantd.adapters.store.journal.archives import archives_of, last_seqs, rows_of
-from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, link_of, row_digest, unpack
+from quantd.adapters.store.journal.chain import JOURNAL_COLUMNS, Link, broken, check_run, link_of, row_digest, unpack
 from quantd.adapters.store.journal.job_runs import JobRun, job_runs
 from quantd.adapters.store.journal.queues import BUS, count, waiting
 from quantd.adapters.store.journal.writer import RUN_COLUMNS, SNAPSHOT_COLUMNS
-from quantd.adapters.store.store_errors import StoreDamaged, StoreMismatch
+from quantd.adapters.store.store_errors import NO_RUN, StoreDamaged, StoreMismatch
 from quantd.adapters.store.tables.outbox_bound import Message
 from quantd.adapters.store.tables.projection import OpenBasket, Projection, Rows
 from quantd.adapters.store.tables.table_models import columns_of
@@ -90,7 +90,7 @@ class Records:
         existing ones."""
         records = {record.run: record for record in self.runs()}
         if name is None and not records:
-            raise StoreMismatch("the store has no run yet; `quantd run` begins one")
+            raise StoreMismatch(NO_RUN)
         record = records.get(next(reversed(records)) if name is None else name)
         if record is None:
             raise StoreMismatch(f"there is no run {name}; there are: {', '.join(records) or 'none'}")
@@ -311,9 +311,7 @@ def run_records(driver: Queries) -> list[RunRecord]:
     """Return all runs, oldest first. Raises StoreDamaged for a changed row."""
     rows = driver.execute(f"SELECT {', '.join(RUN_COLUMNS)} FROM runs ORDER BY number").fetchall()
     records = []
-    for number, run, ts, mode, universe, agents, ended_ts, ended, digest in rows:
-        if row_digest(number, run, ts, mode, universe, agents, ended_ts, ended) != bytes(digest):
-            raise StoreDamaged(f"runs: the row of run {run} does not match its digest")
+    for number, run, ts, mode, universe, agents, ended_ts, ended in map(check_run, rows):
         run_universe = msgspec.json.decode(universe, type=Universe)
         epochs = msgspec.json.decode(agents, type=tuple[Epoch, ...])
         records.append(RunRecord(number, run, ts, mode, run_universe, epochs, ended_ts, ended))

@@ -1,5 +1,4 @@
-"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`; refuses a store of
-another version.
+"""Upgrades an older schema to the newest, by the revisions of `quantd.adapters.store.migrations`.
 
 Alembic takes a second to import, and is imported only for stores of an older revision.
 
@@ -22,15 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
-from quantd.adapters.store.driver import Driver, Queries, configure, engine_at, table_names
-from quantd.adapters.store.store_errors import StoreMismatch, StoreVersion
-from quantd.adapters.store.tables.schema import FIRST, REVISION, VERSIONS, facts, statements
+from quantd.adapters.store.driver import Driver, configure, engine_at
+from quantd.adapters.store.tables.revision import REVISION, refuse_unknown, revision_of
+from quantd.adapters.store.tables.schema import facts, statements
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-LAST_TO_UPGRADE: Final = "commit 99fe31e9"
-"""The newest source that upgrades stores of the revisions before FIRST."""
 
 ONE_AT_A_TIME: Final = 0x7175616E7464
 """Key of the advisory lock under which PostgreSQL's tables are created or changed."""
@@ -44,43 +40,6 @@ class Step:
 
     revision: str
     text: str
-
-
-def revision_of(driver: Queries) -> str:
-    """Return the revision of a store; empty without tables, 0000 for a store that has no revision."""
-    tables = table_names(driver)
-    if VERSIONS.name in tables:
-        row = driver.execute("SELECT version_num FROM alembic_version").fetchone()
-        return "" if row is None else str(row[0])
-    return "0000" if "meta" in tables else ""
-
-
-def refuse_unknown(revision: str) -> None:
-    """Raise StoreVersion for a schema revision that this version of quantd neither reads nor upgrades."""
-    if revision > REVISION:
-        raise StoreVersion(
-            f"the store is of revision {revision}, made by a newer quantd; this one knows revisions up to {REVISION}."
-            " Install the newer version again, or restore the backup that `quantd upgrade` made (docs/operate/store.md)"
-        )
-    if revision < FIRST:
-        raise StoreVersion(
-            f"the store is of revision {revision}, made before the first version; this one knows revisions from {FIRST}"
-            f" on. Start a new run in another folder with --state, or let `quantd upgrade` of {LAST_TO_UPGRADE} bring"
-            f" the store to {FIRST}"
-        )
-
-
-def refuse_other(driver: Driver) -> None:
-    """Raise StoreVersion unless the store's schema revision is that of this version of quantd."""
-    revision = revision_of(driver)
-    if not revision:
-        raise StoreMismatch("there is no store in this database; `quantd run` makes one")
-    refuse_unknown(revision)
-    if revision != REVISION:
-        raise StoreVersion(
-            f"the store is of revision {revision}, but this quantd reads {REVISION}: `quantd upgrade` brings it there, "
-            "with a backup first"
-        )
 
 
 def steps_from(revision: str) -> list[Step]:

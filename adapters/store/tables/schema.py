@@ -11,15 +11,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 import quantd.adapters.store.tables.table_models  # noqa: F401 - declares the tables
-
-FIRST: Final = "0008"
-"""The oldest revision that this version upgrades. Stores of the revisions before belong to no released version."""
-
-REVISION: Final = "0009"
-"""The newest revision of `quantd.adapters.store.migrations`, and the revision of a new store."""
+from quantd.adapters.store.tables import revision
 
 VERSIONS: Final = Table(
-    "alembic_version",
+    revision.VERSIONS,
     MetaData(),
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
@@ -46,4 +41,4 @@ def statements(dialect: str) -> tuple[str, ...]:
 def facts() -> tuple[str, ...]:
     """Return the INSERT statements for the first rows of a new store's table `meta`."""
     meta = "INSERT INTO meta (name, value) VALUES ('schema', '3'), ('outbox_dropped', '0')"
-    return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
+    return meta, f"INSERT INTO alembic_version (version_num) VALUES ('{revision.REVISION}')"

@@ -20,14 +20,15 @@ import msgspec
 from msgspec import Struct
 
 from quantd.adapters.store.driver import Driver, SqliteDriver, UrlDriver, failures, insert, table_names
-from quantd.adapters.store.handle import locate
 from quantd.adapters.store.journal.archives import archives_of, checksum_of, wrong_with
 from quantd.adapters.store.journal.chain import HeadFile, newest, sync
 from quantd.adapters.store.journal.records import Records, run_records
+from quantd.adapters.store.last_state import locate
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD
-from quantd.adapters.store.migrations.upgrade import make, migrate, refuse_unknown, revision_of
+from quantd.adapters.store.migrations.upgrade import make, migrate
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreMismatch, StoreUnavailable
-from quantd.adapters.store.tables.schema import NAMES, REVISION
+from quantd.adapters.store.tables.revision import REVISION, refuse_unknown, revision_of
+from quantd.adapters.store.tables.schema import NAMES
 from quantd.adapters.store.upkeep.verify import verify
 from quantd.regular_file import move, new_file, remove, remove_folder
 from quantd.trading import codec

@@ -24,9 +24,10 @@ from quantd.adapters.store.journal.archives import archives_of, row_of
 from quantd.adapters.store.journal.chain import insert_digested, sync
 from quantd.adapters.store.lease import refuse_held
 from quantd.adapters.store.lock import ARCHIVES, FILE, HEAD, StateLock
-from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate, revision_of
+from quantd.adapters.store.migrations.upgrade import ONE_AT_A_TIME, migrate
 from quantd.adapters.store.store_errors import StoreDamaged, StoreMismatch
-from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
+from quantd.adapters.store.tables.revision import REVISION, revision_of
+from quantd.adapters.store.tables.schema import NAMES, statements
 from quantd.adapters.store.upkeep.backup import (
     ARTIFACTS,
     CONFIGS,

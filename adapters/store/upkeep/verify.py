@@ -22,18 +22,19 @@ import msgspec
 from sqlmodel import SQLModel
 
 from quantd.adapters.store.driver import Driver, failures, insert, table_names
-from quantd.adapters.store.handle import for_reading
 from quantd.adapters.store.incidents.incident_fold import Incidents
 from quantd.adapters.store.journal.archives import archives_of, rows_of, wrong_with
 from quantd.adapters.store.journal.chain import GENESIS, JOURNAL_COLUMNS, HeadFile, Link, broken, link_of, row_digest
 from quantd.adapters.store.journal.records import Refold, incidents_of
 from quantd.adapters.store.journal.writer import check_head, write_rows
+from quantd.adapters.store.last_state import for_reading
 from quantd.adapters.store.lock import ARCHIVES, HEAD
-from quantd.adapters.store.migrations.upgrade import refuse_unknown, revision_of, sqlite_schema_at
+from quantd.adapters.store.migrations.upgrade import sqlite_schema_at
 from quantd.adapters.store.store_errors import StoreDamaged, StoreError, StoreMismatch
 from quantd.adapters.store.tables.projection import COLUMNS, OUTBOX, OpenBasket, message_id
 from quantd.adapters.store.tables.retention import delete_old
-from quantd.adapters.store.tables.schema import NAMES, REVISION, statements
+from quantd.adapters.store.tables.revision import REVISION, refuse_unknown, revision_of
+from quantd.adapters.store.tables.schema import NAMES, statements
 from quantd.adapters.store.tables.table_models import columns_of
 from quantd.trading.orders import OrderState
 

@@ -22,7 +22,7 @@ def upgrade(
     as_json: Json = False,
 ) -> None:
     from quantd.adapters.store.handle import Store
-    from quantd.adapters.store.tables.schema import REVISION
+    from quantd.adapters.store.tables.revision import REVISION
     from quantd.adapters.store.upkeep.backup import before_upgrade
 
     where = chosen.place().unchanged()
@@ -49,8 +49,9 @@ def upgrade(
 
 def _missing_steps(where: Place) -> "tuple[str, list[Step]]":
     """Return (revision of the store, steps that upgrade it to this version). Raises StoreMismatch without a store."""
-    from quantd.adapters.store.handle import for_reading
-    from quantd.adapters.store.migrations.upgrade import revision_of, steps_from
+    from quantd.adapters.store.last_state import for_reading
+    from quantd.adapters.store.migrations.upgrade import steps_from
+    from quantd.adapters.store.tables.revision import revision_of
 
     _, connect, path = for_reading(where.store, where.folder)
     if path is not None and not path.exists():

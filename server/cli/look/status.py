@@ -3,10 +3,12 @@
 from typing import Any, Final
 
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, RunOptions
+from quantd.daemon.cli.failures import Failure
 from quantd.daemon.cli.output import answer, records, say
 from quantd.daemon.cli.places import Place
 from quantd.server.cli.client import document_of, named
-from quantd.trading.display_text import clock_name, local
+from quantd.trading.display_text import clock_name, local, money_text
+from quantd.trading.exit_codes import CHECK_FAILED
 
 NOT_RUNNING: Final = "not running"
 
@@ -31,34 +33,32 @@ def _print(document: dict[str, Any], where: Place) -> None:
 
 def _stored_status(where: Place) -> dict[str, Any]:
     """The last stored state of a run without a daemon, as the fields of the daemon's status that the store has."""
-    reader = where.reader()  # before the imports, which load the engine: there may be no store
+    from quantd.adapters.store.last_state import Peak, last_state
+    from quantd.adapters.store.store_errors import StoreMismatch
 
-    from quantd.daemon.runtime.recent_history import Peak
-    from quantd.trading.orders import money_text
-
-    last_sample = next(iter(reader.equity(last=1)), None)
-    moves = [move for move in reader.switches() if move.who == "house"]
-    peak = Peak()
-    for effect in reader.worth():
-        peak.add(effect)
-    switch = moves[-1] if moves else None
+    try:
+        last = last_state(where.store)
+    except StoreMismatch as why:
+        raise Failure(str(why), CHECK_FAILED) from None
+    ts, equity, cash, gross, drawdown = last.sample or (0, 0, 0, None, 0.0)
+    _, switch, reason = last.moves[-1] if last.moves else (0, 0, "")
     return {
-        "run": reader.run.run,
-        "mode": reader.run.mode,
+        "run": last.run,
+        "mode": last.mode,
         "status": NOT_RUNNING,
         "ready": False,
-        "ended": reader.run.ended,
-        "ts": last_sample.ts if last_sample else 0,
-        "time": f"{local(last_sample.ts)} New York" if last_sample else "",
-        "switch": switch.after if switch else "RUN",
-        "reason": switch.reason if switch and switch.after != "RUN" else "",
-        "equity": money_text(last_sample.equity_micro) if last_sample else "",
-        "cash": money_text(last_sample.cash_micro) if last_sample else "",
-        "gross": last_sample.gross if last_sample else None,
-        "drawdown": peak.drawdown(last_sample.equity_micro) if last_sample else 0.0,
-        "limit_drawdown": last_sample.drawdown if last_sample else 0.0,
-        "resumed_ts": max((move.ts for move in moves if move.after == "RUN"), default=0),
-        "agents": list(reader.run.agents),
+        "ended": last.ended,
+        "ts": ts,
+        "time": f"{local(ts)} New York" if last.sample else "",
+        "switch": ("RUN", "REDUCE", "HALT")[switch],
+        "reason": reason if switch else "",
+        "equity": money_text(equity) if last.sample else "",
+        "cash": money_text(cash) if last.sample else "",
+        "gross": gross,
+        "drawdown": Peak(last.worth).drawdown(equity) if last.sample else 0.0,
+        "limit_drawdown": drawdown,
+        "resumed_ts": max((ts for ts, switch, _ in last.moves if not switch), default=0),
+        "agents": list(last.agents),
     }
 
 

@@ -282,6 +282,13 @@ def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_serv
 
 
 @pytest.mark.long
+def test_the_status_of_a_stopped_run_loads_no_library(tmp_path: Path) -> None:
+    entries = loaded(tmp_path, [f"backtest --json --no-compare --journal: {RARE}"])
+    entries += loaded(tmp_path, [f"status --state state/backtests: {RARE} {SERVER} {STORE} {ENGINE} numpy polars"])
+    assert entries == ["backtest --json --no-compare --journal 0", "status --state state/backtests 0"]
+
+
+@pytest.mark.long
 def test_a_run_loads_no_library_of_models_vendors_or_certificates(tmp_path: Path) -> None:
     lines = [f"why QQQ: {RARE} {SERVER} structlog polars {ENGINE}", f"run --quiet: {RARE} alembic"]
     assert loaded(tmp_path, lines) == ["why QQQ 1", "run --quiet 0"]  # there is no store before the run

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantd.adapters.store.last_state import Peak
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import RiskPoint
 from quantd.daemon.config.risk_tables import History
-from quantd.daemon.runtime.recent_history import Histories, Peak
+from quantd.daemon.runtime.recent_history import Histories
 from quantd.daemon.runtime.timeline import instants
-from quantd.trading.effects import AgentPlan, Assessed, Booked, Planned, Valued
+from quantd.trading.effects import AgentPlan, Assessed, Planned, Valued
 from quantd.trading.events import Stopping
 from tests.support.fold import by_handlers
 from tests.support.service_kit import Kit, world
@@ -76,18 +77,17 @@ def test_the_peak_of_the_account_is_moved_by_no_resume_and_no_deposit() -> None:
     """100 -> 120 -> 90; a resume sets the mark of the limit to 90; 90 are paid in, and then all grows by a tenth."""
     peak = Peak()
     for ts, equity, of_the_limit in ((1, 100, 0.0), (2, 120, 0.0), (3, 90, 0.25), (4, 90, 0.0)):
-        peak.add(Valued(ts, equity * 10**6, 0, [], 0.0, of_the_limit))
+        peak.add((ts, equity * 10**6, of_the_limit))
     assert peak.drawdown(90 * 10**6) == pytest.approx(0.25)
-    peak.add(Booked(5, "flow", -1, 90 * 10**6))
+    peak.add((5, 90 * 10**6, None))
     assert peak.drawdown(180 * 10**6) == pytest.approx(0.25)
-    peak.add(Valued(6, 198 * 10**6, 0, [], 0.0, 0.0))
+    peak.add((6, 198 * 10**6, 0.0))
     assert peak.drawdown(198 * 10**6) == pytest.approx(1.0 - (0.75 + 18 / 120))
     assert peak.ts == 2
 
 
 def test_the_peak_begins_with_the_mark_before_the_first_valuation() -> None:
-    peak = Peak()
-    peak.add(Valued(1, 90 * 10**6, 0, [], 0.0, 0.1))
+    peak = Peak([(1, 90 * 10**6, 0.1)])
     assert peak.drawdown(90 * 10**6) == pytest.approx(0.1)
     assert peak.ts == 0
 

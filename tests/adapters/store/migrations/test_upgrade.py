@@ -8,7 +8,7 @@ from sqlmodel import SQLModel
 
 from quantd.adapters.store.migrations.upgrade import config, engine_of_store, migrate
 from quantd.adapters.store.store_errors import StoreMismatch
-from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.tables.revision import REVISION
 from tests.support.store import Desk
 
 

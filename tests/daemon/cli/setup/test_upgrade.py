@@ -11,7 +11,7 @@ import time
 import pytest
 
 from quantd.adapters.store.handle import Store
-from quantd.adapters.store.tables.schema import REVISION
+from quantd.adapters.store.tables.revision import REVISION
 from quantd.adapters.store.upkeep.backup import before_upgrade, read_manifest
 from tests.recorded_runs.archive import STORES, place, unpack
 from tests.support.checkout import copy_package, environment
@@ -60,8 +60,8 @@ def later(tmp_path_factory):
     subprocess.run([sys.executable, "-c", GENERATE], cwd=folder, env=environ, check=True, capture_output=True)
     (written,) = (root / "adapters" / "store" / "migrations" / "versions").glob(f"r{LATER}_*.py")
     assert "sqlmodel.sql.sqltypes.AutoString()" in written.read_text(), "a type that the revision must import"
-    schema = tables / "schema.py"
-    schema.write_text(schema.read_text().replace(f'REVISION: Final = "{REVISION}"', f'REVISION: Final = "{LATER}"'))
+    stated = tables / "revision.py"
+    stated.write_text(stated.read_text().replace(f'REVISION: Final = "{REVISION}"', f'REVISION: Final = "{LATER}"'))
     return environ
 
 
