@@ -43,8 +43,8 @@ class AlertKind(Struct, frozen=True):
     name: str
     raised: str
     clears: Clears
-    levels: tuple[Level, ...]
-    opens: tuple[Level, ...] = ()
+    levels: tuple[Level, ...] = ("INFO", "WARNING", "CRITICAL")
+    opens: tuple[Level, ...] = ("CRITICAL",)
     by_symbol: bool = False
     calm_ns: int = 0
 
@@ -57,11 +57,21 @@ class AlertKind(Struct, frozen=True):
 def _condition(name: str, raised: str) -> AlertKind:
     """Return the kind of alerts about a thing that trading depends on, such as the feed: CRITICAL when it fails, INFO
     when it recovers."""
-    return AlertKind(name, raised, "recovery", ("INFO", "CRITICAL"), ("CRITICAL",), calm_ns=24 * HOUR_NS)
+    return AlertKind(name, raised, "recovery", ("INFO", "CRITICAL"), calm_ns=24 * HOUR_NS)
+
+
+def _at_venue(name: str, raised: str, *, by_symbol: bool = True) -> AlertKind:
+    """Return a kind that is CRITICAL, until an operator acknowledges it."""
+    return AlertKind(name, raised, "acknowledgement", ("CRITICAL",), by_symbol=by_symbol)
+
+
+def _warning(name: str, raised: str) -> AlertKind:
+    """Return a kind whose WARNING opens an incident, and whose INFO ends it."""
+    return AlertKind(name, raised, "recovery", ("INFO", "WARNING"), ("WARNING",))
 
 
 def _event(name: str, raised: str, *levels: Level) -> AlertKind:
-    return AlertKind(name, raised, "", levels)
+    return AlertKind(name, raised, "", levels, ())
 
 
 ALERT_KINDS: Final = (
@@ -69,84 +79,31 @@ ALERT_KINDS: Final = (
         "limit_",
         "a limit of the house or of an agent reaches 60 %, 80 % or 100 % of its bound (some: 105 %)",
         "level",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("WARNING", "CRITICAL"),
+        opens=("WARNING", "CRITICAL"),
         calm_ns=7 * 24 * HOUR_NS,
     ),
+    AlertKind("switch", "a trading switch moves to REDUCE or HALT, or back", "run"),
     AlertKind(
-        "switch",
-        "a trading switch moves to REDUCE or HALT, or back",
-        "run",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("CRITICAL",),
-    ),
-    AlertKind(
-        "reconciliation",
-        "the venue's account differs from quantd's books",
-        "correction",
-        ("WARNING", "CRITICAL"),
-        ("CRITICAL",),
+        "reconciliation", "the venue's account differs from quantd's books", "correction", ("WARNING", "CRITICAL")
     ),
     _condition("feed", "the market-data feed fails"),
-    AlertKind(
-        "broker",
-        "the venue cannot be reached, or reports an unknown order",
-        "recovery",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("CRITICAL",),
-        calm_ns=24 * HOUR_NS,
-    ),
-    AlertKind(
-        "broker",
-        "the venue cancels a trade (bust), or reports an impossible execution",
-        "acknowledgement",
-        ("CRITICAL",),
-        ("CRITICAL",),
-        by_symbol=True,
-    ),
+    AlertKind("broker", "the venue cannot be reached, or reports an unknown order", "recovery", calm_ns=24 * HOUR_NS),
+    _at_venue("broker", "the venue cancels a trade (bust), or reports an impossible execution"),
     _condition("store", "the store takes no writes"),
     _condition("clock", "the clock of the machine is wrong"),
     _condition("lag", "the trading loop falls behind"),
     _condition("ledger", "the agents' books do not add up to the account"),
     _condition("account", "the account may not trade, or the venue refuses its keys"),
     _condition("comparison", "the account was not compared with the venue's for three periods"),
-    AlertKind(
-        "order_unanswered",
-        "the venue does not confirm an order for 5 minutes",
-        "acknowledgement",
-        ("CRITICAL",),
-        ("CRITICAL",),
-        by_symbol=True,
-    ),
-    AlertKind(
-        "exit_refused",
-        "the venue refuses for 5 minutes to close a position",
-        "acknowledgement",
-        ("CRITICAL",),
-        ("CRITICAL",),
-        by_symbol=True,
-    ),
-    AlertKind(
-        "flatten",
-        "every position is closed, or one is not after 5 minutes",
-        "acknowledgement",
-        ("CRITICAL",),
-        ("CRITICAL",),
-    ),
-    AlertKind(
-        "flatten",
-        "the venue's position is smaller than that in the books",
-        "acknowledgement",
-        ("CRITICAL",),
-        ("CRITICAL",),
-        by_symbol=True,
-    ),
+    _at_venue("order_unanswered", "the venue does not confirm an order for 5 minutes"),
+    _at_venue("exit_refused", "the venue refuses for 5 minutes to close a position"),
+    _at_venue("flatten", "every position is closed, or one is not after 5 minutes", by_symbol=False),
+    _at_venue("flatten", "the venue's position is smaller than that in the books"),
     AlertKind(
         "halted",
         "trading of a symbol is halted, or outside its price limits; CRITICAL if it is held and was delisted",
         "recovery",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("WARNING", "CRITICAL"),
+        opens=("WARNING", "CRITICAL"),
         by_symbol=True,
         calm_ns=24 * HOUR_NS,
     ),
@@ -155,15 +112,12 @@ ALERT_KINDS: Final = (
         "a price jumps near a split ratio without a corporate action, and the symbol is held; again after each session",
         "recovery",
         ("INFO", "CRITICAL"),
-        ("CRITICAL",),
         by_symbol=True,
     ),
     AlertKind(
         "refusal",
         "the venue refuses orders of a symbol, which pause for 1 to 60 minutes; CRITICAL for a reducing order",
         "recovery",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("CRITICAL",),
         by_symbol=True,
         calm_ns=24 * HOUR_NS,
     ),
@@ -173,38 +127,15 @@ ALERT_KINDS: Final = (
         "a scheduled job fails, a sink takes no alert for 2 minutes (`job_sink_NAME`), or an alarm is raised "
         "(`job_alarm_…`)",
         "recovery",
-        ("INFO", "WARNING", "CRITICAL"),
-        ("WARNING", "CRITICAL"),
+        opens=("WARNING", "CRITICAL"),
         calm_ns=24 * HOUR_NS,
     ),
-    AlertKind(
-        "statement_",
-        "days of the account differ from the venue's own record: one kind for each kind of difference",
-        "recovery",
-        ("INFO", "WARNING"),
-        ("WARNING",),
+    _warning(
+        "statement_", "days of the account differ from the venue's own record: one kind for each kind of difference"
     ),
-    AlertKind(
-        "decay",
-        "a policy's Sharpe ratio is significantly below that of its test",
-        "recovery",
-        ("INFO", "WARNING"),
-        ("WARNING",),
-    ),
-    AlertKind(
-        "regime",
-        "the market is volatile by `[risk.regime]`, and the account may hold less",
-        "recovery",
-        ("INFO", "WARNING"),
-        ("WARNING",),
-    ),
-    AlertKind(
-        "correlation",
-        "the mean correlation of the holdings has changed",
-        "recovery",
-        ("INFO", "WARNING"),
-        ("WARNING",),
-    ),
+    _warning("decay", "a policy's Sharpe ratio is significantly below that of its test"),
+    _warning("regime", "the market is volatile by `[risk.regime]`, and the account may hold less"),
+    _warning("correlation", "the mean correlation of the holdings has changed"),
     _event("milestone", "the account has grown by another step", "INFO"),
     _event("rebalance", "a decision of the agents sent orders", "INFO"),
     _event("upkeep", "a system error: a task of the daemon fails and restarts, or a parity check differs", "WARNING"),
