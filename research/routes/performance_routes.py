@@ -302,17 +302,14 @@ ROUTES: Final = RouteGroup(
     lambda context: Performances(context.run),
     routes=(
         Read(
-            "/api/v1/performance", Performances.performance, Performance, "Return, risk and ratios of a book.", OfBook,
-            call="performance", form={"places": ("book",)},
+            "/api/v1/performance", Performances.performance, "Return, risk and ratios of a book.", call="performance",
+            form={"places": ("book",)},
         ),
+        Read("/api/v1/performance/attribution", Performances.attribution, "The return by symbol.", call="attribution"),
         Read(
-            "/api/v1/performance/attribution", Performances.attribution, Attribution, "The return by symbol.", OfBook,
-            call="attribution",
+            "/api/v1/performance/rolling", Performances.rolling, "The rolling Sharpe ratio of a book.", call="rolling",
+            form={"places": ("book",)},
         ),
-        Read(
-            "/api/v1/performance/rolling", Performances.rolling, Rolling, "The rolling Sharpe ratio of a book.",
-            Rolled, call="rolling", form={"places": ("book",)},
-        ),
-        Read("/api/v1/risk/var", Performances.var, VarRecord, "The VaR backtest of the house.", call="risk_var"),
+        Read("/api/v1/risk/var", Performances.var, "The VaR backtest of the house.", call="risk_var"),
     ),
 )  # fmt: skip

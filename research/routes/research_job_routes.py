@@ -257,34 +257,31 @@ ROUTES: Final = RouteGroup(
     _routes_of,
     routes=(
         Read(
-            "/api/v1/research/jobs", ResearchJobRoutes.jobs, ResearchJobsNow,
-            "Backtests and sweeps that were started beside the run.", call="research_jobs",
+            "/api/v1/research/jobs", ResearchJobRoutes.jobs, "Backtests and sweeps that were started beside the run.",
+            call="research_jobs",
         ),
         Post(
-            "/api/v1/research/backtests", ResearchJobRoutes.backtest, StartBacktest, ResearchJobLine,
-            "Start a backtest beside the run.", '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}',
-            jobs=True, call="start_backtest",
+            "/api/v1/research/backtests", ResearchJobRoutes.backtest, "Start a backtest beside the run.",
+            '{"reason": "..", "sets": ["agents.trend.params.lookback=63"]}', jobs=True, call="start_backtest",
             form={"about": "Start a backtest beside the run; `research_jobs` has its progress and result."},
         ),
         Post(
-            "/api/v1/agents/{name}/backtest", ResearchJobRoutes.backtest_weights, BacktestWeights, ResearchJobLine,
+            "/api/v1/agents/{name}/backtest", ResearchJobRoutes.backtest_weights,
             "Start a backtest of weights, alone with the account's capital, up to the present market time.",
             '{"weights": {"SPY": 0.2}}', "propose", jobs=True, call="backtest_weights",
             form={"about": "Start a backtest of weights up to the present market time; `job` has its result."},
         ),
         Post(
-            "/api/v1/research/sweeps", ResearchJobRoutes.sweep, StartSweep, ResearchJobLine,
-            "Start a sweep beside the run.", '{"reason": "..", "over": ["agents.trend.params.lookback=21:126:21"]}',
-            jobs=True, call="start_sweep",
+            "/api/v1/research/sweeps", ResearchJobRoutes.sweep, "Start a sweep beside the run.",
+            '{"reason": "..", "over": ["agents.trend.params.lookback=21:126:21"]}', jobs=True, call="start_sweep",
         ),
         Post(
-            "/api/v1/research/jobs/{id}/cancel", ResearchJobRoutes.cancel, CancelJob, ResearchJobLine,
-            "Cancel one of them.", '{"reason": ".."}', jobs=True, call="cancel_research", form={"about": ""},
+            "/api/v1/research/jobs/{id}/cancel", ResearchJobRoutes.cancel, "Cancel one of them.", '{"reason": ".."}',
+            jobs=True, call="cancel_research", form={"about": ""},
         ),
         Post(
-            "/api/v1/research/reference", ResearchJobRoutes.pin, PinBacktest, ResearchJobsNow,
-            "Pin a backtest as the run's reference.", '{"reason": "..", "backtest": "uf7h99u5"}',
-            jobs=True, call="pin_backtest",
+            "/api/v1/research/reference", ResearchJobRoutes.pin, "Pin a backtest as the run's reference.",
+            '{"reason": "..", "backtest": "uf7h99u5"}', jobs=True, call="pin_backtest",
         ),
     ),
 )  # fmt: skip

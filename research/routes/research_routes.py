@@ -451,21 +451,20 @@ ROUTES: Final = RouteGroup(
     _routes_of,
     routes=(
         Read(
-            "/api/v1/research/looks", ResearchRoutes.looks, Looks, "The ledger of looks: backtests, sweeps, studies.",
-            NewestLooks, call="looks",
+            "/api/v1/research/looks", ResearchRoutes.looks, "The ledger of looks: backtests, sweeps, studies.",
+            call="looks",
         ),
         Read(
-            "/api/v1/research/beside", ResearchRoutes.beside, Beside, "The run beside a stored backtest.", OfBacktest,
-            call="beside", form={"places": ("backtest",)},
+            "/api/v1/research/beside", ResearchRoutes.beside, "The run beside a stored backtest.", call="beside",
+            form={"places": ("backtest",)},
         ),
         Read(
-            "/api/v1/research/compare", ResearchRoutes.compare, ComparedBacktests,
-            "Two stored backtests side by side.", TwoBacktests, call="compare_backtests",
-            form={"required": ("one", "other")},
+            "/api/v1/research/compare", ResearchRoutes.compare, "Two stored backtests side by side.",
+            call="compare_backtests", form={"required": ("one", "other")},
         ),
         Read(
-            "/api/v1/research/limit", ResearchRoutes.other_limit, OtherCourse, "The run's past under another limit.",
-            OneLimit, call="past_with_limit",
+            "/api/v1/research/limit", ResearchRoutes.other_limit, "The run's past under another limit.",
+            call="past_with_limit",
         ),
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import inspect
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,8 +43,29 @@ Obeys = Callable[..., Awaitable[Struct]]
 Raw = Callable[..., Awaitable[web.StreamResponse]]
 
 
+class Signed:
+    """A route whose question (its query or body) and `answer` have the types of its handler, unless others are given.
+
+    `question` is the field with the type of the question, and its place among the parameters of the handler.
+    """
+
+    __slots__ = ()
+    handler: Any
+    answer: Any
+    question: ClassVar[tuple[str, int]]
+
+    def __post_init__(self) -> None:
+        field, place = self.question
+        if self.answer is None or getattr(self, field) is None:
+            signature = inspect.signature(self.handler, eval_str=True)
+            asked = list(signature.parameters.values())[place].annotation
+            for name, kind in ((field, asked), ("answer", signature.return_annotation)):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, kind)
+
+
 @dataclass(frozen=True, slots=True)
-class Read:
+class Read(Signed):
     """A GET with a typed query and answer. `words` is its summary in the OpenAPI document.
 
     With `shared` the handler returns the same object until the answer changes, so that it is encoded once. `call` is
@@ -52,18 +74,19 @@ class Read:
 
     path: str
     handler: Reads
-    answer: type[Struct]
     words: str
-    query: type[Query] = Query
     scope: Scope | Open = "read"
     shared: bool = False
     call: str = ""
     form: Mapping[str, Any] = field(default_factory=dict)
+    query: Any = None
+    answer: Any = None
     method: ClassVar[str] = "GET"
+    question = "query", 2
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class Post(Signed):
     """A POST with a typed body and answer; `example` is a body that is accepted.
 
     Without `rate`, a valid token is never refused for its frequency: a script that repeats requests must not keep its
@@ -74,8 +97,6 @@ class Post:
 
     path: str
     handler: Obeys
-    body: Any
-    answer: type[Struct]
     words: str
     example: str
     scope: Scope = "trade"
@@ -85,7 +106,10 @@ class Post:
     jobs: bool = False
     call: str = ""
     form: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    answer: Any = None
     method: ClassVar[str] = "POST"
+    question = "body", 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ ROUTES: Final = RouteGroup(
     lambda context: context,
     routes=(
         Read(
-            "/api/v1/acts/{key}", act, ActNow,
+            "/api/v1/acts/{key}", act,
             "What became of a request of this token, by its idempotency key; 404 where the journal has no such key.",
             call="act",
         ),

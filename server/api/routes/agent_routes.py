@@ -405,12 +405,12 @@ ROUTES: Final = RouteGroup(
     _opened,
     routes=(
         Read(
-            "/api/v1/agents/{name}/events", AgentRoutes.events, BookEvents, "Fills, ends and alerts of a book.",
-            SinceEntry, call="agent_events",
+            "/api/v1/agents/{name}/events", AgentRoutes.events, "Fills, ends and alerts of a book.",
+            call="agent_events",
         ),
         Read(
-            "/api/v1/agents/{name}/wait/{id}", AgentRoutes.wait, ProposalEnd,
-            "What became of a proposal, once it has ended.", Within, call="wait",
+            "/api/v1/agents/{name}/wait/{id}", AgentRoutes.wait, "What became of a proposal, once it has ended.",
+            call="wait",
         ),
     ),
 )  # fmt: skip

@@ -130,13 +130,10 @@ ROUTES: Final = RouteGroup(
     120,
     lambda context: AlertRoutes(context.run),
     routes=(
-        Read(
-            "/api/v1/alerts/active", AlertRoutes.active, ActiveIncidents, "Incidents that hold.", OfAgent,
-            call="active_alerts",
-        ),
+        Read("/api/v1/alerts/active", AlertRoutes.active, "Incidents that hold.", call="active_alerts"),
         Post(
-            "/api/v1/alerts/{incident}/acknowledge", AlertRoutes.acknowledge, Seen, ActiveIncident,
-            "Acknowledge an incident.", '{"reason": ".."}', call="acknowledge",
+            "/api/v1/alerts/{incident}/acknowledge", AlertRoutes.acknowledge, "Acknowledge an incident.",
+            '{"reason": ".."}', call="acknowledge",
         ),
     ),
 )  # fmt: skip

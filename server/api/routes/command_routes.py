@@ -116,13 +116,13 @@ ROUTES: Final = RouteGroup(
     lambda context: context.run.service,
     routes=(
         Post(
-            "/api/v1/commands", command, Order, Done, "Halt, reduce, resume or flatten.",
-            '{"command": "halt", "reason": ".."}', rate=False, again=replayed,
+            "/api/v1/commands", command, "Halt, reduce, resume or flatten.", '{"command": "halt", "reason": ".."}',
+            body=Order, rate=False, again=replayed,
         ),
         *(
             Post(
-                path, command, body, Done, "As /api/v1/commands, at the doors for halts too.",
-                '{"reason": ".."}', rate=False, body_bytes=DOOR_BYTES, again=replayed,
+                path, command, "As /api/v1/commands, at the doors for halts too.", '{"reason": ".."}', body=body,
+                rate=False, body_bytes=DOOR_BYTES, again=replayed,
             )
             for path, body in AT_DOORS.items()
         ),

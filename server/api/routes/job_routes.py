@@ -129,14 +129,13 @@ ROUTES: Final = RouteGroup(
     _opened,
     routes=(
         Read(
-            "/api/v1/jobs", JobRoutes.jobs, JobsNow, "Jobs of schedules and their runs.", NewestJobs,
-            call="jobs", form={"defaults": {"job": ""}},
+            "/api/v1/jobs", JobRoutes.jobs, "Jobs of schedules and their runs.", call="jobs",
+            form={"defaults": {"job": ""}},
         ),
-        Read("/api/v1/jobs/{id}", JobRoutes.job, JobRunLine, "One run of a job.", call="job"),
+        Read("/api/v1/jobs/{id}", JobRoutes.job, "One run of a job.", call="job"),
         Post(
-            "/api/v1/schedules/{name}/run", JobRoutes.run, RunSchedule, JobRunLine, "Run a schedule now.",
-            '{"reason": ".."}', jobs=True, call="run_schedule",
-            form={"about": "Run a schedule now; `job` polls the run."},
+            "/api/v1/schedules/{name}/run", JobRoutes.run, "Run a schedule now.", '{"reason": ".."}', jobs=True,
+            call="run_schedule", form={"about": "Run a schedule now; `job` polls the run."},
         ),
     ),
 )  # fmt: skip

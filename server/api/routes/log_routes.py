@@ -71,6 +71,6 @@ ROUTES: Final = RouteGroup(
     175,
     lambda context: LogRoutes(context.run),
     routes=(
-        Read("/api/v1/log", LogRoutes.log, Log, "The newest lines of the daemon's log.", OfLog, "trade", call="log"),
+        Read("/api/v1/log", LogRoutes.log, "The newest lines of the daemon's log.", "trade", call="log"),
     ),
 )  # fmt: skip

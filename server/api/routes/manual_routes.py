@@ -11,6 +11,7 @@ result of its action, and is sent after the commit to the journal.
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import wraps
 from hashlib import blake2b
 from typing import Annotated, Any, Final
 
@@ -291,7 +292,7 @@ SETTLED_AS: Final[Any] = Annotated[
 
 def _of_service(handler: Obeys) -> Obeys:
     """A handler that needs the service alone."""
-    return lambda by_hand, *asked: handler(by_hand.service, *asked)
+    return wraps(handler)(lambda by_hand, *asked: handler(by_hand.service, *asked))
 
 
 ROUTES: Final = RouteGroup(
@@ -300,7 +301,7 @@ ROUTES: Final = RouteGroup(
     lambda context: ByHand(context.run),
     routes=(
         Post(
-            "/api/v1/orders", order, OrderByHand, Ordered, "A manual order through the gate.",
+            "/api/v1/orders", order, "A manual order through the gate.",
             '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}', call="order",
             form={
                 "about": "Submit a manual order through the gate; quantities and prices are decimal text.",
@@ -308,25 +309,21 @@ ROUTES: Final = RouteGroup(
             },
         ),
         Post(
-            "/api/v1/orders/preview", preview, OrderByHand, Previewed,
-            "What a manual order would become; nothing is sent.",
+            "/api/v1/orders/preview", preview, "What a manual order would become; nothing is sent.",
             '{"side": "buy", "qty": "10", "symbol": "SPY", "reason": ".."}', call="preview_order",
             form={"without": ("stop", "target", "as_planned"), "keyed": False},
         ),
         Post(
-            "/api/v1/orders/cancel", _of_service(cancel), CancelOne, CancelledOrder, "Cancel one open order.",
-            '{"order": "q-..", "reason": ".."}', call="cancel_order",
-            form={"about": "Cancel what is left of one open order, by its id."},
+            "/api/v1/orders/cancel", _of_service(cancel), "Cancel one open order.", '{"order": "q-..", "reason": ".."}',
+            call="cancel_order", form={"about": "Cancel what is left of one open order, by its id."},
         ),
         Post(
-            "/api/v1/orders/cancel/preview", _of_service(preview_cancel), CancelPreview, CancelledOrder,
-            "What a cancel would end; nothing is sent.", '{"order": "q-.."}', call="preview_cancel",
-            form={"keyed": False},
+            "/api/v1/orders/cancel/preview", _of_service(preview_cancel), "What a cancel would end; nothing is sent.",
+            '{"order": "q-.."}', call="preview_cancel", form={"keyed": False},
         ),
         Post(
-            "/api/v1/orders/settle", _of_service(settle), SETTLED_AS, SettledOrder,
-            "Settle an order that the venue does not confirm.",
-            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin",
+            "/api/v1/orders/settle", _of_service(settle), "Settle an order that the venue does not confirm.",
+            '{"order": "q-..", "filled": "0.25@90000", "never_sent": false, "reason": ".."}', "admin", body=SETTLED_AS,
             call="settle_order",
             form={
                 "about":
@@ -334,15 +331,15 @@ ROUTES: Final = RouteGroup(
             },
         ),
         Post(
-            "/api/v1/cash", cash, Cash, Paid, "A deposit or a withdrawal.",
-            '{"do": "add", "amount": "1000.00", "reason": ".."}', "admin", call="cash",
+            "/api/v1/cash", cash, "A deposit or a withdrawal.", '{"do": "add", "amount": "1000.00", "reason": ".."}',
+            "admin", call="cash",
             form={
                 "about": "Book a deposit or a withdrawal. "
                 "One that breaks a limit is refused unless it may go `beyond_limits`.",
             },
         ),
         Post(
-            "/api/v1/halts", _of_service(halt), Halt, Stopped, "Halt or resume trading of one symbol.",
+            "/api/v1/halts", _of_service(halt), "Halt or resume trading of one symbol.",
             '{"do": "halt", "symbol": "SPY", "reason": ".."}', call="halt_symbol",
             again=lambda by_hand, asked: became_of_halt(by_hand.service.shell.state, asked.symbol, replayed=True),
             form={
@@ -351,7 +348,7 @@ ROUTES: Final = RouteGroup(
             },
         ),
         Post(
-            "/api/v1/reconcile", _of_service(reconcile), Settle, Compared, "Compare the books with the venue.",
+            "/api/v1/reconcile", _of_service(reconcile), "Compare the books with the venue.",
             '{"how": "", "reason": ".."}', "admin", call="reconcile",
             form={
                 "about": "Compare the books with the venue's account; with `how`, also book the differences.",
@@ -359,8 +356,8 @@ ROUTES: Final = RouteGroup(
             },
         ),
         Post(
-            "/api/v1/limits/approve", approve, Approve, Loosened, "Apply looser limits that wait.", '{"reason": ".."}',
-            "admin", call="approve_limits",
+            "/api/v1/limits/approve", approve, "Apply looser limits that wait.", '{"reason": ".."}', "admin",
+            call="approve_limits",
         ),
     ),
 )  # fmt: skip

@@ -244,13 +244,7 @@ ROUTES: Final = RouteGroup(
     40,
     lambda context: MarketRoutes(context.run),
     routes=(
-        Read(
-            "/api/v1/bars", MarketRoutes.bars, BarsNow, "The bars of a symbol.", OfSymbol, call="bars",
-            form={"places": ("symbol",)},
-        ),
-        Read(
-            "/api/v1/calendar", MarketRoutes.calendar, CalendarNow, "The coming sessions.", NextSessions,
-            call="calendar",
-        ),
+        Read("/api/v1/bars", MarketRoutes.bars, "The bars of a symbol.", call="bars", form={"places": ("symbol",)}),
+        Read("/api/v1/calendar", MarketRoutes.calendar, "The coming sessions.", call="calendar"),
     ),
 )  # fmt: skip

@@ -222,44 +222,36 @@ ROUTES: Final = RouteGroup(
     160,
     _opened,
     routes=(
-        Read("/api/v1/models", ModelRoutes.models, Models, "The models of the agents and shadows.", call="models"),
-        Read(
-            "/api/v1/models/{agent}", ModelRoutes.model, ModelDetails, "One model, with manifest, record and card.",
-            call="model",
+        Read("/api/v1/models", ModelRoutes.models, "The models of the agents and shadows.", call="models"),
+        Read("/api/v1/models/{agent}", ModelRoutes.model, "One model, with manifest, record and card.", call="model"),
+        Post(
+            "/api/v1/models/{agent}/load", ModelRoutes.load, "Load another artifact or version.",
+            '{"path": "models/mine", "version": "2026-11", "reason": ".."}', "admin",
+            body=named_by(LoadModel, "path", "version"), call="load_model",
         ),
         Post(
-            "/api/v1/models/{agent}/load", ModelRoutes.load, named_by(LoadModel, "path", "version"), Model,
-            "Load another artifact or version.", '{"path": "models/mine", "version": "2026-11", "reason": ".."}',
-            "admin", call="load_model",
-        ),
-        Post(
-            "/api/v1/models/{agent}/shadow", ModelRoutes.shadow, named_by(LoadShadow, "path", "version"), Model,
+            "/api/v1/models/{agent}/shadow", ModelRoutes.shadow,
             "Load an artifact into a shadow that challenges this agent; the comparison begins anew.",
-            '{"path": "models/mine", "reason": ".."}', "admin", call="shadow_model",
+            '{"path": "models/mine", "reason": ".."}', "admin", body=named_by(LoadShadow, "path", "version"),
+            call="shadow_model",
         ),
+        Post("/api/v1/models/{agent}/pause", partial(ModelRoutes.ask, what="pause"), "Ask it no more.", BECAUSE),
+        Post("/api/v1/models/{agent}/resume", partial(ModelRoutes.ask, what="resume"), "Ask it again.", BECAUSE),
         Post(
-            "/api/v1/models/{agent}/pause", partial(ModelRoutes.ask, what="pause"), Reasoned, Model, "Ask it no more.",
-            BECAUSE,
-        ),
-        Post(
-            "/api/v1/models/{agent}/resume", partial(ModelRoutes.ask, what="resume"), Reasoned, Model, "Ask it again.",
-            BECAUSE,
-        ),
-        Post(
-            "/api/v1/models/{agent}/promote", partial(ModelRoutes.exchange, what="promote"), Reasoned, Model,
+            "/api/v1/models/{agent}/promote", partial(ModelRoutes.exchange, what="promote"),
             "Let a shadow's policy decide for the agent that it challenges, without a test.", BECAUSE, "admin",
         ),
         Post(
-            "/api/v1/models/{agent}/demote", partial(ModelRoutes.exchange, what="demote"), Reasoned, Model,
+            "/api/v1/models/{agent}/demote", partial(ModelRoutes.exchange, what="demote"),
             "Give a promoted shadow's policy back.", BECAUSE, "admin",
         ),
         Post(
-            "/api/v1/models/{agent}/promote/preview", partial(ModelRoutes.preview, what="promote"), Reasoned,
-            ExchangePlan, "The orders that a promotion would bring; nothing is exchanged.", BECAUSE, "admin",
+            "/api/v1/models/{agent}/promote/preview", partial(ModelRoutes.preview, what="promote"),
+            "The orders that a promotion would bring; nothing is exchanged.", BECAUSE, "admin",
         ),
         Post(
-            "/api/v1/models/{agent}/demote/preview", partial(ModelRoutes.preview, what="demote"), Reasoned,
-            ExchangePlan, "The orders that giving a policy back would bring; nothing is exchanged.", BECAUSE, "admin",
+            "/api/v1/models/{agent}/demote/preview", partial(ModelRoutes.preview, what="demote"),
+            "The orders that giving a policy back would bring; nothing is exchanged.", BECAUSE, "admin",
         ),
     ),
     calls=(

@@ -277,26 +277,24 @@ ROUTES: Final = RouteGroup(
     130,
     _opened,
     routes=(
-        Read("/api/v1/portfolios", PortfolioRoutes.listed, PortfolioList, "The open portfolios.", call="portfolios"),
+        Read("/api/v1/portfolios", PortfolioRoutes.listed, "The open portfolios.", call="portfolios"),
         Post(
-            "/api/v1/portfolios", PortfolioRoutes.create, CreatePortfolio, ProposalAnswer,
-            "Open a portfolio and buy its first weights.",
+            "/api/v1/portfolios", PortfolioRoutes.create, "Open a portfolio and buy its first weights.",
             '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
             call="open_portfolio", form={"spread": ("wanted", Wanted)},
         ),
         Post(
-            "/api/v1/portfolios/open/preview", PortfolioRoutes.preview, CreatePortfolio, ProposalAnswer,
+            "/api/v1/portfolios/open/preview", PortfolioRoutes.preview,
             "The first orders of a portfolio; nothing is opened.",
             '{"name": "core", "symbols": ["SPY", "TLT"], "capital": "1000000", "reason": ".."}', "admin",
             call="preview_portfolio", form={"spread": ("wanted", Wanted), "question": True},
         ),
         Post(
-            "/api/v1/portfolios/{name}/close", PortfolioRoutes.close, ClosePortfolio, PortfolioClosing,
-            "Sell a portfolio, or hand it over to an agent.", '{"how": "flatten", "reason": ".."}', "admin",
-            call="close_portfolio",
+            "/api/v1/portfolios/{name}/close", PortfolioRoutes.close, "Sell a portfolio, or hand it over to an agent.",
+            '{"how": "flatten", "reason": ".."}', "admin", call="close_portfolio",
         ),
         Post(
-            "/api/v1/portfolios/{name}/close/preview", PortfolioRoutes.close_preview, ClosePortfolio, PortfolioClosing,
+            "/api/v1/portfolios/{name}/close/preview", PortfolioRoutes.close_preview,
             "The sales of a closing; nothing is sold.", '{"how": "flatten", "reason": ".."}', "admin",
             call="preview_closing", form={"question": True},
         ),

@@ -481,16 +481,15 @@ ROUTES: Final = RouteGroup(
     lambda context: PredictionRoutes(context.run),
     routes=(
         Post(
-            "/api/v1/predict", PredictionRoutes.predict, named_by(Predict, "agent", "artifact"), Prediction,
-            "What a learned policy would hold.", '{"agent": "learned"}', "read", body_bytes=BODY_BYTES, call="predict",
+            "/api/v1/predict", PredictionRoutes.predict, "What a learned policy would hold.", '{"agent": "learned"}',
+            "read", body=named_by(Predict, "agent", "artifact"), body_bytes=BODY_BYTES, call="predict",
             form={"about": "What the policy of an `agent` or `artifact` would hold; by default in the present state.",
                   "spread": ("input", Input), "question": True},
         ),
         Post(
-            "/api/v1/allocate", PredictionRoutes.allocate, named_by(Allocate, "agent", "method", how="oneOf"),
-            Allocated, "What a method would hold for given prices.",
+            "/api/v1/allocate", PredictionRoutes.allocate, "What a method would hold for given prices.",
             '{"method": "equal_weight", "prices": {"SPY": [100.0, 101.0], "TLT": [90.0, 89.5]}}', "read",
-            body_bytes=BODY_BYTES, call="allocate",
+            body=named_by(Allocate, "agent", "method", how="oneOf"), body_bytes=BODY_BYTES, call="allocate",
             form={"about": "What a `method`, or that of an `agent`, would hold after closes by symbol, oldest first.",
                   "spread": ("by", Method), "question": True},
         ),

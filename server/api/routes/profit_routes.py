@@ -354,19 +354,17 @@ ROUTES: Final = RouteGroup(
     _opened,
     routes=(
         Read(
-            "/api/v1/period", ProfitRoutes.period, PeriodNow, "A period by its name, in instants.", OfPeriod,
-            call="period", form={"places": ("period",)},
+            "/api/v1/period", ProfitRoutes.period, "A period by its name, in instants.", call="period",
+            form={"places": ("period",)},
         ),
         Read(
-            "/api/v1/profit", ProfitRoutes.profit, Profit, "Profit in money of the account, its books and positions.",
-            BySymbol, call="profit",
+            "/api/v1/profit", ProfitRoutes.profit, "Profit in money of the account, its books and positions.",
+            call="profit",
         ),
+        Read("/api/v1/profit/days", ProfitRoutes.days, "Profit by day, week or month.", call="profit_days"),
         Read(
-            "/api/v1/profit/days", ProfitRoutes.days, Days, "Profit by day, week or month.", ByDay, call="profit_days",
-        ),
-        Read(
-            "/api/v1/profit/curve", ProfitRoutes.curve, CurveNow,
-            "The account beside its benchmark, and what happened.", Drawn, call="profit_curve",
+            "/api/v1/profit/curve", ProfitRoutes.curve, "The account beside its benchmark, and what happened.",
+            call="profit_curve",
         ),
     ),
 )  # fmt: skip

@@ -423,38 +423,33 @@ ROUTES: Final = RouteGroup(
     180,
     proposals_of,
     routes=(
+        Read("/api/v1/reviews", ProposalRoutes.reviews, "The proposals that wait for a person.", call="reviews"),
         Read(
-            "/api/v1/reviews", ProposalRoutes.reviews, Reviews, "The proposals that wait for a person.",
-            call="reviews",
+            "/api/v1/agents/{name}/standing", ProposalRoutes.standing,
+            "Book, limits and headroom of a portfolio or an outside agent.", call="agent_standing",
         ),
         Read(
-            "/api/v1/agents/{name}/standing", ProposalRoutes.standing, AgentStanding,
-            "Book, limits and headroom of a portfolio or an outside agent.", OfSymbols, call="agent_standing",
-        ),
-        Read(
-            "/api/v1/agents/{name}/proposals", ProposalRoutes.proposals, Proposals,
-            "Its newest proposals with verdicts.", NewestProposals, call="agent_proposals",
+            "/api/v1/agents/{name}/proposals", ProposalRoutes.proposals, "Its newest proposals with verdicts.",
+            call="agent_proposals",
         ),
         Post(
-            "/api/v1/agents/{name}/preview", ProposalRoutes.preview, Targets, ProposalAnswer,
-            "The verdict and costs of targets, without an order.", '{"weights": {"SPY": 0.6}}',
-            "propose", call="preview",
+            "/api/v1/agents/{name}/preview", ProposalRoutes.preview,
+            "The verdict and costs of targets, without an order.", '{"weights": {"SPY": 0.6}}', "propose",
+            call="preview", form={"spread": ("wanted", Wanted)},
+        ),
+        Post(
+            "/api/v1/agents/{name}/propose", ProposalRoutes.propose, "Trade targets, through the gate.",
+            '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}', "propose", call="propose",
             form={"spread": ("wanted", Wanted)},
         ),
         Post(
-            "/api/v1/agents/{name}/propose", ProposalRoutes.propose, Propose, ProposalAnswer,
-            "Trade targets, through the gate.", '{"weights": {"SPY": 0.6}, "id": "2019-03-29.1", "reason": ".."}',
-            "propose", call="propose", form={"spread": ("wanted", Wanted)},
-        ),
-        Post(
-            "/api/v1/agents/{name}/review/preview", ProposalRoutes.preview_review, ReviewPreview, ProposalAnswer,
+            "/api/v1/agents/{name}/review/preview", ProposalRoutes.preview_review,
             "The verdict and costs of a proposal that waits, if it were approved now.", '{"id": "2019-03-29.1"}',
             call="preview_review", form={"keyed": False},
         ),
         Post(
-            "/api/v1/agents/{name}/review", ProposalRoutes.review, Review, ProposalAnswer,
-            "Approve or decline a proposal that waits.", '{"id": "2019-03-29.1", "approve": false, "reason": ".."}',
-            call="review",
+            "/api/v1/agents/{name}/review", ProposalRoutes.review, "Approve or decline a proposal that waits.",
+            '{"id": "2019-03-29.1", "approve": false, "reason": ".."}', call="review",
             form={"about": "Approve, with the `plan` of a preview, or decline a proposal that waits.",
                   "keywords": ("approve",)},
         ),

@@ -67,8 +67,7 @@ ROUTES: Final = RouteGroup(
     lambda context: RefusalRoutes(context.run),
     routes=(
         Read(
-            "/api/v1/refusals", RefusalRoutes.refusals, Refusals, "Trades that limits cut or refused.", OfRefusals,
-            call="refusals",
+            "/api/v1/refusals", RefusalRoutes.refusals, "Trades that limits cut or refused.", call="refusals",
             form={"about": "Trades that limits cut or refused; with `totals`, their number by group.",
                   "spread": ("of", Searched)},
         ),

@@ -171,9 +171,7 @@ ROUTES: Final = RouteGroup(
     20,
     lambda context: SessionRoutes(context.guard),
     routes=(
-        Read(
-            "/api/v1/session", SessionRoutes.session, SessionNow, "The token of this request or session.", scope="open"
-        ),
+        Read("/api/v1/session", SessionRoutes.session, "The token of this request or session.", scope="open"),
         Entry(
             "/api/v1/sign-in", SessionRoutes.sign_in, SignIn, SignedIn, "Begin a session with a token.",
             '{"token": ".."}',
@@ -184,9 +182,9 @@ ROUTES: Final = RouteGroup(
             f'{{"code": "..", "key": "{"0" * 64}"}}',
         ),
         Post(
-            "/api/v1/pairing", SessionRoutes.begin_pairing, Pairing, Offered, "Begin the pairing of a phone.",
+            "/api/v1/pairing", SessionRoutes.begin_pairing, "Begin the pairing of a phone.",
             f'{{"digest": "{"0" * 64}"}}', "admin",
         ),
-        Read("/api/v1/pairing", SessionRoutes.pairing, Offered, "The key that a phone offers.", scope="admin"),
+        Read("/api/v1/pairing", SessionRoutes.pairing, "The key that a phone offers.", scope="admin"),
     ),
 )  # fmt: skip

@@ -43,17 +43,14 @@ ROUTES: Final = RouteGroup(
     115,
     lambda context: SettingRoutes(context.run),
     routes=(
-        Read(
-            "/api/v1/settings", SettingRoutes.settings, SettingList, "The settings that a request may change.",
-            call="settings",
-        ),
+        Read("/api/v1/settings", SettingRoutes.settings, "The settings that a request may change.", call="settings"),
         Post(
-            "/api/v1/settings", SettingRoutes.change, ChangeAsked, Change,
+            "/api/v1/settings", SettingRoutes.change,
             "Change a limit, a share, a schedule or what receivers get, in the file and in the run.",
             '{"setting": "risk.max_drawdown", "value": "0.15", "reason": "..", "plan": ".."}', call="change_setting",
         ),
         Post(
-            "/api/v1/settings/preview", SettingRoutes.preview, PreviewAsked, Change,
+            "/api/v1/settings/preview", SettingRoutes.preview,
             "What a change of a setting would become; nothing is written.",
             '{"setting": "risk.max_drawdown", "value": "0.15"}', call="preview_setting", form={"keyed": False},
         ),

@@ -69,10 +69,7 @@ ROUTES: Final = RouteGroup(
     30,
     lambda context: SwitchRoutes(context.run),
     routes=tuple(
-        Read(
-            path, SwitchRoutes.switches, Switches, "The marks that a resume resets, and what moved each switch.",
-            call=call,
-        )
+        Read(path, SwitchRoutes.switches, "The marks that a resume resets, and what moved each switch.", call=call)
         for path, call in (("/api/v1/switches", "switches"), ("/switch", ""))
     ),
 )  # fmt: skip

@@ -315,23 +315,11 @@ ROUTES: Final = RouteGroup(
     90,
     _opened,
     routes=(
-        Read("/api/v1/runs", SystemReads.runs, StoredRuns, "The runs of the store.", call="runs"),
-        Read(
-            "/api/v1/schedules", SystemReads.schedules, ScheduleList, "Schedules with their last and next runs.",
-            call="schedules",
-        ),
-        Read(
-            "/api/v1/config", SystemReads.config, Settings, "The configuration in force, without secrets.",
-            call="config",
-        ),
-        Read(
-            "/api/v1/version", SystemReads.version, Version, "Versions of the daemon and its libraries.",
-            call="version",
-        ),
-        Read("/api/v1/stats", SystemReads.stats, Stats, "Uptime, responses, memory, size of the store.", call="stats"),
-        Read(
-            "/api/v1/policies", SystemReads.policies, Policies, "Evaluation records of the agents' artifacts.",
-            call="policies",
-        ),
+        Read("/api/v1/runs", SystemReads.runs, "The runs of the store.", call="runs"),
+        Read("/api/v1/schedules", SystemReads.schedules, "Schedules with their last and next runs.", call="schedules"),
+        Read("/api/v1/config", SystemReads.config, "The configuration in force, without secrets.", call="config"),
+        Read("/api/v1/version", SystemReads.version, "Versions of the daemon and its libraries.", call="version"),
+        Read("/api/v1/stats", SystemReads.stats, "Uptime, responses, memory, size of the store.", call="stats"),
+        Read("/api/v1/policies", SystemReads.policies, "Evaluation records of the agents' artifacts.", call="policies"),
     ),
 )  # fmt: skip
