@@ -9,14 +9,17 @@ applying it twice does no harm. A basket is dropped only after all of its rows e
 it is open could be neither cancelled nor reported.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from msgspec import Struct, field
 
 from quantd.adapters.brokers.execution_log import ExecutionLog, Fill
+from quantd.trading.events import Unknown
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Cause, Kind, OrderBasket, Reports, order_id
+from quantd.trading.ports import BrokerNews
 
 MOST_ORDERS: Final = 4096
 """Maximum number of remembered orders; the oldest ended ones are dropped first."""
@@ -51,6 +54,8 @@ class Sent(Struct):
     log: ExecutionLog = field(default_factory=ExecutionLog)
     ended: int = -1
     words: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held during a request: two concurrent ones could both find the order missing, and send it."""
 
 
 class Orders:
@@ -111,6 +116,15 @@ class Orders:
         """Return the given rows (orders) of basket (`sample`, `n`); an empty list for an unknown basket."""
         basket_rows = self._by_key.get((sample, n), [])
         return [basket_rows[row] for row in rows if row < len(basket_rows)]
+
+    def wanted(self, sample: int, n: int, rows: Iterable[int], ts: int) -> tuple[list[Sent], list[BrokerNews]]:
+        """Return the given rows of a basket, and a report about those that this process neither sent nor registered:
+        they are Unknown, never NotFound."""
+        known_rows = self.rows(sample, n, rows)
+        missing = sorted(set(rows) - {sent.row for sent in known_rows})
+        return known_rows, [
+            Unknown(sample, n, ts, missing, "this adapter does not know these orders")
+        ] if missing else []
 
     def __iter__(self) -> Iterator[Sent]:
         return iter(self._by_id.values())

@@ -396,12 +396,9 @@ def judged_from(
     `snapshot` follows step `seq`. Raises ReplayDifference, RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
-
-    def journal_of(entries: Iterable[bytes], first: int, segment_parts: Parts) -> Journal:
-        return Every(entries, first, segment_parts.live, judged, read)
-
     refold(
-        parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, judged=judged, hashed=False
+        parts, records, run, folder, seq=seq, snapshot=snapshot, judged=judged, hashed=False,
+        journal_of=lambda entries, first, segment_parts: Every(entries, first, segment_parts.live, judged, read),
     )  # fmt: skip
 
 
@@ -425,14 +422,11 @@ def judged_at(
     RecordTooLong and ConfigLost.
     """
     judged: list[Judged] = []
-
-    def journal_of(entries: Iterable[bytes], first: int, segment_parts: Parts) -> Journal:
-        return UpTo(entries, first, segment_parts.live, step, judged)
-
     try:
         refold(
-            parts, records, run, folder, seq=seq, snapshot=snapshot, journal_of=journal_of, watched=watched, until=step,
-            judged=judged, overheard=overheard, shadow=shadow, hashed=False,
+            parts, records, run, folder, seq=seq, snapshot=snapshot, watched=watched, until=step, judged=judged,
+            overheard=overheard, shadow=shadow, hashed=False,
+            journal_of=lambda entries, first, segment_parts: UpTo(entries, first, segment_parts.live, step, judged),
         )  # fmt: skip
     except Reached:
         return judged

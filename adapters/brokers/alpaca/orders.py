@@ -25,7 +25,7 @@ from quantd.adapters.brokers.alpaca.refusals import alpaca_outcome
 from quantd.adapters.brokers.alpaca.wire import Garbled, Order, TradeActivity, Update, ended, instant, is_crypto, nano
 from quantd.adapters.brokers.alpaca.wire import body as order_body
 from quantd.adapters.brokers.execution_log import Execution
-from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
+from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.adapters.exchange.numbers import text_of
 from quantd.adapters.exchange.refusal_words import Outcome
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
@@ -67,7 +67,6 @@ class Desk:
         self.orders = Orders(universe, run)
         self.ticks: dict[str, int] = {}
         self.least_nano: dict[str, int] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
         self._executions_by_id: dict[str, Execution] = {}
 
     def remember(self, basket: OrderBasket) -> None:
@@ -86,7 +85,7 @@ class Desk:
 
     async def _submit(self, sent: Sent) -> Sequence[BrokerNews]:
         """Send one order, or query it first if it may have been sent."""
-        async with self.lock(sent):
+        async with sent.lock:
             if not sent.posted:
                 return await self.post(sent)
             # the venue may have the order: query it, and send it only if the venue never had it
@@ -146,7 +145,7 @@ class Desk:
         if not rows:
             return [CancelReported(sample, n, self.now(), row, "this adapter does not know the order")]
         sent = rows[0]
-        async with self.lock(sent):
+        async with sent.lock:
             return await self.cancel_sent(sent)
 
     async def cancel_sent(self, sent: Sent) -> Sequence[BrokerNews]:
@@ -197,19 +196,12 @@ class Desk:
                 await self.cancel(sent.sample, sent.n, sent.row, now)
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
-        """Return the executions and states of rows (orders of a basket) at the venue.
-
-        A row that this process neither sent nor registered is Unknown, never NotFound.
-        """
-        sent_rows = self.orders.rows(sample, n, rows)
-        missing = sorted(set(rows) - {sent.row for sent in sent_rows})
-        news: list[BrokerNews] = []
-        if missing:
-            news.append(Unknown(sample, n, self.now(), missing, "this adapter does not know these orders"))
+        """Return the executions and states of rows (orders of a basket) at the venue."""
+        sent_rows, news = self.orders.wanted(sample, n, rows, self.now())
         return [*news, *chain.from_iterable(await asyncio.gather(*map(self._query, sent_rows)))]
 
     async def _query(self, sent: Sent) -> Sequence[BrokerNews]:
-        async with self.lock(sent):
+        async with sent.lock:
             return await self.ask(sent)
 
     async def ask(self, sent: Sent) -> Sequence[BrokerNews]:
@@ -386,12 +378,6 @@ class Desk:
         cause = ended(order)
         overdue = 0 < sent.end <= self.now() and is_crypto(self.universe.symbols[sent.column])
         return Cause.EXPIRED if cause == Cause.CANCELLED and overdue else cause
-
-    def lock(self, sent: Sent) -> asyncio.Lock:
-        """Return the lock of an order, which prevents two concurrent requests from both finding the order missing."""
-        if len(self._locks) > 2 * MOST_ORDERS:
-            self._locks = {k: v for k, v in self._locks.items() if v.locked()}
-        return self._locks.setdefault(sent.id, asyncio.Lock())
 
     def body(self, sent: Sent) -> dict[str, str] | str:
         """Return the JSON fields of an order, or the reason why it cannot be sent."""

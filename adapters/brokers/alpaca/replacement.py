@@ -38,7 +38,7 @@ async def exchange(desk: Desk, sample: int, n: int, row: int, basket: OrderBaske
     if not rows:
         return [desk.end(new, Cause.EXPIRED, "never sent: the order it replaces is not known")]
     old = rows[0]
-    async with desk.lock(old), desk.lock(new):
+    async with old.lock, new.lock:
         # `add` returned the order of an earlier call, which may have sent it: it is queried, never sent twice
         if new.posted:
             return await desk.ask(new)

@@ -261,11 +261,7 @@ class Crypto:
         with an undocumented text (`order.words`), else NotFound.
         """
         now = self._clock()
-        orders = self._orders.rows(sample, n, rows)
-        unknown_rows = sorted(set(rows) - {order.row for order in orders})
-        news: list[BrokerNews] = []
-        if unknown_rows:
-            news.append(Unknown(sample, n, now, unknown_rows, "this adapter does not know the basket"))
+        orders, news = self._orders.wanted(sample, n, rows, now)
         # a refused order was never at the venue: it is reported, and not queried
         news += [reports_of(order, now, Cause.REJECTED) for order in orders if order.ended == Cause.REJECTED]
         queried = [order for order in orders if order.ended != Cause.REJECTED]

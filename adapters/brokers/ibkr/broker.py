@@ -18,7 +18,7 @@ from quantd.adapters.brokers.ibkr.orders import Desk
 from quantd.adapters.brokers.ibkr.wire import client_id_of
 from quantd.adapters.brokers.venue import Login
 from quantd.adapters.brokers.venue_errors import VenueError
-from quantd.trading.events import Condition, Unknown
+from quantd.trading.events import Condition
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket
 from quantd.trading.ports import BrokerNews, Identity, VenueAccount, VenueFlow, VenueTrade
@@ -168,18 +168,14 @@ class Ibkr:
         """Request the cancellation of the order in `row` of basket (`sample`, `n`); the end is reported later."""
         desk = self._desk
         for sent in desk.orders.rows(sample, n, [row]):
-            async with desk.lock(sent):
+            async with sent.lock:
                 report = await desk.cancel(sent)
             return [] if report is None else [report]
         return [desk.not_cancelled_row(sample, n, row)]
 
     async def query(self, sample: int, n: int, rows: Sequence[int]) -> Sequence[BrokerNews]:
         """Return the executions and the state of the orders in `rows` of basket (`sample`, `n`)."""
-        sent_rows = self._desk.orders.rows(sample, n, rows)
-        missing = sorted(set(rows) - {sent.row for sent in sent_rows})
-        news: list[BrokerNews] = []
-        if missing:
-            news.append(Unknown(sample, n, self._now(), missing, "this adapter does not know these orders"))
+        sent_rows, news = self._desk.orders.wanted(sample, n, rows, self._now())
         return [*news, *await asyncio.gather(*map(self._desk.query, sent_rows))]
 
     async def replace(self, sample: int, n: int, row: int, basket: OrderBasket) -> Sequence[BrokerNews]:

@@ -38,7 +38,7 @@ from quantd.adapters.brokers.ibkr.wire import (
     library,
     nano,
 )
-from quantd.adapters.brokers.order_log import MOST_ORDERS, Orders, Sent, reports_of
+from quantd.adapters.brokers.order_log import Orders, Sent, reports_of
 from quantd.trading.events import Busted, CancelReported, NotFound, Unknown
 from quantd.trading.instruments import MICRO, NANO, Universe
 from quantd.trading.orders import Cause, OrderBasket, Reports
@@ -102,7 +102,6 @@ class Desk:
         self._revisions: dict[str, Done] = {}
         self._answers: dict[str, asyncio.Future[str]] = {}
         self._inherited: dict[str, int] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
         self._looking = asyncio.Lock()
         self._next_look: asyncio.Task[Look] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
@@ -397,15 +396,9 @@ class Desk:
 
     # ---------------------------------------------------------------- what is asked of the venue
 
-    def lock(self, sent: Sent) -> asyncio.Lock:
-        """Return the lock of an order: two requests at once would both find it missing, and send it."""
-        if len(self._locks) > 2 * MOST_ORDERS:
-            self._locks = {id: lock for id, lock in self._locks.items() if lock.locked()}
-        return self._locks.setdefault(sent.id, asyncio.Lock())
-
     async def submit(self, sent: Sent) -> BrokerNews:
         """Send an order, unless the venue may have it: then it is looked for first."""
-        async with self.lock(sent):
+        async with sent.lock:
             if sent.ts < self.opened_at:  # decided before this process: an earlier one may have sent it
                 self._inherited.setdefault(sent.id, self.opened_at)
             if sent.posted or sent.ended >= 0 or sent.id in self._inherited:
@@ -456,7 +449,7 @@ class Desk:
 
     async def query(self, sent: Sent) -> BrokerNews:
         """Return the state of an order, with its executions."""
-        async with self.lock(sent):
+        async with sent.lock:
             return await self.ask(sent)
 
     async def ask(self, sent: Sent) -> BrokerNews:
@@ -530,7 +523,7 @@ class Desk:
 
     async def replace(self, old: Sent, new: Sent) -> Sequence[BrokerNews]:
         """Cancel an order, wait for its end, and send another if nothing more of the old one filled."""
-        async with self.lock(old), self.lock(new):
+        async with old.lock, new.lock:
             if new.posted:
                 return [await self.ask(new)]
             filled = old.log.known_nano()
