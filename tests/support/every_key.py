@@ -13,6 +13,17 @@ KNOWN = Known(
     sinks={"webhook": WebhookOptions},
 )
 
+LIMITS = """\
+var = { limit = 0.03 }
+cvar = { limit = 0.03 }
+correlation = { joint_weight = 0.5 }
+liquidity = { days = 5 }
+order_rate = { orders = 10 }
+protective = { stop_loss = 0.2 }
+group_caps = [{ group = "large", cap = 0.5 }]
+stress = { limit = 0.5, scenarios = ["crash"] }
+"""
+
 TEXT = """\
 [universe]
 symbols = ["SPY", "QQQ"]
@@ -31,15 +42,8 @@ series = [{ name = "esg", path = "esg.csv" }]
 [broker]
 cash = "1000.00"
 [risk]
-var = { limit = 0.03 }
-cvar = { limit = 0.03 }
-correlation = { joint_weight = 0.5 }
 regime = { above = 0.25, exposure = 0.6 }
-liquidity = { days = 5 }
-order_rate = { orders = 10 }
-protective = { stop_loss = 0.2 }
-group_caps = [{ group = "large", cap = 0.5 }]
-stress = { limit = 0.5, scenarios = ["crash"] }
+LIMITS
 [[risk.shocks]]
 name = "crash"
 moves = [{ of = "*", by = -0.2 }]
@@ -48,14 +52,7 @@ name = "one"
 policy = "momentum"
 capital = 0.5
 [agents.limits]
-var = { limit = 0.03 }
-cvar = { limit = 0.03 }
-correlation = { joint_weight = 0.5 }
-liquidity = { days = 5 }
-order_rate = { orders = 10 }
-protective = { stop_loss = 0.2 }
-group_caps = [{ group = "large", cap = 0.5 }]
-stress = { limit = 0.5, scenarios = ["crash"] }
+LIMITS
 [agents.sizing]
 regime = { bear = 0.4 }
 risk_budget = [{ symbol = "SPY", volatility = 0.05 }]
@@ -69,25 +66,11 @@ capital = 0.1
 [manual]
 capital = 0.1
 [manual.limits]
-var = { limit = 0.03 }
-cvar = { limit = 0.03 }
-correlation = { joint_weight = 0.5 }
-liquidity = { days = 5 }
-order_rate = { orders = 10 }
-protective = { stop_loss = 0.2 }
-group_caps = [{ group = "large", cap = 0.5 }]
-stress = { limit = 0.5, scenarios = ["crash"] }
+LIMITS
 [portfolios]
 places = 2
 [portfolios.limits]
-var = { limit = 0.03 }
-cvar = { limit = 0.03 }
-correlation = { joint_weight = 0.5 }
-liquidity = { days = 5 }
-order_rate = { orders = 10 }
-protective = { stop_loss = 0.2 }
-group_caps = [{ group = "large", cap = 0.5 }]
-stress = { limit = 0.5, scenarios = ["crash"] }
+LIMITS
 [capital]
 method = "regime"
 volatility_of = "house"
@@ -109,4 +92,4 @@ dead_man = { url = "https://a/1" }
 sinks.webhook.url = "https://b/"
 [api]
 tls = { certificate = "a", key = "b" }
-"""
+""".replace("LIMITS\n", LIMITS)

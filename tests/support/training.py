@@ -17,6 +17,32 @@ SPLITS = Splits(
     Split("test", date(2017, 1, 1), date(2017, 6, 30)),
 )
 
+PLAN = """
+name = "small"
+agent = "ppo"
+steps = 800
+evaluate_every = 400
+checkpoint_every = 400
+warmup_days = 170
+seeds = [1, 2]
+[data]
+bars = "bars.parquet"
+actions = ""
+symbols = ["AAA", "BBB", "CCC"]
+[splits]
+train = { first = 2015-07-01, last = 2016-06-30 }
+validation = { first = 2016-07-01, last = 2016-12-31 }
+test = { first = 2017-01-01, last = 2017-06-30 }
+[learner]
+hidden = [8]
+horizon = 8
+minibatch = 16
+epochs = 2
+[market.episodes]
+length = 30
+"""
+"""A plan of those bars, which lie beside it."""
+
 SMALL: dict[str, dict[str, object]] = {
     "ppo": {"learner.hidden": [8], "learner.horizon": 8, "learner.epochs": 2, "learner.minibatch": 16},
     "lstm": {"learner.network": "lstm", "learner.hidden": [8], "learner.horizon": 8, "learner.epochs": 2},

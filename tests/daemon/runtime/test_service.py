@@ -29,6 +29,15 @@ from tests.support.mqtt import until
 from tests.support.service_kit import FullFor, Kit, Slow, backtest, world
 
 
+def starts_halted(kit: Kit, folder: Path, of: World) -> None:
+    """The store of the run is sound, and its next start is halted."""
+    kit.store.close()
+    assert verify(folder) == []
+    again = Kit(folder, of)
+    assert again.shell.state.switch.state == HALT
+    again.store.close()
+
+
 @pytest.mark.requirement("R-171")
 async def test_a_paper_run_has_the_digest_of_a_backtest_and_its_journal_folds_again(tmp_path: Path) -> None:
     of = world()
@@ -89,10 +98,7 @@ async def test_the_halt_file_stops_trading_and_a_restart_is_still_halted(
     assert kit.shell.tally.orders == 0  # it was there before the first bar
     kit.service.inbox.command(Stopping(START, False, "test"))
     await asyncio.wait_for(task, 60)
-    kit.store.close()
-    again = Kit(tmp_path, of)
-    assert again.shell.state.switch.state == HALT
-    again.store.close()
+    starts_halted(kit, tmp_path, of)
 
 
 @pytest.mark.long
@@ -113,11 +119,7 @@ async def test_a_halt_does_not_wait_for_a_slow_disk_and_is_durable_with_the_next
     assert [e.command for e in recorded if isinstance(e, Operator)] == ["halt"]
     kit.service.inbox.command(Stopping(START, False, "test"))
     await asyncio.wait_for(stepping, 60)
-    kit.store.close()
-    assert verify(tmp_path) == []
-    again = Kit(tmp_path, of)
-    assert again.shell.state.switch.state == HALT
-    again.store.close()
+    starts_halted(kit, tmp_path, of)
 
 
 @pytest.mark.long
@@ -128,11 +130,7 @@ async def test_a_full_disk_halts_trading_loses_nothing_and_says_so(tmp_path: Pat
     assert kit.shell.state.switch.state == HALT
     assert [json.loads(m.payload)["kind"] for m in kit.urgent] == ["store", "switch"]
     assert kit.shell.state.switch.reason == "store"
-    kit.store.close()
-    assert verify(tmp_path) == []
-    again = Kit(tmp_path, of)
-    assert again.shell.state.switch.state == HALT
-    again.store.close()
+    starts_halted(kit, tmp_path, of)
 
 
 @pytest.mark.long
@@ -167,11 +165,7 @@ async def test_while_the_disk_is_full_the_switch_the_alert_and_a_halt_need_no_st
     assert said == [False, "halt", True]
     waiting = [f"{key[0]}-{key[1]}-{key[2]}" for key in (m.key for m in kit.store.pending())]
     assert set(urgent) <= set(waiting), "published early with the ids that the store gives them"
-    kit.store.close()
-    assert verify(tmp_path) == []
-    again = Kit(tmp_path, of)
-    assert again.shell.state.switch.state == HALT
-    again.store.close()
+    starts_halted(kit, tmp_path, of)
 
 
 @pytest.mark.long

@@ -16,30 +16,6 @@ from tests.support import training as world
 from tests.support.command_line import answer
 from tests.support.command_line import quantd as command
 
-PLAN = """
-name = "small"
-agent = "ppo"
-steps = 800
-evaluate_every = 400
-checkpoint_every = 400
-warmup_days = 170
-seeds = [1, 2]
-[data]
-bars = "bars.parquet"
-actions = ""
-symbols = ["AAA", "BBB", "CCC"]
-[splits]
-train = { first = 2015-07-01, last = 2016-06-30 }
-validation = { first = 2016-07-01, last = 2016-12-31 }
-test = { first = 2017-01-01, last = 2017-06-30 }
-[learner]
-hidden = [8]
-horizon = 8
-minibatch = 16
-epochs = 2
-[market.episodes]
-length = 30
-"""
 STEPS = {"refit": "6mo", "first": "1y"}
 
 
@@ -47,7 +23,7 @@ def market(folder, last=date(2017, 6, 30)):
     frame = pl.read_parquet(world.bars(folder)).filter(pl.col("ts").dt.date() <= last)
     prices = {"high": pl.max_horizontal("open", "close"), "low": pl.min_horizontal("open", "close")}
     frame.with_columns(**prices, volume=pl.lit(1e6)).write_parquet(folder / "bars.parquet")
-    (folder / "plan.toml").write_text(PLAN)
+    (folder / "plan.toml").write_text(world.PLAN)
 
 
 @pytest.fixture(scope="module")

@@ -26,34 +26,7 @@ from quantd.models.history.panel_files import file_digest
 from tests.support import training as world
 from tests.support.checkout import ROOT
 
-PLAN = """
-name = "small"
-agent = "ppo"
-steps = 2_400
-evaluate_every = 800
-checkpoint_every = 400
-warmup_days = 170
-seeds = [1, 2]
-
-[data]
-bars = "bars.parquet"
-actions = ""
-symbols = ["AAA", "BBB", "CCC"]
-
-[splits]
-train = { first = 2015-07-01, last = 2016-06-30 }
-validation = { first = 2016-07-01, last = 2016-12-31 }
-test = { first = 2017-01-01, last = 2017-06-30 }
-
-[learner]
-hidden = [8]
-horizon = 8
-minibatch = 16
-epochs = 2
-
-[market.episodes]
-length = 30
-"""
+PLAN = world.PLAN.replace("steps = 800\nevaluate_every = 400", "steps = 2_400\nevaluate_every = 800")
 
 
 @pytest.fixture(scope="module")

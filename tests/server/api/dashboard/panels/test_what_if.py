@@ -63,17 +63,6 @@ async def test_a_limit_is_tried_for_now_and_over_the_past_and_nothing_changes(wo
         await expect(card).not_to_contain_text(past["sentence"])
         await card.get_by_role("button", name="Plan now").click()
         await expect(card.get_by_role("alert")).to_contain_text("max_position_weight")
-        await card.locator("#what-of").select_option("share")
-        await card.locator("#what-if-value").fill("0.95")
-        await card.get_by_role("button", name="Plan now").click()
-        await expect(card.get_by_role("alert")).to_contain_text("unallocated book has")
-        await card.locator("#what-of").select_option("limit")
-        await card.locator("#what-if").select_option("max_drawdown")
-        await card.locator("#what-if-value").fill("0.15")
-        await card.get_by_role("button", name="Plan now").click()
-        await card.get_by_role("button", name="Apply …").click()
-        dialog = page.get_by_role("dialog", name="[risk] max_drawdown")
-        await expect(dialog.get_by_label("New value")).to_have_value("0.15")
     assert world.store.last_seq(world.service.run) == before
 
 
