@@ -170,7 +170,7 @@ def unlimited(config: Config, changes: Mapping[str, Any], **agent: Any) -> Confi
     """
     single_agent = config.agent(capital=1.0, profile="research", min_trade=0.0, **agent)
     update = {"agents": (single_agent,), "schedules": (), "risk": type(config.risk)(profile="research"), **changes}
-    return replace(config, document=config.document.model_copy(update=update))
+    return replace(config, document=config.for_backtest().document.model_copy(update=update))
 
 
 def alone(assembly: Assembly, name: str, policy: Policy, cron: str = "", timezone: str = "") -> Assembly:

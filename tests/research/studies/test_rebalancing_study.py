@@ -33,6 +33,8 @@ name = "even"
 policy = "equal_weight"
 capital = 0.3
 profile = "conservative"
+[portfolios]
+places = 2
 """
 
 
