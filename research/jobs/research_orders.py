@@ -91,6 +91,8 @@ class ResearchOrder(Struct, frozen=True):
             # one worker: the limits on memory and processors are those of one process
             yield from ("sweep", str(file), "--workers", "1", *(f"--over={axis}" for axis in self.over))
         last = {override.partition("=")[0]: override for override in (*sets, *self.overrides)}
+        for axis in self.over:
+            last.pop(axis.partition("=")[0].strip(), None)
         yield from ("--state", str(folder), "--json", *(f"--set={override}" for override in last.values()))
 
 
@@ -104,7 +106,7 @@ def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
         _check_key("sets", override)
     points: list[tuple[str, ...]] = [()]  # a backtest is one point without further overrides
     if order.kind == "sweep":
-        points = _extreme_points(order.over)
+        points = _extreme_points(order.over, order.overrides)
     for point in points:
         try:
             read(file, (*sets, *order.overrides, *point))
@@ -112,14 +114,14 @@ def check(order: ResearchOrder, file: Path, sets: tuple[str, ...]) -> None:
             raise OrderRefused("over" if point else "sets", _fault_text(why, (*order.overrides, *point))) from None
 
 
-def _extreme_points(over: tuple[str, ...]) -> list[tuple[str, ...]]:
+def _extreme_points(over: tuple[str, ...], sets: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Return the first and the last point (combination of values) of a sweep, each as overrides KEY=VALUE.
 
     The configuration loader reads these two points only, and no point between them. Raises OrderRefused for an axis of
-    a wrong form, a key that may not be overridden, and too many points.
+    a wrong form or of a key of `sets`, a key that may not be overridden, and too many points.
     """
     try:
-        grid = Grid(axes_of(over))
+        grid = Grid(axes_of(over, sets))
     except ValueError as why:
         raise OrderRefused("over", str(why)) from None
     for key, values in grid.axes.items():

@@ -9,6 +9,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from quantd.adapters.feeds.recorded.bar_files import BarFrame
+from quantd.daemon.assembly.first_session import period_notes
 from quantd.daemon.assembly.names import known_names
 from quantd.daemon.assembly.parts import assemble
 from quantd.daemon.config import Config, ConfigError, read
@@ -106,7 +107,9 @@ class GridStudy:
         require_values(base, grid, caller)
         self.base = replace(base, history=grid_history(base, grid, caller))
         self.assembly = assemble(config, cache=state / "cache", isolation=caller, bars=frame, history=self.base.history)
-        self.notes = () if caller is None else tuple(caller.unused_rows(self.assembly))
+        sessions = self.assembly.sessions[self.assembly.universe.calendar]
+        unused = () if caller is None else caller.unused_rows(self.assembly)
+        self.notes = (*period_notes(self.assembly.feed, sessions, config), *unused)
         # a caller's object has no file whose text the digest could contain: its source stands for it
         digest = trial_digest(self.assembly)
         self.market = digest if caller is None else f"{self.assembly.market} {caller.known_as[2]}"

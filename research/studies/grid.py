@@ -67,7 +67,7 @@ def axes_of(texts: Iterable[str], sets: Iterable[str] = ()) -> dict[str, tuple[s
             raise GridError(f"--over {key} is there twice; write all its values once: --over {key}={joined}")
         axes[key] = values
     if twice := [text for text in sets if text.partition("=")[0].strip() in axes]:
-        raise GridError(f"--set {twice[0]} sets a key that --over varies; leave one of the two out")
+        raise GridError(f"{twice[0]} sets a key that --over varies; leave one of the two out")
     return axes
 
 

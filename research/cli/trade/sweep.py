@@ -1,5 +1,6 @@
 """Run a grid of values over the recorded market, and measure how far the best of them may be luck."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -51,8 +52,8 @@ def sweep(
 
     if report is not None:
         check_output(report, ".html")
-    grid = Grid(axes_of(over, sets or ()), points, seed)
     overrides = between(sets, start, end)
+    grid = Grid(axes_of(over, overrides), points, seed)
     configuration = read(config, overrides)
     folder = configuration.state_folder(state)
     study = GridStudy(configuration, config.read_text(encoding="utf-8"), overrides, grid, folder)
@@ -63,7 +64,8 @@ def sweep(
         result, sweep_folder = swept(study, How(True, count, on, address, advance, family), out)
     if report is not None:
         write_whole(report, sweep_page(result, configuration.quantd.name).encode())
-    answer(as_json, document(result, sweep_folder), lambda: _say(result, sweep_folder, report))
+    fields = document(result, sweep_folder) | {"notes": study.notes}
+    answer(as_json, fields, lambda: _say(result, study.notes, sweep_folder, report))
     return DONE if result.ran and not result.faults and not result.failure_lines else CHECK_FAILED
 
 
@@ -83,7 +85,7 @@ def document(result: "Sweep", folder: Path) -> dict[str, object]:
     }
 
 
-def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
+def _say(result: "Sweep", notes: Sequence[str], folder: Path, report: Path | None) -> None:
     """Print failures, the verdict, the best points by Sharpe ratio, and the points without a result."""
     failed = result.failure_lines
     say(*failed[:LISTED])
@@ -103,7 +105,7 @@ def _say(result: "Sweep", folder: Path, report: Path | None) -> None:
     say(*faulty[:LISTED])
     if len(faulty) > LISTED:
         say(f"  and {len(faulty) - LISTED:,} more without a result")
-    say(*(f"  {line}" for line in result.doubt_lines()))
+    say(*(f"  {line}" for line in (*result.doubt_lines(), *notes)))
     say(f"  {folder}: sweep.parquet has every point, returns.parquet their returns")
     if report is not None:
         say(f"  report {report}")

@@ -249,6 +249,13 @@ def test_the_keys_of_the_table_exist(tmp_path: Path) -> None:
         check(ResearchOrder("backtest", (text,)), file, ())
     with pytest.raises(OrderRefused, match="max_drawdown"):
         check(ResearchOrder("backtest", ("risk.max_drawdown=7",)), file, (f"{LOOKBACK}=20",))
+    over = (f"{LOOKBACK}=5,9",)
+    with pytest.raises(OrderRefused, match="=7 sets a key that --over varies"):
+        check(ResearchOrder("sweep", (f"{LOOKBACK}=7",), over), file, ())
+    # a value of the trading run gives way to those of the sweep
+    assert not any(
+        "--set" in word for word in ResearchOrder("sweep", (), over).command(file, tmp_path, (f"{LOOKBACK}=20",))
+    )
 
 
 @pytest.mark.long

@@ -90,5 +90,5 @@ def test_values_of_one_key_in_two_options_are_refused_with_one_that_has_all():
     assert axes_of(["a=1,2", "b=3"], ["c=4"]) == {"a": ("1", "2"), "b": ("3",)}
     with pytest.raises(GridError, match="is there twice; write all its values once: --over a=1,2,3"):
         axes_of(["a=1,2", "a=3"])
-    with pytest.raises(GridError, match="--set a=5 sets a key that --over varies"):
+    with pytest.raises(GridError, match="a=5 sets a key that --over varies"):
         axes_of(["a=1,2"], ["b=4", "a=5"])

@@ -215,9 +215,14 @@ def test_the_command_prints_the_best_and_writes_heat_maps(tmp_path):
     page = (tmp_path / "h.html").read_text()
     assert page.count("hsl(") == 6
     assert "://" not in page
-    process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1")
+    process = quantd(tmp_path, "sweep", "config.toml", *words, "--workers", "1", "--to", "2090-01-02")
     assert "The best of 6 points" in process.stdout
+    assert "after the last bar, of " in process.stdout
     assert quantd(tmp_path, "sweep", "config.toml", "--over", "risk.max_drawdown=5:1:1").returncode == 2
+    twice = quantd(
+        tmp_path, "sweep", "config.toml", "--over", "feed.start=2019-01-02,2019-02-01", "--from", "2019-01-02"
+    )
+    assert (twice.returncode, "feed.start=2019-01-02 sets a key that --over varies" in twice.stderr) == (2, True)
     assert process.returncode == 0
 
 
