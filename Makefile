@@ -58,7 +58,7 @@ help:
 	@echo 'make test-container  the steps of the Dockerfile, and its daemon, without Docker (docs/deploy/containers.md; as root)'
 	@echo 'make test-systemd  the service on a machine with systemd that it boots (docs/operate/install.md; as root)'
 	@echo 'make wheel    build an installable wheel into dist/, with the compiled engine (wheel-pure: without; sdist: the source)'
-	@echo 'make size     MiB of an installation of the wheel, and the ten largest packages (at most 395)'
+	@echo 'make size     MiB of an installation of the wheel, and the ten largest packages (at most 390)'
 	@echo 'make release  build and check what a release publishes, and list what a person does (docs/develop/release.md)'
 	@echo 'make digest   compare the default backtest with its recorded digest (ARGS=--engine=compiled: and the engine)'
 	@echo 'make sbom     the bill of materials of the wheel as CycloneDX, in dist/'
@@ -200,7 +200,7 @@ sdist: $(FULL)
 
 # of the packages of the environment of the tests, which has those of the core
 size: $(FULL)
-	@rm -rf build/size && scripts/make-wheel build/size && $(BIN)/python -m scripts.install_size build/size/*.whl --most 395
+	@rm -rf build/size && scripts/make-wheel build/size && $(BIN)/python -m scripts.install_size build/size/*.whl --most 390
 
 # needs a network, a C compiler and a clean tree; publishes nothing
 release: $(FULL) $(DOCS)

@@ -5,12 +5,14 @@ QUANTD_PURE_WHEEL=1 requests a wheel without it, and QUANTD_ENGINE=required fail
 editable installation has none.
 """
 
+import gzip
 import json
 import os
 import re
 import shutil
 import sys
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 from setuptools.dist import Distribution
 
-SMALL = 1024
-"""Bytes of a tensor that is not looked for in a graph."""
+SMALL = 256
+"""Bytes of the least part of a tensor that is looked for in a graph."""
 
 HERE = Path(__file__).resolve().parent
 PURE = os.environ.get("QUANTD_PURE_WHEEL") == "1"
@@ -58,21 +60,40 @@ def engine() -> Path | None:
         return None
 
 
-def without_doubles(weights: Path) -> None:
-    """Replace the weights of a trained policy by weights.parts, which lacks the tensors that its graph has too.
+def parts_of(tensor: bytes, shape: Sequence[int], graph: bytes) -> list[tuple[int, int]]:
+    """Return the parts of a tensor as (start in the graph, bytes), with -1 for what the graph lacks.
 
-    The reader, quantd.models.artifacts.folder, puts them together again. Weights that lose less than a mebibyte stay.
+    A graph may have one tensor for each member of the first axis, or for some columns.
+    """
+    start = graph.find(tensor) if len(tensor) >= SMALL else -1
+    if start >= 0 or len(tensor) < 2 * SMALL:
+        return [(start, len(tensor))]
+    count, *inner = shape if len(shape) > 1 else (2, shape[0] // 2)
+    size = len(tensor) // count
+    parts: list[tuple[int, int]] = []
+    for at in range(0, len(tensor), size):
+        parts += parts_of(tensor[at : at + size], inner, graph)
+        if parts[0][0] < 0:  # as the other members, probably
+            return [(-1, len(tensor))]
+    return parts
+
+
+def without_doubles(weights: Path) -> None:
+    """Replace the weights of a trained policy by weights.parts, which lacks what its graph has too.
+
+    The reader, quantd.models.artifacts.folder, puts them together again. Weights that lose less than an eighth of a
+    mebibyte stay.
     """
     data, graph = weights.read_bytes(), weights.with_name("policy.onnx").read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")  # of the tensors: the header of safetensors precedes them
-    tensors = (table["data_offsets"] for name, table in json.loads(data[8:begin]).items() if name != "__metadata__")
-    parts, kept = [(-1, begin)], [data[:begin]]
-    for first, last in sorted(tensors):
-        tensor = data[begin + first : begin + last]
-        start = graph.find(tensor) if len(tensor) > SMALL else -1
-        parts.append((start, len(tensor)))
-        kept += [tensor] if start < 0 else []
-    if len(data) - sum(map(len, kept)) >= 1 << 20:
+    tensors = (table for name, table in json.loads(data[8:begin]).items() if name != "__metadata__")
+    parts, kept, at = [(-1, begin)], [data[:begin]], begin
+    for table in sorted(tensors, key=lambda table: table["data_offsets"]):
+        for start, count in parts_of(data[at : begin + table["data_offsets"][1]], table["shape"] or [1], graph):
+            parts.append((start, count))
+            kept += [data[at : at + count]] if start < 0 else []
+            at += count
+    if len(data) - sum(map(len, kept)) >= 1 << 17:
         weights.with_name("weights.parts").write_bytes(json.dumps(parts).encode() + b"\n" + b"".join(kept))
         weights.unlink()
 
@@ -85,6 +106,9 @@ class WithEngine(build_py):
         super().run()
         for weights in [] if self.editable_mode else Path(self.build_lib).rglob("weights.safetensors"):
             without_doubles(weights)
+        for page in [] if self.editable_mode else Path(self.build_lib).rglob("docs_page/swagger-ui*"):
+            page.with_name(f"{page.name}.gz").write_bytes(gzip.compress(page.read_bytes(), mtime=0))
+            page.unlink()
         if made is not None:
             shutil.copytree(made, Path(self.build_lib) / "quantd" / "engine_build" / "built" / made.name)
 

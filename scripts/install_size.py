@@ -20,7 +20,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-MOST_MIB: Final = 395
+MOST_MIB: Final = 390
 """The bound of a plain installation."""
 
 LISTED: Final = 10

@@ -194,7 +194,8 @@ _CONTENTS: Final[dict[Path, Content]] = {}
 
 
 def _content(path: Path) -> Content:
-    plain = path.read_bytes()
+    packed = path.with_name(f"{path.name}.gz")  # as a wheel has the largest
+    plain = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
     return Content(plain, gzip.compress(plain, mtime=0), f'"{blake2b(plain, digest_size=ETAG_BYTES).hexdigest()}"')
 
 

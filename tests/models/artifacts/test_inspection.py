@@ -354,7 +354,7 @@ def test_an_ensemble_that_contradicts_itself_is_refused(
 
 
 def parted(folder: Path) -> Path:
-    shutil.copytree(SHIPPED / "transformer", folder)
+    shutil.copytree(SHIPPED / folder.name, folder)
     spec = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
     assert spec is not None
     assert spec.loader is not None
@@ -365,10 +365,11 @@ def parted(folder: Path) -> Path:
     return folder / folders.PARTS
 
 
-def test_a_wheel_has_the_weights_that_a_graph_repeats_once(tmp_path: Path) -> None:
-    parts = parted(tmp_path / "transformer")
-    whole = (SHIPPED / "transformer" / "weights.safetensors").read_bytes()
-    assert parts.stat().st_size < len(whole) - (5 << 20)
+@pytest.mark.parametrize("name", ["full", "lite", "transformer"])
+def test_a_wheel_has_the_weights_that_a_graph_repeats_once(tmp_path: Path, name: str) -> None:
+    parts = parted(tmp_path / name)
+    whole = (SHIPPED / name / "weights.safetensors").read_bytes()
+    assert parts.stat().st_size < len(whole) / 7
     assert folders.read(parts.parent, AgentManifest)[1]["weights.safetensors"] == whole
 
 
