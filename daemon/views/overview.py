@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from msgspec import Struct, structs
 
-from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.config import Agent, Config
 from quantd.daemon.engine.planning.gate_account import limits_in_force
 from quantd.daemon.engine.safety.market_regime import regime_text
@@ -38,6 +37,7 @@ from quantd.trading.market import Floats
 from quantd.trading.orders import money_text, price_text, quantity_text
 
 if TYPE_CHECKING:
+    from quantd.daemon.assembly.parts import Parts
     from quantd.daemon.runtime.service import Service
 
 SWITCH: Final = ("RUN", "REDUCE", "HALT")
@@ -210,7 +210,7 @@ class Overview(Struct, frozen=True):
     differs: list[str] = []
 
 
-def overview(service: "Service", parts: Parts, config: Config) -> Overview:
+def overview(service: "Service", parts: "Parts", config: Config) -> Overview:
     """The overview of a run; takes about half a millisecond."""
     shell, state = service.shell, service.shell.state
     state.revalue()

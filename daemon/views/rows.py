@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,7 +13,6 @@ from quantd.adapters.bus.decision_lines import AgentLine, decision_lines
 from quantd.adapters.store.journal.records import Records
 from quantd.adapters.store.queries import Reader
 from quantd.adapters.store.read_models import RiskPoint
-from quantd.daemon.assembly.parts import Parts
 from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
@@ -22,6 +21,9 @@ from quantd.trading.display_text import instant_text
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Order, money_text
+
+if TYPE_CHECKING:
+    from quantd.daemon.assembly.parts import Parts
 
 LIMIT_ROWS: Final = 10_000
 """Maximum number of rows in one response of the API."""
@@ -187,7 +189,7 @@ def newest_plans(records: Records, run: str) -> list[Planned]:
     return [_plan.decode(row[0]) for row in reversed(rows)]
 
 
-def decided(plans: list[Planned], parts: Parts) -> dict[str, str]:
+def decided(plans: list[Planned], parts: "Parts") -> dict[str, str]:
     """Agent -> its newest decision among `plans`."""
     universe = parts.universe
     names = [agent.name for agent in parts.rules.agents]

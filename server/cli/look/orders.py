@@ -1,6 +1,6 @@
 """List the newest orders with their present state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -13,6 +13,7 @@ from quantd.trading.display_text import local
 
 if TYPE_CHECKING:
     from quantd.adapters.store.queries import Reader
+    from quantd.daemon.views.shortfall import Costed
 
 PAGE: Final = 10_000
 """Most orders that the daemon returns in one answer."""
@@ -38,16 +39,18 @@ def orders(
     stored_only = as_json or run or shadow or last > PAGE
 
     def stored() -> dict[str, Any]:
-        from quantd.daemon.recovery.replay import slices_of
         from quantd.daemon.views.addresses import check_symbol
         from quantd.daemon.views.rows import order_line
-        from quantd.daemon.views.shortfall import of_orders
 
         reader = where.reader(run, shadow)
         check_symbol(reader, symbol)
         orders = reader.orders(last=last, symbol=symbol)
-        slices = slices_of(where.records(), reader.run.run, where.folder) if as_json else None
-        costs = of_orders(reader, orders, slices) if as_json else {}
+        costs: Mapping[str, Costed] = {}
+        if as_json:  # its imports take a third of a second
+            from quantd.daemon.recovery.replay import slices_of
+            from quantd.daemon.views.shortfall import of_orders
+
+            costs = of_orders(reader, orders, slices_of(where.records(), reader.run.run, where.folder))
         return {"run": reader.run.run, "orders": [order_line(row, costs.get(row.id)) for row in orders[::-1]]}
 
     document = document_of(where, "" if stored_only else f"/api/v1/orders?{query}", stored)

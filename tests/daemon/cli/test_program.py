@@ -282,10 +282,12 @@ def test_the_help_of_a_command_loads_neither_the_engine_nor_the_store_nor_a_serv
 
 
 @pytest.mark.long
-def test_the_status_of_a_stopped_run_loads_no_library(tmp_path: Path) -> None:
+def test_the_status_of_a_stopped_run_loads_no_library_and_its_orders_no_market(tmp_path: Path) -> None:
     entries = loaded(tmp_path, [f"backtest --json --no-compare --journal: {RARE}"])
-    entries += loaded(tmp_path, [f"status --state state/backtests: {RARE} {SERVER} {STORE} {ENGINE} numpy polars"])
-    assert entries == ["backtest --json --no-compare --journal 0", "status --state state/backtests 0"]
+    run = "--state state/backtests"
+    lines = [f"status {run}: {RARE} {SERVER} {STORE} {ENGINE} numpy polars"]
+    entries += loaded(tmp_path, [*lines, f"orders {run}: {RARE} {SERVER} polars quantd.daemon.assembly.parts"])
+    assert entries == ["backtest --json --no-compare --journal 0", f"status {run} 0", f"orders {run} 0"]
 
 
 @pytest.mark.long
