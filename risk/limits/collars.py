@@ -79,22 +79,19 @@ class Collars:
             return False
         return self.old.equals(other.old) and self.most_age == other.most_age
 
-    def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
-        """Return the limit price of each signed order in nano-currency; 0 for an order without lots.
+    def price(self, k: int, lots: float, held: float, mark: int, age: int) -> int:
+        """Return the limit price in nano-currency of an order for signed `lots` in column `k`, of which the account has
+        `held`, at a `mark` of an `age` in ns.
 
-        `held` are the account's lots, `marks` the mark prices and `age` their ages in ns, all by column. An order that
-        adds to a position has the collar (limit distance) `adding`, one that reduces it `reducing`, or `old` if the
-        mark is older than `most_age`.
+        An order that adds to a position has the collar (limit distance) `adding`, one that reduces it `reducing`, or
+        `old` if the mark is older than `most_age` or of a later instant. Raises OverflowError for a price of more than
+        62 bits.
         """
-        prices: list[int] = []
-        for k in range(len(lots)):
-            size: float = lots[k]
-            price: int = 0
-            if size != 0.0:
-                collar: Collar = self.adding
-                # the order reduces a position; a price of negative or too large an age counts as old
-                if held[k] * size < 0.0:
-                    collar = self.reducing if 0 <= age[k] <= self.most_age else self.old
-                price = collar.price(k, size > 0.0, marks[k])
-            prices.append(price)
-        return prices
+        collar: Collar = self.adding
+        if held * lots < 0.0:
+            collar = self.reducing if 0 <= age <= self.most_age else self.old
+        return collar.price(k, lots > 0.0, mark)
+
+    def prices(self, lots: ReadFloats, held: ReadFloats, marks: ReadInts, age: ReadInts) -> list[int]:
+        """Return the `price` of each signed order, by column; 0 for an order without lots."""
+        return [self.price(k, lots[k], held[k], marks[k], age[k]) if lots[k] != 0.0 else 0 for k in range(len(lots))]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import floor
-from typing import NamedTuple
 
 import numpy as np
 
@@ -28,100 +27,21 @@ def worst_nano(ctx: Context, lots: Floats, limits: Limits, held: Floats | None =
     return rules_of(limits, ctx.universe).collars.prices(read_floats(lots), read_floats(against), marks, age)
 
 
-class Part(NamedTuple):
-    """One agent's part of a basket (the orders of one sample): lots and positions, float64[N] signed, and the limits of
-    the agent's own gate call.
-    """
-
-    lots: Floats
-    held: Floats
-    limits: Limits
-
-
-def _narrow(
-    worst: list[int], ctx: Context, verdict: Verdict, account: Account, limits: Limits, parts: list[Part]
-) -> None:
-    """Narrow the worst prices, in nano-currency by column, to the worst prices in each agent's own gate call.
-
-    The agent's collars (limit distances) may be narrower, or the agent adds to a position where the account as a whole
-    reduces one.
-    """
-    reduces = verdict.lots * account.lots < 0.0
-    for part in parts:
-        same_collars = _collars(part.limits) == _collars(limits)
-        # an agent that adds to its position where the account reduces one has another collar
-        if same_collars and not np.count_nonzero(reduces & (part.lots != 0.0) & (part.lots * part.held >= 0.0)):
-            continue
-        agent_prices = worst_nano(ctx, part.lots, part.limits, part.held)
-        for k in part.lots.nonzero()[0].tolist():
-            worst[k] = min(worst[k], agent_prices[k]) if part.lots[k] > 0.0 else max(worst[k], agent_prices[k])
-
-
-def _collars(limits: Limits) -> tuple[float, float, float, int]:
-    return limits.collar, limits.reduce_collar, limits.flatten_collar, limits.max_price_age_ns
-
-
-def basket(
-    verdict: Verdict,
-    ctx: Context,
-    account: Account,
-    limits: Limits,
-    *,
-    sample: int,
-    n: int,
-    ts: int,
-    end: list[int],
-    parts: Sequence[Part] = (),
-    kind: Kind = Kind.LIMIT,
-    caps: Sequence[int] = (),
-    cause: str = "",
-) -> OrderBasket | None:
-    """Return the orders of a verdict; None when nothing passes. `end` has, by column, the instant (ns UTC) at which the
-    column's order expires.
-
-    `sample` is the time (ns UTC) of the sample behind the decision, and `ts` the present time (ns UTC). `sample` and
-    the integer `n` together identify the basket.
-
-    A limit price is never worse than in the agents' own gate calls (`parts`), nor than the column's price in `caps`, in
-    nano-currency (0: none). `cause` is the id of the proposal that the orders carry out.
-    """
-    rows = verdict.lots.nonzero()[0].tolist()
-    if not rows:
-        return None
-    worst = worst_nano(ctx, verdict.lots, limits, account.lots)
-    _narrow(worst, ctx, verdict, account, limits, list(parts))
-    lots = verdict.lots.tolist()
-    for k, cap_nano in enumerate(caps):
-        if cap_nano and worst[k]:
-            worst[k] = min(worst[k], cap_nano) if lots[k] > 0.0 else max(worst[k], cap_nano)
-    codes = verdict.reason.tolist()
-    return OrderBasket(
-        sample=sample,
-        n=n,
-        ts=ts,
-        sym=rows,
-        lots=[floor(lots[k]) for k in rows],
-        worst_nano=[worst[k] for k in rows],
-        end=[end[k] for k in rows],
-        reason=[codes[k] for k in rows],
-        values=verdict.recorded,
-        kind=[] if kind == Kind.LIMIT else [int(kind)] * len(rows),
-        cause=cause,
-    )
-
-
 def basket_of_columns(
-    sample: int, n: int, ts: int, columns: Sequence[list[int]], values: dict[str, tuple[float, float]]
-) -> OrderBasket:
-    """Return the limit orders that the fold (the engine's fast loop) has passed through the risk gate.
+    sample: int, n: int, ts: int, columns: Sequence[list[int]], values: dict[str, tuple[float, float]],
+    kind: Kind = Kind.LIMIT, cause: str = "",
+) -> OrderBasket:  # fmt: skip
+    """Return the orders of one `kind` that have passed through the risk gate.
 
     `sample` is the time (ns UTC) of the sample behind the decision, and `ts` the present time (ns UTC). `sample` and
     the integer `n` together identify the basket. `columns` are the lists of symbols (columns of the universe), signed
     lots, worst prices (nano-currency), expiries (ns UTC) and reason codes; the basket takes them without a copy.
-    `values` are the recorded values of the verdict's limits, empty where no log reads them.
+    `values` are the recorded values of the verdict's limits, empty where no log reads them. `cause` is the id of the
+    proposal that the orders carry out.
     """
     sym, lots, worst, end, reason = columns
-    return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values)
+    kinds = [] if kind == Kind.LIMIT else [int(kind)] * len(sym)
+    return OrderBasket(sample, n, ts, sym, lots, worst, end, reason, values, kinds, cause=cause)
 
 
 def stop_basket(

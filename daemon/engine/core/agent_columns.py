@@ -33,6 +33,8 @@ class AgentColumns:
     scale: float
     """The factor, at most 1, that keeps its targets within `gross` and `net`."""
     least_trade: float
+    owed: int
+    """Capital that it owes to other agents, in micro-currency: it plans without it."""
     most_age: int
     window: int
     stop: float
@@ -78,13 +80,46 @@ class AgentColumns:
         self.taking = self.asked = self.always = False
         self.rooms = []
         self.waits, self.heaviest = 0.0, inf
-        self.most_age = self.window = 0
+        self.most_age = self.window = self.owed = 0
         self.gross = self.net = self.least_trade = self.stop = self.target = 0.0
         self.scale = 1.0
 
     def put(self, weights: bytes) -> None:
         """Take the weights of an agent's answer, as float64[N] in bytes."""
         self.weights_raw[:] = weights
+
+    def leave(self) -> None:
+        """Let no lots pass, as of an agent that has no part in a plan."""
+        for k in range(len(self.wanted)):
+            self.wanted[k] = 0
+            self.passed[k] = 0.0
+
+    def trade(self, change: ReadFloats) -> None:
+        """Aim at the trades `change` themselves, whatever the targets are."""
+        self.keeps, self.waits, self.scale = False, 0.0, 1.0
+        for k in range(len(self.change)):
+            self.change[k] = change[k]
+            self.kept[k] = 0.0
+            self.why[k] = 0
+
+    def note_aim(self, book: BookColumns, px: ReadFloats) -> None:
+        """Note the target, and what its trades lack before limits are asked, at the values `px` of a lot."""
+        self.lacks.note(
+            self.weights_view, float(book.micro - self.owed) / 1e6, self.scale, book.held_view, self.change_view,
+            self.kept, self.why, px, self.least_trade,
+        )  # fmt: skip
+
+    def note_cuts(self, book: BookColumns, px: ReadFloats) -> None:
+        """Note what its limits cut, at the values `px` of a lot."""
+        self.lacks.cut(book.held_view, self.change_view, self.passed, self.reason_view, px)
+
+    def take(self, change: ReadFloats, passed: ReadFloats, reason: ReadCodes) -> None:
+        """Take part in a plan with the lots `change`, of which its limits let `passed` pass, with a `reason` for each
+        cut."""
+        self.taking = True
+        for k in range(len(self.change)):
+            self.change[k], self.passed[k], self.reason[k] = change[k], passed[k], reason[k]
+            self.wanted[k] = int(passed[k])
 
 
 def note_house_cuts(

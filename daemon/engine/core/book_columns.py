@@ -4,6 +4,7 @@ from math import inf, sqrt
 from typing import Any, Final
 
 from quantd.daemon.engine.core.limiter import Limiter
+from quantd.risk.limits.collars import Collars
 from quantd.risk.measures.portfolio import SAMPLES_PER_YEAR
 from quantd.risk.monitor.ceilings import Bands
 from quantd.risk.monitor.equity_series import MEASURED, TOO_FEW, EquitySeries
@@ -78,6 +79,7 @@ class BookColumns:
     `quantd.risk.limits.case.Account`."""
     open_orders: int
     limiter: Limiter
+    collars: Collars
     bands: Bands
     rising: Bands
     """Bands that are left upwards only: whether a plan raises a level."""

@@ -120,7 +120,7 @@ def gate_set(limits: Limits, universe: Universe) -> GateSet | None:
     scene, newest_returns = market.scene, NewestReturns(rules)
     scene.px, scene.volume, scene.rare = float_zeros(n), float_zeros(n), newest_returns
     gate = Gate(n, LOOPS, len(rules.counts))
-    limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.collars, rules.fee)
+    limiter = Limiter(gate, prepared.bounds, scene, market.caps, rules.fee)
     # the largest number of each limit on a number of orders
     limiter.most[:] = np.array([float(count.most) for count in rules.counts]).data
     limiter.statistics, limiter.bounds_of = _statistics(rules, scene, newest_returns), bounds_of

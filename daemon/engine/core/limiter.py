@@ -3,7 +3,6 @@
 from math import sqrt
 from typing import Any, Final
 
-from quantd.risk.limits.collars import Collars
 from quantd.risk.pretrade.gate_bounds import Bounds, Cap
 from quantd.risk.pretrade.judge import Gate
 from quantd.risk.pretrade.scenes import READY, TOO_FEW, Losses, Scene, Spread
@@ -50,7 +49,6 @@ class Limiter:
     bounds: Bounds
     scene: Scene
     caps: list[Cap]
-    collars: Collars
     statistics: list[Statistic]
     bounds_of: Any
     """Function of a ring and a number of returns: their deviations and mean sizes, where sums are incomplete."""
@@ -60,8 +58,8 @@ class Limiter:
     renewed: int
     """The number of rows of the ring at the last renewal."""
 
-    def __init__(self, gate: Gate, bounds: Bounds, scene: Scene, caps: list[Cap], collars: Collars, fee: float) -> None:
-        self.gate, self.bounds, self.scene, self.caps, self.collars = gate, bounds, scene, caps, collars
+    def __init__(self, gate: Gate, bounds: Bounds, scene: Scene, caps: list[Cap], fee: float) -> None:
+        self.gate, self.bounds, self.scene, self.caps = gate, bounds, scene, caps
         self.statistics, self.bounds_of, self.fee, self.renewed = [], None, fee, -1
         self.most = float_zeros(len(gate.rooms))
 

@@ -13,7 +13,7 @@ back is a rest of the decision, which follows when fills have left the cash for 
 from math import inf
 from typing import Final
 
-from quantd.risk.limits.catalogue import Reason
+from quantd.risk.limits.catalogue import REFUSALS, Reason
 from quantd.trading.number_types import Codes, Floats, ReadCodes, ReadFloats, ReadInts, float_zeros
 
 WHOLE: Final = 4503599627370496.0
@@ -31,6 +31,11 @@ BY_FILLS: Final = 2
 """Bit of a cut at worst prices by a bound on one position, which fills at better prices leave free."""
 BY_TIME: Final = 4
 """Bit of a cut by volume or a count, which a later time may permit."""
+
+LATER: Final = memoryview(bytearray(128)).cast("b")
+"""LATER[reason]: when lots that this reason cut may pass, as bits BY_SALES, BY_FILLS and BY_TIME; 0 for never."""
+for _code, _refusal in REFUSALS.items():
+    LATER[_code] = BY_SALES * _refusal.sales_free | BY_FILLS * _refusal.fills_free | BY_TIME * _refusal.time_frees
 
 AT_LIMIT: Final = int(Reason.POSITION_WEIGHT)
 TOO_OLD: Final = int(Reason.PRICE_AGE)

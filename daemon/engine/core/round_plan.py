@@ -1,7 +1,8 @@
 """The plan of a round: agents' answers become lots, pass the agents' limits, cross, and pass the account's limits.
 
-`Plan` repeats `engine.planning.plan` for agents whose open orders are exits, at a bar in which every symbol has a
-price. `make` writes only into columns that belong to the plan. So nothing has to be undone where Python makes it.
+`make` plans agents whose open orders are exits, at a bar in which every symbol has a price, and writes only into
+columns that belong to the plan. Any other plan is `engine.planning.plan`, which takes its verdicts from the gate in
+Python, and the lots that cross, prices, orders and rests from here.
 """
 
 from math import inf
@@ -98,7 +99,7 @@ class Plan:
         self, size: int, agents: list[AgentColumns], books: list[BookColumns], market: Market, reason: Codes
     ) -> None:
         self.size, self.agents, self.books, self.market = size, agents, books, market
-        self.crosses, self.targets = Crosses(len(agents), size), Targets(size)
+        self.targets = Targets(size)
         self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
         self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
         self.given, self.taken, self.remaining = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
@@ -127,11 +128,7 @@ class Plan:
         any_request: bool = False
         for number in range(len(self.agents)):
             agent: AgentColumns = self.agents[number]
-            wanted: Ints = agent.wanted
-            passed: Floats = agent.passed
-            for k in range(n):
-                wanted[k] = 0
-                passed[k] = 0.0
+            agent.leave()
             if not agent.taking:
                 continue
             status: int = self.request(number, ts, age)
@@ -140,24 +137,23 @@ class Plan:
             if status == NO_REQUEST:
                 agent.taking = False
                 continue
-            self.judge(number + 1, agent.change_view, passed, agent.reason, agent.reason_view, ring)
+            self.judge(number + 1, agent.change_view, agent.passed, agent.reason, agent.reason_view, ring)
+            wanted: Ints = agent.wanted
+            passed: Floats = agent.passed
             for k in range(n):
                 wanted[k] = int(passed[k])
             any_request = True
         if not any_request:
             return NO_REQUEST
         self.net_lots()
-        net: Floats = self.net
-        total: Ints = self.total
         reason: Codes = self.reason
-        passed = self.passed
+        copy(self.passed, self.net)
         for k in range(n):
-            net[k] = passed[k] = float(total[k])
             reason[k] = 0
         self.granted = self.same_book()  # then the verdict on the lone agent is also that on the house
         if not self.granted and self.count() > 0:
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
-        if not self.order_prices(marks):
+        if not self.order_prices(marks, self.ages):
             return FOR_PYTHON
         if len(self.agents) > 1 and not self.cross_prices(marks):
             return FOR_PYTHON
@@ -176,31 +172,39 @@ class Plan:
             return FOR_PYTHON
         agent.waits, agent.keeps = 0.0, False
         if not self.closing:
-            status: int = self.aim(number)
-            if status != PLANNED:
-                return status
+            targets: Targets = self.targets
+            weights: ReadFloats = agent.weights_view
+            for k in range(self.size):
+                if not -WEIGHT_BOUND < weights[k] < WEIGHT_BOUND:
+                    return FOR_PYTHON
+            self.aim(number, self.ages)
+            agent.note_aim(self.books[number + 1], self.market.px_view)
+            if targets.changed == 0:  # a plan without an order says what waits
+                return FOR_PYTHON if agent.waits >= self.least_rest(number) else NO_REQUEST
         last_request: Request = agent.request
         if last_request.lasts(ts, agent.window) and last_request.has(agent.change):
             return FOR_PYTHON
         return PLANNED
 
-    def aim(self, number: int) -> int:
-        """Write the lots to agent `number`'s targets. Returns PLANNED, NO_REQUEST, or FOR_PYTHON at a huge weight."""
+    def aim(self, number: int, ages: ReadInts) -> None:
+        """Write the lots to agent `number`'s targets into its `change`, and what of them waits, at marks of these ages
+        in ns.
+
+        A change worth less than the agent's smallest trade is omitted (`Targets`); of a rest it is worth LEAST_REST of
+        equity at least, so that a rest trades no drift.
+        """
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
         state: Any = self.states[number]
         weights: ReadFloats = agent.weights_view
-        for k in range(self.size):
-            if not -WEIGHT_BOUND < weights[k] < WEIGHT_BOUND:
-                return FOR_PYTHON
-        equity: float = float(book.micro) / 1e6
+        equity: float = float(book.micro - agent.owed) / 1e6
         market: Market = self.market
         targets: Targets = self.targets
         scale: float = targets.factor(weights, agent.gross, agent.net)
         agent.scale = scale
         least: float = max(agent.least_trade, LEAST_REST) if self.resting else agent.least_trade
         targets.change_to(
-            weights, book.held_view, market.px_view, self.ages, agent.most_age, scale * equity,
+            weights, book.held_view, market.px_view, ages, agent.most_age, scale * equity,
             least * equity, agent.heaviest * equity, agent.heaviest * equity * agent.at_limit,
         )  # fmt: skip
         account: Book = book.book
@@ -220,13 +224,6 @@ class Plan:
             agent.why[k] = targets.why[k]
             agent.keeps = agent.keeps or targets.kept[k] != 0.0
         agent.waits = targets.waits
-        agent.lacks.note(
-            weights, equity, scale, book.held_view, agent.change_view, agent.kept, agent.why, market.px_view,
-            agent.least_trade,
-        )  # fmt: skip
-        if targets.changed == 0 and agent.waits >= self.least_rest(number):
-            return FOR_PYTHON  # a plan without an order, which says what waits
-        return PLANNED if targets.changed > 0 else NO_REQUEST
 
     def in_the_way(self, number: int) -> bool:
         """Whether agent `number` has an open order that is no exit: a new plan may have to cancel that order."""
@@ -272,7 +269,7 @@ class Plan:
         if number > 0:
             agent: AgentColumns = self.agents[number - 1]
             if not self.closing:
-                agent.lacks.cut(columns.held_view, requested, out, reasons, market.px_view)
+                agent.note_cuts(columns, market.px_view)
             if agent.keeps:  # the reasons of lots that were not asked of the gate
                 for k in range(self.size):
                     if reason[k] == 0:
@@ -289,10 +286,16 @@ class Plan:
         for k in range(len(gate.rooms)):
             gate.rooms[k] -= float(columns.open_orders)
 
+    def take(self, passed: ReadFloats, reason: ReadCodes) -> None:
+        """Let `passed` of the net lots pass, with a `reason` for each cut."""
+        for k in range(self.size):
+            self.passed[k], self.reason[k] = passed[k], reason[k]
+
     def net_lots(self) -> None:
-        """Set off the agents' wanted lots against each other: write each agent's `surviving` lots and `total`."""
+        """Set off the agents' wanted lots against each other: write their `surviving` lots, `total` and `net`."""
         agents: int = len(self.agents)
         agent: AgentColumns = self.agents[0]
+        net: Floats = self.net
         total: Ints = self.total
         surviving: Ints = agent.surviving
         wanted: Ints = agent.wanted
@@ -301,12 +304,14 @@ class Plan:
         if agents == 1:
             for k in range(self.size):
                 surviving[k] = total[k] = wanted[k]
+                net[k] = float(wanted[k])
             return
         for k in range(self.size):
             for number in range(agents):
                 agent = self.agents[number]
                 given[number] = agent.wanted[k]
             total[k] = cross_lots(given, self.taken, remaining)
+            net[k] = float(total[k])
             for number in range(agents):
                 agent = self.agents[number]
                 agent.surviving[k] = remaining[number]
@@ -337,19 +342,17 @@ class Plan:
             same = same and house_held[k] == agent_held[k]
         return same
 
-    def price(self, collars: Collars, k: int, lots: float, held: float, mark: int) -> int:
+    def price(self, collars: Collars, k: int, lots: float, held: float, mark: int, age: int) -> int:
         """Return an order's limit price in nano-currency, with lots `held` before; -1 if it has more than 62 bits."""
-        collar: Collar = collars.reducing if held * lots < 0.0 else collars.adding
         try:
-            return collar.price(k, lots > 0.0, mark)
+            return collars.price(k, lots, held, mark, age)
         except OverflowError:
             return -1
 
-    def order_prices(self, marks: ReadInts) -> bool:
-        """Write the limit prices of the account's orders, narrowed by each agent's; False if one is out of range."""
+    def order_prices(self, marks: ReadInts, ages: ReadInts) -> bool:
+        """Write the limit prices of the account's orders, narrowed by each agent's, at marks of these ages in ns; False
+        if one is out of range."""
         columns: BookColumns = self.books[0]
-        limiter: Limiter = columns.limiter
-        house: Collars = limiter.collars
         agent: AgentColumns
         lots: float
         passed: Floats = self.passed
@@ -359,23 +362,22 @@ class Plan:
             lots = passed[k]
             worst[k] = 0
             if lots != 0.0:
-                worst[k] = self.price(house, k, lots, held[k], marks[k])
+                worst[k] = self.price(columns.collars, k, lots, held[k], marks[k], ages[k])
                 if worst[k] <= 0:
                     return False
         for number in range(len(self.agents)):
             agent = self.agents[number]
-            if agent.taking and not self.narrow(number, house, marks):
+            if agent.taking and not self.narrow(number, marks, ages):
                 return False
         return True
 
-    def narrow(self, number: int, house: Collars, marks: ReadInts) -> bool:
+    def narrow(self, number: int, marks: ReadInts, ages: ReadInts) -> bool:
         """Narrow the limit prices by those of agent `number`; False if an order has no price in range."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]
         house_columns: BookColumns = self.books[0]
-        limiter: Limiter = columns.limiter
-        collars: Collars = limiter.collars
-        narrower: bool = not collars.equals(house)
+        collars: Collars = columns.collars
+        narrower: bool = not collars.equals(house_columns.collars)
         passed: Floats = self.passed
         surviving: Ints = agent.surviving
         held: Floats = columns.held
@@ -391,7 +393,7 @@ class Plan:
             lots: float = float(surviving[k])
             if lots == 0.0 or worst[k] == 0:
                 continue
-            price: int = self.price(collars, k, lots, held[k], marks[k])
+            price: int = self.price(collars, k, lots, held[k], marks[k], ages[k])
             if price <= 0:
                 return False
             if price < worst[k] if lots > 0.0 else price > worst[k]:
@@ -399,10 +401,10 @@ class Plan:
         return True
 
     def cross_prices(self, marks: ReadInts) -> bool:
-        """Write lots and worst prices of crosses, except where the house refused; False for a price out of range."""
+        """Write lots and worst prices of crosses, except where the house refused; False if a price, which is then 0, is
+        out of range."""
         columns: BookColumns = self.books[0]
-        limiter: Limiter = columns.limiter
-        collars: Collars = limiter.collars
+        collars: Collars = columns.collars
         narrowest: Collar = collars.adding
         crosses: Crosses = self.crosses
         agent: AgentColumns
@@ -410,11 +412,11 @@ class Plan:
             agent = self.agents[number]
             if agent.taking:
                 columns = self.books[number + 1]
-                limiter = columns.limiter
-                collars = limiter.collars
+                collars = columns.collars
                 if collars.adding.narrower(narrowest):
                     narrowest = collars.adding
         crosses.count = 0
+        priced: bool = True
         for k in range(self.size):
             refused: bool = self.reason[k] != 0 and self.passed[k] == 0.0
             parties: int = 0
@@ -426,15 +428,15 @@ class Plan:
             crosses.parties[k] = parties
             if parties == 0:
                 continue
+            crosses.count += 1
+            crosses.buy_worst[k] = crosses.sell_worst[k] = 0
             try:
                 crosses.buy_worst[k] = narrowest.price(k, True, marks[k])
                 crosses.sell_worst[k] = narrowest.price(k, False, marks[k])
             except OverflowError:
-                return False
-            if crosses.buy_worst[k] <= 0 or crosses.sell_worst[k] <= 0:
-                return False
-            crosses.count += 1
-        return True
+                priced = False
+            priced = priced and crosses.buy_worst[k] > 0 and crosses.sell_worst[k] > 0
+        return priced
 
     def doubts(self, bands: Bands, number: int, lots: Floats, ring: Ring) -> Any:
         """Return (key, least, most, bound) of limits that may leave `bands` once `lots` fill; [] if equity <= 0."""
@@ -549,7 +551,7 @@ class Plan:
         """Return the value below which a rest of a decision of agent `number` does not follow."""
         agent: AgentColumns = self.agents[number]
         book: BookColumns = self.books[number + 1]
-        return max(agent.least_trade, LEAST_REST) * float(book.micro) / 1e6
+        return max(agent.least_trade, LEAST_REST) * float(book.micro - agent.owed) / 1e6
 
     def follows(self, number: int, may: bool) -> bool:
         """Whether a rest of the decision of agent `number` waits, as in `planning.plan`. Unless it `may` follow, only

@@ -45,8 +45,7 @@ LAST_FILL: Final = int(Cause.LAST_FILL)
 class StepRecords:
     """The steps of one state for a `log`. `effects` are the effects so far of the event that is being taken.
 
-    `units` are the positions of the whole account in units, unsigned. `weights`, `wanted` and `reasons`
-    have one numpy array for each agent, a view of the agent's column.
+    `units` are the positions of the whole account in units, unsigned.
     """
 
     host: Any
@@ -64,35 +63,22 @@ class StepRecords:
     """The values of limits of the house that the basket of the present plan records."""
     units: Floats
     unit_array: Any
-    weights: list[Any]
-    wanted: list[Any]
-    reasons: list[Any]
-    total: Any
-    reason: Any
     filled: Floats
     bought: Floats
-    numbers: Ints
     heaviest: float
     net_share: float
     gross_share: float
     """Written by `expose`: the largest absolute weight, the sum of signed weights, and the sum of absolute weights."""
 
     def __init__(self, host: Any, log: Any, plan: Plan) -> None:
-        """Begin without effects; the numpy arrays are views of the plan's columns."""
+        """Begin without effects."""
         self.host, self.log, self.plan = host, log, plan
         self.effects, self.logged, self.values = [], 0, {}
         self.follows = self.planned = False
         self.unit_array = np.zeros(plan.size)
         self.units = self.unit_array.data
-        self.weights, self.wanted, self.reasons = [], [], []
-        for number in range(len(plan.agents)):
-            agent: AgentColumns = plan.agents[number]
-            self.weights.append(np.asarray(agent.weights))
-            self.wanted.append(np.asarray(agent.wanted))
-            self.reasons.append(np.asarray(agent.reason))
-        self.filled, self.bought, self.numbers = float_zeros(plan.size), float_zeros(plan.size), int_zeros(plan.size)
+        self.filled, self.bought = float_zeros(plan.size), float_zeros(plan.size)
         self.heaviest = self.net_share = self.gross_share = 0.0
-        self.total, self.reason = np.asarray(plan.total), np.asarray(plan.reason)
 
     def take(self) -> list[Any]:
         """Return the effects so far and clear them, because a Python handler goes on with the event."""
@@ -168,48 +154,9 @@ class StepRecords:
         `n` is the number of the basket of orders at the sample, `used` the number of earlier follow-ups (purchases that
         waited for sales) of the decision.
         """
-        plan: Plan = self.plan
-        market: Market = plan.market
-        house: BookColumns = plan.books[0]
         values: list[Any] = self.limit_values(ring)
         self.values, self.planned = values[0], self.follows
-        agent_plans: list[Any] = []
-        for number in range(len(plan.agents)):
-            agent: AgentColumns = plan.agents[number]
-            if not agent.taking:
-                continue
-            names: Any = self.host.names_of(number)
-            agent_plans.append(
-                AgentPlan(
-                    number,
-                    self.weights[number].tobytes(),
-                    agent.scale,
-                    self.as_int64_bytes(agent.change_view),
-                    self.wanted[number].tobytes(),
-                    self.reasons[number].tobytes(),
-                    values[len(agent_plans) + 1],
-                    names[0],
-                    names[1],
-                    self.as_int64_bytes(agent.kept) if agent.keeps else b"",
-                )
-            )
-        self.effects.append(
-            Planned(
-                sample,
-                n,
-                now,
-                agent_plans,
-                market.bars.marks[market.row].tobytes(),
-                self.as_int64_bytes(house.held_view),
-                self.crossed(),
-                self.total.tobytes(),
-                self.as_int64_bytes(plan.passed),
-                self.reason.tobytes(),
-                {},  # no values before the round
-                self.values,
-                used,
-            )
-        )
+        self.effects.append(plan_effect(self.plan, now, sample, n, used, values, self.host.names_of, None))
         return values
 
     def note_orders(self, orders: Orders) -> None:
@@ -358,25 +305,44 @@ class StepRecords:
             summed += values[k]
         return summed
 
-    def as_int64_bytes(self, values: ReadFloats) -> Any:
-        """float64[N] of whole numbers as the bytes of int64[N]."""
-        plan: Plan = self.plan
-        numbers: Ints = self.numbers
-        for k in range(plan.size):
-            numbers[k] = int(values[k])
-        return bytes(numbers)
 
-    def crossed(self) -> Any:
-        """The bytes of int64[N] lots that agents buy from each other, by symbol."""
-        plan: Plan = self.plan
-        numbers: Ints = self.numbers
+def plan_effect(
+    plan: Plan, now: int, sample: int, n: int, used: int, values: list[Any], names: Any, portion: Any
+) -> Any:
+    """The plan in the columns as an effect. `values` are (value, bound) by limit: of the whole account, then of each
+    agent that takes part; `names` gives by agent what `AgentPlan` calls `policy`, `because` and `cause`."""
+    market: Market = plan.market
+    house: BookColumns = plan.books[0]
+    agent_plans: list[Any] = []
+    crossed: Ints = int_zeros(plan.size)
+    for number in range(len(plan.agents)):
+        agent: AgentColumns = plan.agents[number]
+        if not agent.taking:
+            continue
+        policy: Any
+        because: Any
+        cause: Any
+        policy, because, cause = names(number)
+        agent_plans.append(
+            AgentPlan(
+                number, bytes(agent.weights_raw), agent.scale, whole_lots(agent.change_view), bytes(agent.wanted),
+                bytes(agent.reason), values[len(agent_plans) + 1], policy, because,
+                whole_lots(agent.kept) if agent.keeps else b"", cause,
+            )
+        )  # fmt: skip
         for k in range(plan.size):
-            numbers[k] = 0
-        for number in range(len(plan.agents)):
-            agent: AgentColumns = plan.agents[number]
-            if agent.taking and len(plan.agents) > 1:
-                for k in range(plan.size):
-                    lots: int = agent.wanted[k] - agent.surviving[k]
-                    if lots > 0:
-                        numbers[k] += lots
-        return bytes(numbers)
+            lots: int = agent.wanted[k] - agent.surviving[k]
+            if lots > 0:
+                crossed[k] += lots
+    return Planned(
+        sample, n, now, agent_plans, market.bars.marks[market.row].tobytes(), whole_lots(house.held_view),
+        bytes(crossed), bytes(plan.total), whole_lots(plan.passed), bytes(plan.reason), {}, values[0], used, portion,
+    )  # fmt: skip
+
+
+def whole_lots(values: ReadFloats) -> Any:
+    """float64[N] of whole numbers as the bytes of int64[N]."""
+    numbers: Ints = int_zeros(len(values))
+    for k in range(len(values)):
+        numbers[k] = int(values[k])
+    return bytes(numbers)

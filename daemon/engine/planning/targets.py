@@ -1,21 +1,18 @@
 """Computes the lots to trade from a book's positions and open orders to the target weights of an agent."""
 
 from math import isnan, nan
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantd.daemon.engine.core.lots import LEAST_REST, Targets
-from quantd.daemon.engine.planning.closing_lots import closing_lots
 from quantd.daemon.engine.planning.late_orders import late_closing
 from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.settings import heaviest_of, room_of
+from quantd.daemon.engine.state.settings import room_of
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import Codes, Verdict
 from quantd.trading.effects import Effect
-from quantd.trading.market import Floats, Ints
-from quantd.trading.number_types import read_floats, read_ints
+from quantd.trading.market import Floats
+from quantd.trading.number_types import read_floats
 from quantd.trading.orders import OrderState
 
 
@@ -30,58 +27,6 @@ def headroom(weights: Floats, agent: Limits, house: Limits) -> float:
     return Targets(len(weights)).factor(read_floats(weights), *room_of(agent, house))
 
 
-class Aim(NamedTuple):
-    """The trades towards an agent's target: float64[N] signed lots to trade and lots kept back, int8[N] reason codes of
-    the latter and the value of those that wait, and the factor (at most 1) that keeps the weights within the agent's
-    exposure limits."""
-
-    change: Floats
-    kept: Floats
-    why: Codes
-    waits: float
-    scale: float
-
-    @classmethod
-    def at(cls, change: Floats) -> "Aim":
-        """The trades `change` themselves, whatever the targets are."""
-        return cls(change, np.zeros(len(change)), np.zeros(len(change), np.int8), 0.0, 1.0)
-
-
-def target_change(state: State, agent: int, weights: Floats, flatten: bool, used: int = 0) -> Aim:
-    """The lots to trade from the positions of an agent to its target weights, float64[N].
-
-    The target is weight x equity / value of a lot, truncated to lots. A position never changes its sign at once: its
-    target is then zero. A change worth less than the agent's smallest trade (`min_trade`) is omitted, unless its target
-    is zero, or all such changes together are worth it. A symbol without a fresh price keeps its lots. Purchases that
-    worst prices do not permit at once are kept back (`BuyingRoom`). In a follow-up (`used` is its number) a trade is
-    worth LEAST_REST of equity at least, so that it trades no drift. With `flatten` all positions that can be closed are
-    closed.
-    """
-    rules = state.rules.agents[agent]
-    held = state.lots(agent)
-    if flatten:
-        return Aim.at(closing_lots(state, agent))
-    # new arrays at each call: a report or a `why` replays rounds in a thread while the engine plans
-    equity, targets, weights_view = state.capital(agent) / 1e6, Targets(len(held)), read_floats(weights)
-    age = state.now - state.mark_ts
-    smallest = max(rules.min_trade, LEAST_REST) if used else rules.min_trade
-    # a room is the largest gross exposure and the largest sum of weights
-    scale = targets.factor(weights_view, *state.rooms[agent])
-    most_age, least = rules.limits.max_price_age_ns, smallest * equity
-    lots, values = read_floats(held), read_floats(state.lot_values())
-    most = heaviest_of(rules.limits) * equity
-    aimed = most * state.at_limits[agent]
-    targets.change_to(weights_view, lots, values, age.data, most_age, scale * equity, least, most, aimed)
-    cash = state.ledger.books[agent].cash_micro / 1e6
-    for room in state.buying_rooms[agent]:
-        targets.fit(lots, values, equity, cash, *room)
-    for column in state.agents[agent].exits:
-        targets.omit(column, values[column])
-    return Aim(
-        np.array(targets.change), np.array(targets.kept), np.array(targets.why, np.int8), targets.waits, scale
-    )  # fmt: skip
-
-
 def scaled_out(state: State, agent: int, weights: Floats, scale: float = nan) -> dict[int, int]:
     """Column -> signed lots to trade for the weights themselves, of the symbols whose target the factor `scale` of an
     `Aim` makes smaller; without a `scale` that of the present state.
@@ -89,7 +34,8 @@ def scaled_out(state: State, agent: int, weights: Floats, scale: float = nan) ->
     Empty where all that is left out is worth less than a rest, as the fees of purchases are.
     """
     if isnan(scale):
-        scale = Targets(len(weights)).factor(read_floats(weights), *state.rooms[agent])
+        terms = state.agent_columns[agent]
+        scale = Targets(len(weights)).factor(read_floats(weights), terms.gross, terms.net)
     equity, held = state.capital(agent) / 1e6, state.lots(agent)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if not (1.0 - scale) * float(np.abs(weights).sum()) * equity >= least_rest(state, agent):  # NaN: refused
@@ -162,34 +108,3 @@ def withdraw(state: State, agent: int, symbols: NDArray[np.bool_]) -> list[Effec
             if not (symbols[cross.symbol] and any(who == agent for who, _ in cross.shares))
         )
     return effects
-
-
-def note_aim(state: State, agent: int, weights: Floats, aim: Aim, flatten: bool) -> None:
-    """Note the target of a plan, and what its trades lack before limits are asked; with `flatten` no position is
-    asked."""
-    lacks = state.agents[agent].lacks
-    if flatten:
-        lacks.clear()
-        return
-    lacks.note(
-        read_floats(weights), state.capital(agent) / 1e6, aim.scale, read_floats(state.lots(agent)),
-        read_floats(aim.change), read_floats(aim.kept), aim.why.data, read_floats(state.lot_values()),
-        state.rules.agents[agent].min_trade,
-    )  # fmt: skip
-
-
-def note_cuts(state: State, agent: int, change: Floats, verdict: Verdict) -> None:
-    """Note what the limits of an agent cut from `change`."""
-    state.agents[agent].lacks.cut(
-        read_floats(state.lots(agent)), read_floats(change), read_floats(verdict.lots), verdict.reason.data,
-        read_floats(state.lot_values()),
-    )  # fmt: skip
-
-
-def note_house_cuts(state: State, agent: int, passed: Verdict, surviving: Ints, net: Floats, verdict: Verdict) -> None:
-    """Note an agent's part of what the account's limits cut from the `net` lots: of those `surviving` the crosses."""
-    if (verdict.lots != net).any():
-        state.agents[agent].lacks.cut_by_house(
-            read_floats(state.lots(agent)), read_floats(passed.lots), read_ints(surviving), read_floats(net),
-            read_floats(verdict.lots), verdict.reason.data, read_floats(state.lot_values()),
-        )  # fmt: skip

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from quantd.daemon.engine.core.order_columns import Request
 from quantd.risk.limits.catalogue import Limits
-from quantd.risk.pretrade.gate import Verdict
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
 from quantd.trading.number_types import read_floats
@@ -130,12 +129,6 @@ class Activity:
         if rate is None:
             return 0
         return sum(orders for ts, orders in self.books[book].sent if ts > now - rate.per_ns)
-
-    def ask(self, book: int, now: int, lots: Floats, limits: Limits, verdict: Verdict) -> None:
-        """Record the signed lots that a book requests, without those that a halt refuses in the `verdict` on them. A
-        request within the duplicate window extends the last one."""
-        window, passed = limits.duplicate_window_ns, read_floats(verdict.lots)
-        self.books[book].request.add(now, read_floats(lots), window, passed, verdict.reason.data)
 
     def repeated(self, book: int, now: int, limits: Limits) -> Floats | None:
         """float64[N] signed lots that a book requested within the duplicate window, read-only.

@@ -17,13 +17,14 @@ from quantd.daemon.engine.state.activity import Activity
 from quantd.daemon.engine.state.agent_state import AgentState
 from quantd.daemon.engine.state.bar_columns import block_columns, marks_alone
 from quantd.daemon.engine.state.monitor_state import Noted, Watch
+from quantd.daemon.engine.state.new_columns import set_columns, set_terms
 from quantd.daemon.engine.state.open_orders import EndedBaskets, Key, OpenCrosses, Working
 from quantd.daemon.engine.state.parents import Parent
 from quantd.daemon.engine.state.promotion_rule import Pairing
 from quantd.daemon.engine.state.proposal_log import ProposalLog
 from quantd.daemon.engine.state.protective_stops import Protection
 from quantd.daemon.engine.state.restrictions import Restrictions
-from quantd.daemon.engine.state.settings import Rules, buying_rooms, protective_sets, room_of
+from quantd.daemon.engine.state.settings import Rules, protective_sets
 from quantd.daemon.engine.state.stop_records import Bracket
 from quantd.daemon.engine.state.venue_account import VenueAccount
 from quantd.daemon.engine.state.verdict_log import Judged
@@ -244,6 +245,7 @@ class State(Core):
         """float64[A, N] side x the best mark since entry, where a stop trails."""
         self.levels: Levels | None = None
         """Prices that close positions; None after a booking, until they are needed."""
+        set_columns(self)
         self.govern(rules)
 
     def govern(self, rules: Rules) -> None:
@@ -258,13 +260,7 @@ class State(Core):
         self.resting = self.guards is not None and any(self.guards.rests)
         """Whether stops are placed at the venue."""
         self.levels = None
-        self.rooms = [room_of(agent.limits, rules.house) for agent in rules.agents]
-        """By agent: the largest gross exposure and the largest sum of the weights of its targets."""
-        self.buying_rooms = [buying_rooms(agent.limits, rules.house) for agent in rules.agents]
-        """By agent: what the purchases of one plan may use while they are open."""
-        self.at_limits = [1.0 - 2.0 * max(agent.limits.fee_bp, rules.house.fee_bp) / 1e4 for agent in rules.agents]
-        """By agent: the share of its limit at which a position is aimed. The rest pays fees, of a sale and a purchase
-        of all equity."""
+        set_terms(self, rules)
         self.protecting = self.guards is not None or any(agent.exits or agent.blocked for agent in self.agents)
         if self.guards is None or not self.guards.trails:
             self.best = np.full_like(self.best, np.nan)

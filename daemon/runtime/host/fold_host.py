@@ -48,7 +48,6 @@ from quantd.daemon.runtime.host.exit_columns import load_changes, load_guards, n
 from quantd.daemon.runtime.host.fold_records import FilledOrders, fill_columns, sample_rows
 from quantd.daemon.runtime.host.limit_columns import LimitColumns
 from quantd.daemon.runtime.host.market_host import MarketHost
-from quantd.daemon.runtime.host.new_columns import set_columns
 from quantd.daemon.runtime.host.open_round import OpenRound
 from quantd.daemon.runtime.host.record_calls import RecordCalls
 from quantd.daemon.runtime.host.shell_parts import FoldShell, Parts, implements
@@ -98,7 +97,6 @@ class FoldHost(MarketHost):
         self._ahead = AdvanceAnswers(state)
         self._served: tuple[object, ...] | None = None
         """Log, answers, venue and parts of the shell at the last `begin`; None after `end`."""
-        set_columns(state)
 
     @property
     def stands_in(self) -> bool:
@@ -223,7 +221,7 @@ class FoldHost(MarketHost):
         state, used = self.state, self.state.in_use()
         for number, (agent, rules) in enumerate(zip(state.agent_columns, state.rules.agents, strict=True)):
             agent.asked = state.seats[number] not in state.rules.outside
-            agent.always = agent.asked and not rules.scheduled
+            agent.always, agent.owed = agent.asked and not rules.scheduled, 0  # else the state is not `ready`
             state.book_columns[number + 1].used = number in used
 
     def _watch(self) -> None:
@@ -453,7 +451,7 @@ class FoldHost(MarketHost):
             for agent, columns in enumerate(state.agent_columns):
                 columns.scale = 1.0  # a symbol that is closed has target 0, another one its present weight
                 remaining = np.where(np.asarray(columns.change) != 0.0, 0.0, state.held_weights(agent))
-                self.records.weights[agent][:] = remaining
+                columns.put(remaining.tobytes())
 
     def exits_sent(self) -> None:
         """Record the orders of exits that the fold (the compiled fast path) planned."""

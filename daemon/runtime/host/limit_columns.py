@@ -16,7 +16,6 @@ from quantd.daemon.engine.core.venue_orders import NEVER
 from quantd.daemon.engine.planning.gate_account import account_of, limits_in_force, market_context
 from quantd.daemon.engine.safety.monitor import Review, levels_of, review, watched
 from quantd.daemon.engine.state import HOUSE, State
-from quantd.daemon.engine.state.settings import heaviest_of
 from quantd.daemon.engine.state.verdict_log import Judged
 from quantd.risk.limits.case import Account
 from quantd.risk.limits.catalogue import Limits
@@ -130,18 +129,8 @@ class LimitColumns:
         return True
 
     def _write_terms(self) -> None:
-        """Write the agents' rules, the venue's terms of a fill, and the costs of the account to the columns.
-
-        The rules of an agent include the largest gross exposure and the largest sum of long weights of its targets.
-        """
+        """Write the venue's terms of a fill, and the costs of the account to the columns."""
         state, rules = self.state, self.state.rules
-        for index, (agent, columns) in enumerate(zip(rules.agents, state.agent_columns, strict=True)):
-            columns.gross, columns.net = state.rooms[index]
-            columns.rooms, columns.heaviest = list(state.buying_rooms[index]), heaviest_of(agent.limits)
-            columns.at_limit = state.at_limits[index]
-            columns.least_trade = agent.min_trade
-            columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
-        state.round_plan.heaviest = heaviest_of(rules.house)
         orders = state.venue_orders
         orders.remote = self.terms is None
         if self.terms is not None:
@@ -163,7 +152,7 @@ class LimitColumns:
         state, plan, universe = self.state, self.state.round_plan, self.state.universe
         sets = [gates for of_book in limits if (gates := self._sets[id(of_book)]) is not None]
         for columns, gates in zip(state.book_columns, sets, strict=True):
-            columns.limiter = gates.limiter
+            columns.limiter, columns.collars = gates.limiter, gates.rules.collars
             gates.rare.begin(state.history.synchronous)
         plan.by_volume = any(gates.by_volume for gates in sets)
         plan.least_collar = min(min(of_book.collar, of_book.reduce_collar) for of_book in limits)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from quantd.daemon.engine.planning.plan import because_of
+from quantd.daemon.engine.planning.plan import names_of
 from quantd.daemon.engine.safety.monitor import record_known, watch_plan
 from quantd.daemon.engine.safety.notices import note_rebalances
 from quantd.daemon.engine.safety.session_messages import count_refusals
@@ -47,11 +47,8 @@ class RecordCalls:
         host.parts.tally.add(effects[before:])
         return effects
 
-    def names_of(self, number: int) -> tuple[str, str]:
-        """Of the agent with index `number`: the name of the agent whose policy decides for it, empty for its own, and
-        the proposal that its orders carry out, empty for a policy's answer."""
-        state = self._host.state
-        return state.policy_of(number), because_of(state, number)
+    def names_of(self, number: int) -> tuple[str, str, str]:
+        return names_of(self._host.state, number)
 
     def note_crosses(self) -> None:
         """Record the crosses (trades between agents without an order) that are booked at the open of this bar."""

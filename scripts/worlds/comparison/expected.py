@@ -98,6 +98,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "state/live_caps": ("cut of the house: ramp", "cut of the house: account_notional"),
     "state/market_data": ("frozen and thawed",),
     "state/monitor_state": ("alert: milestone",),
+    "state/new_columns": ("rounds in the fold", "follow-up"),
     "state/open_orders": ("order ended: cancelled", "fills: good till cancelled"),
     "state/parents": ("parent order: vwap", "parent order: participation"),
     "state/price_holds": ("alert: price_jump, on PriceJumped",),

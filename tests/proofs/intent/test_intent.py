@@ -7,8 +7,8 @@ import pytest
 
 from quantd.daemon.engine import rounds
 from quantd.daemon.engine.core.lots import Targets
-from quantd.daemon.engine.planning import plan, targets
-from quantd.daemon.engine.state import engine_state
+from quantd.daemon.engine.core.round_plan import Plan
+from quantd.daemon.engine.state import new_columns
 from tests.proofs.intent.strangers import NAMED, found, rows
 from tests.proofs.intent.worlds import drawn, played
 
@@ -43,15 +43,15 @@ def collar_on_targets(patch: pytest.MonkeyPatch) -> None:
         gross, net = room_of(agent, house)
         return gross / (1.0 + 2.0 * agent.collar), net / (1.0 + agent.collar)
 
-    patch.setattr(engine_state, "room_of", rooms)
+    patch.setattr(new_columns, "room_of", rooms)
 
 
-room_of = engine_state.room_of
+room_of = new_columns.room_of
 
 
 def no_rest(patch: pytest.MonkeyPatch) -> None:
     """What worst prices keep back is no rest."""
-    patch.setattr(plan, "least_rest", lambda state, agent: inf)
+    patch.setattr(Plan, "least_rest", lambda self, agent: inf)
 
 
 def no_sum(patch: pytest.MonkeyPatch) -> None:
@@ -61,7 +61,7 @@ def no_sum(patch: pytest.MonkeyPatch) -> None:
 
 def no_fees(patch: pytest.MonkeyPatch) -> None:
     """A position aims at its limit, and leaves no fees for the purchases of others."""
-    patch.setattr(targets, "heaviest_of", lambda limits: inf)
+    patch.setattr(new_columns, "heaviest_of", lambda limits: inf)
 
 
 @pytest.mark.uncompiled

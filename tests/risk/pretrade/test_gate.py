@@ -19,11 +19,12 @@ from quantd.risk.limits.catalogue import (
 )
 from quantd.risk.measures.stress import Shock
 from quantd.risk.pretrade import gate as gate_module
-from quantd.risk.pretrade.baskets import basket, stop_basket, worst_nano
+from quantd.risk.pretrade.baskets import stop_basket, worst_nano
 from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Context, gate, granted, same_book
 from quantd.trading.instruments import NANO, Instrument, Universe
 from quantd.trading.orders import Kind, OrderBasket
 from tests.support.examples import examples
+from tests.support.plan_orders import priced_orders
 from tests.support.risk_books import TAIL, Book, breaches, make_context, random_book, scenario_returns
 
 seeds = st.integers(0, 2**32 - 1)
@@ -499,17 +500,12 @@ def test_a_basket_holds_what_passed_and_nothing_when_nothing_did() -> None:
     held = Account(lots=np.array([0.0, 10.0, 0.0]), cash=1e4, equity=1e5)
     ctx, limits = plain(), Limits(max_position_weight=0.05)
     verdict = gate(ctx, held, np.array([60.0, -10.0, 0.0]), limits)
-    orders = basket(verdict, ctx, held, limits, sample=7, n=2, ts=9, end=[1, 2, 3])
+    orders = priced_orders(verdict, ctx, held, limits, end=[1, 2, 3])
     assert orders is not None
-    assert (orders.sample, orders.n, orders.ts) == (7, 2, 9)
-    assert orders.sym == [0, 1]
-    assert orders.lots == [49, -10]
-    assert orders.worst_nano == [105 * NANO, 42 * NANO + NANO // 2]
-    assert orders.end == [1, 2]
-    assert orders.reason == [Reason.POSITION_WEIGHT, 0]
-    assert orders.values["max_position_weight"] == (pytest.approx(0.049), 0.05)
-    nothing = gate(ctx, held, np.zeros(3), limits)
-    assert basket(nothing, ctx, held, limits, sample=7, n=3, ts=9, end=[1, 2, 3]) is None
+    prices = [105 * NANO, 42 * NANO + NANO // 2]
+    assert orders.terms() == [[0, 1], [49, -10], prices, [1, 2], [Reason.POSITION_WEIGHT, 0]]
+    assert verdict.recorded["max_position_weight"] == (pytest.approx(0.049), 0.05)
+    assert priced_orders(gate(ctx, held, np.zeros(3), limits), ctx, held, limits) is None
 
 
 def test_every_reason_has_its_sentence() -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from quantd.risk.limits.catalogue import Correlation, Limits, Liquidity, Reason, Tail, override
-from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import Account, gate, measure
 from quantd.trading.instruments import NANO
+from tests.support.plan_orders import Part, priced_orders
 from tests.support.risk_books import make_context, scenario_returns
 
 NAMES = ["A", "B", "C"]
@@ -106,9 +107,9 @@ def test_an_order_goes_out_at_the_price_that_every_agent_behind_it_counted_on() 
     one, other = np.array([-5.0, 0.0, 0.0]), np.array([0.0, 5.0, 0.0])
 
     def sent(*parts: Part) -> list[int]:
-        sent_basket = basket(verdict, market(), book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
-        assert sent_basket is not None
-        return [price // NANO for price in sent_basket.worst_nano]
+        orders = priced_orders(verdict, market(), book, limits, parts)
+        assert orders is not None
+        return [price // NANO for price in orders.worst_nano]
 
     assert sent(Part(lots, holds, limits)) == [80, 60]
     assert sent(Part(one, nothing, limits), Part(other, holds, limits)) == [95, 60]
@@ -124,9 +125,9 @@ def test_an_agent_for_which_a_price_is_old_narrows_the_order() -> None:
     verdict = gate(aged, book, lots, limits)
     for agent_limits, price in ((limits, 80), (override(limits, max_price_age_ns=99), 90)):
         parts = [Part(lots, book.lots, agent_limits)]
-        sent_basket = basket(verdict, aged, book, limits, sample=1, n=1, ts=1, end=[1, 1, 1], parts=parts)
-        assert sent_basket is not None
-        assert [worst // NANO for worst in sent_basket.worst_nano] == [price]
+        orders = priced_orders(verdict, aged, book, limits, parts)
+        assert orders is not None
+        assert [worst // NANO for worst in orders.worst_nano] == [price]
 
 
 def test_a_factor_that_leaves_whole_lots_exactly_leaves_all_of_them() -> None:

@@ -15,10 +15,11 @@ import pytest
 from msgspec import UNSET, structs
 
 from quantd.risk.limits.catalogue import Limits, Tail, override
-from quantd.risk.pretrade.baskets import Part, basket, worst_nano
+from quantd.risk.pretrade.baskets import worst_nano
 from quantd.risk.pretrade.gate import HALT, REDUCE, RUN, Account, Verdict, gate
 from quantd.trading.instruments import NANO
 from tests.support.checkout import ROOT
+from tests.support.plan_orders import Part, priced_orders
 from tests.support.risk_books import Book, breaches, make_context, random_book, random_limits, scenario_returns
 
 TABLE = ROOT / "tests/support/golden/gate-table.json"
@@ -237,10 +238,8 @@ def orders(book: Book, verdict: Verdict) -> list[Any] | None:
     ]
     if not np.isfinite(book.account.lots).all():
         return None
-    sent = basket(
-        verdict, book.ctx, book.account, book.limits, sample=1, n=2, ts=3, end=list(range(len(half))), parts=parts
-    )
-    return None if sent is None else [sent.sym, sent.lots, sent.worst_nano, sent.end, sent.reason]
+    sent = priced_orders(verdict, book.ctx, book.account, book.limits, parts, list(range(len(half))))
+    return None if sent is None else sent.terms()
 
 
 def row(kind: str, seed: int) -> Row:

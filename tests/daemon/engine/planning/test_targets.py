@@ -7,32 +7,44 @@ from threading import Event
 import numpy as np
 
 from quantd.daemon.engine.planning.plan import plan
-from quantd.daemon.engine.planning.targets import hold_back, in_flight, target_change, withdraw
+from quantd.daemon.engine.planning.targets import hold_back, in_flight, withdraw
 from quantd.daemon.engine.safety.monitor import watch_plan
+from quantd.daemon.engine.state import State
 from quantd.daemon.engine.state.open_orders import Cross
 from quantd.trading.effects import Cancel
+from quantd.trading.market import Floats
+from quantd.trading.orders import OrderBasket
 from tests.support.engine import OPEN, World, block
 
 
 def test_a_thread_that_replays_rounds_changes_no_lots_of_the_engine() -> None:
-    """A report replays while the engine plans: with shared arrays, the lots of one in ten runs were others."""
-    state = World(block(np.full((4, 3), 100.0)), [lambda view: np.zeros(3)], house=OPEN).run().shell.state
+    """A report replays while the engine plans: with arrays of all states, the lots of one in ten runs were others."""
+    engine, report = (
+        World(block(np.full((4, 3), 100.0)), [lambda view: np.zeros(3)], house=OPEN).run().shell.state for _ in range(2)
+    )
     replayed, planned = np.array([0.0, 0.1, 0.5]), np.array([0.3, 0.2, 0.0])
-    expected = target_change(state, 0, planned, flatten=False).change.tolist()
     ended, before = Event(), sys.getswitchinterval()
+
+    def lots(state: State, weights: Floats) -> list[list[int]]:
+        effects = plan(state, {0: weights.tobytes()}, watch=watch_plan, sample=state.sample)
+        state.working.clear()
+        state.activity.books[0].forget()
+        return [effect.lots for effect in effects if isinstance(effect, OrderBasket)]
 
     def replay() -> None:
         while not ended.is_set():
-            target_change(state, 0, replayed, flatten=False)
+            lots(report, replayed)
 
+    expected = lots(engine, planned)
     with ThreadPoolExecutor(1) as other:
         other.submit(replay)
         sys.setswitchinterval(1e-6)
         try:
-            changes = [target_change(state, 0, planned, flatten=False).change.tolist() for _ in range(3_000)]
+            changes = [lots(engine, planned) for _ in range(1_000)]
         finally:
             sys.setswitchinterval(before)
             ended.set()
+    assert expected == [[3_000, 2_000]]
     assert [change for change in changes if change != expected] == []
 
 

@@ -10,9 +10,9 @@ from quantd.daemon.engine.state import HOUSE
 from quantd.daemon.engine.state.activity import Activity, FrozenActivity, FrozenBookActivity
 from quantd.daemon.engine.state.snapshot import freeze, thaw
 from quantd.risk.limits.catalogue import Limits, Rate, Reason
-from quantd.risk.pretrade.gate import Verdict
 from quantd.risk.switch import HALT, RUN
 from quantd.trading.effects import Planned, Valued
+from quantd.trading.number_types import read_floats
 from quantd.trading.sessions import DAY_NS
 from tests.support.engine import CASH, START, World, block, sessions, walk
 
@@ -144,9 +144,9 @@ def test_the_same_intent_within_a_moment_is_refused_unless_a_halt_refused_it(
 
 def request(activity: Activity, now: int, lots: list[float], limits: Limits, reason: int = 0, book: int = 0) -> None:
     """A request of a book, of which all passes, or nothing for a `reason`."""
-    asked, codes = np.array(lots), np.full(len(lots), reason, dtype=np.int8)
-    verdict = Verdict(np.zeros(len(lots)) if reason else asked, codes, None, None, None)  # type: ignore[arg-type]
-    activity.ask(book, now, asked, limits, verdict)
+    asked, codes = read_floats(np.array(lots)), np.full(len(lots), reason, dtype=np.int8)
+    passed = read_floats(np.zeros(len(lots))) if reason else asked
+    activity.books[book].request.add(now, asked, limits.duplicate_window_ns, passed, codes.data)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Creates the columns of the compiled fold with as many symbols, agents and books as a state has."""
+"""Creates the columns of a state: of its books, agents and plans, and of the compiled fold."""
 
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -9,21 +10,24 @@ import numpy as np
 from quantd.daemon.engine.core.agent_columns import AgentColumns
 from quantd.daemon.engine.core.book_columns import BookColumns
 from quantd.daemon.engine.core.digest_rows import Names, Rows
+from quantd.daemon.engine.core.lots import LATER
 from quantd.daemon.engine.core.questions import Questions
 from quantd.daemon.engine.core.round_plan import Plan
 from quantd.daemon.engine.core.sample_columns import SampleColumns
 from quantd.daemon.engine.core.venue_orders import VenueOrders
-from quantd.daemon.engine.planning.plan import LATER
-from quantd.daemon.engine.state import State
-from quantd.daemon.engine.state.open_orders import Working
+from quantd.daemon.engine.state.open_orders import OpenCrosses, Working
+from quantd.daemon.engine.state.settings import Rules, buying_rooms, heaviest_of, room_of
 from quantd.risk.pretrade.gate import LOOPS
 from quantd.trading.events import Action, Tick
 from quantd.trading.market import MarketSlice
 from quantd.trading.number_types import int_zeros
 
+if TYPE_CHECKING:
+    from quantd.daemon.engine.state.engine_state import State
 
-def set_columns(state: State) -> None:
-    """Give a state empty columns (arrays) of the fold, the compiled fast path, for its symbols, agents and books."""
+
+def set_columns(state: "State") -> None:
+    """Give a state empty columns (arrays) for its symbols, agents and books."""
     size, books = state.universe.size, len(state.agents) + 1
     state.slice_type, state.tick_type, state.action_type = MarketSlice, Tick, Action
     state.agent_columns = [
@@ -39,7 +43,7 @@ def set_columns(state: State) -> None:
     reason = np.zeros(size, np.int8).data
     plan = state.round_plan = Plan(size, state.agent_columns, state.book_columns, state.market_columns, reason)
     plan.states, plan.loops, plan.orders_type = state.agents, LOOPS, Working
-    plan.later = LATER.data
+    plan.crosses, plan.later = OpenCrosses(len(state.agents), size), LATER
     state.sample_columns = SampleColumns(books, size)
     state.digest_rows = digest_rows(state)
     state.venue_orders = VenueOrders(deque())
@@ -52,7 +56,19 @@ def set_columns(state: State) -> None:
     state.answers_ahead = {}
 
 
-def digest_rows(state: State) -> Rows:
+def set_terms(state: "State", rules: Rules) -> None:
+    """Write the terms of targets, which follow from the limits of the agents and of the whole account."""
+    for agent, columns in zip(rules.agents, state.agent_columns, strict=True):
+        columns.gross, columns.net = room_of(agent.limits, rules.house)
+        columns.rooms = list(buying_rooms(agent.limits, rules.house))
+        columns.heaviest, columns.least_trade = heaviest_of(agent.limits), agent.min_trade
+        # the rest of the limit pays fees, of a sale and a purchase of all equity
+        columns.at_limit = 1.0 - 2.0 * max(agent.limits.fee_bp, rules.house.fee_bp) / 1e4
+        columns.most_age, columns.window = agent.limits.max_price_age_ns, agent.limits.duplicate_window_ns
+    state.round_plan.heaviest = heaviest_of(rules.house)
+
+
+def digest_rows(state: "State") -> Rows:
     """The writer of the rows of the state's digest (hash of its trading)."""
     symbols, books = state.universe.symbols, state.ledger.names
     book_order = sorted(range(len(books)), key=books.__getitem__)
