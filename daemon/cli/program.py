@@ -247,11 +247,13 @@ def _require_values(name: str, arguments: list[str]) -> None:
 
 
 def _require_joined(arguments: list[str]) -> None:
-    """Raise Failure for parts NAME=VALUE of one option that a space divides: the second would be another argument."""
+    """Raise Failure for parts NAME=VALUE of one option, or symbols in capitals, that a space divides: the second would
+    be another argument, such as the folder of `quantd init`."""
     for option, first, second in zip(arguments, arguments[1:], arguments[2:], strict=False):
         if option == "--":
             return
-        if option.startswith("--") and "=" not in option and all("=" in w and w[0] != "-" for w in (first, second)):
+        parts = option.startswith("--") and "=" not in option and all("=" in w and w[0] != "-" for w in (first, second))
+        if parts or (option == "--symbols" and second.isupper() and second[0] != "-"):
             remedy = f"--set {first} --set {second}" if option == "--set" else f"{option} {first.strip(',')},{second}"
             raise Failure(f"{option} has one value, and {second} is beside it; write {remedy}", USAGE)
 

@@ -171,6 +171,8 @@ def _scheduled(document: Table, registry: Known, source: Source) -> Iterator[Mis
     if others or "?" not in remedy:
         known = f"name {' or '.join(agents)}, or " if agents else ""
         remedy = f"{known}remove these [[schedules]]: an agent that no schedule names decides at each sample"
+    if "portfolios" in document and "?" not in remedy:
+        remedy += "; no schedule decides for a portfolio: `quantd portfolio rebalance` changes its weights"
     yield source.mistake(first_path, text, remedy)
 
 

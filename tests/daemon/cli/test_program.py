@@ -181,6 +181,8 @@ def test_parts_of_one_value_are_joined_by_commas(tmp_path):
         (("init", "--weights", "AAPL=60", "KO=40"), "--weights AAPL=60,KO=40"),
         (("init", "mine", "--weights", "AAPL=60,", "KO=40"), "--weights AAPL=60,KO=40"),
         (("run", "--set", "a.b=1", "a.c=2"), "--set a.b=1 --set a.c=2"),
+        (("init", "--symbols", "AAPL", "KO"), "--symbols AAPL,KO"),
+        (("portfolio", "create", "p", "--symbols", "AAPL,", "BRK.B"), "--symbols AAPL,BRK.B"),
     ):
         done = quantd(tmp_path, *words)
         assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (2, "", [])

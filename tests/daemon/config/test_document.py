@@ -211,6 +211,12 @@ CASES = [
     ),
     (
         "[risk]",
+        '[portfolios]\nplaces = 1\n[[schedules]]\nname = "a"\ndo = "rebalance"\nat = "close"\n'
+        'agents = ["portfolio-1"]\n[risk]',
+        "; no schedule decides for a portfolio: `quantd portfolio rebalance` changes its weights",
+    ),
+    (
+        "[risk]",
         '[[schedules]]\nname = "a"\ndo = "flatten"\nat = "close"\nagents = ["one"]\n[risk]',
         'agents has no effect on do = "flatten", which is for the whole account; remove it',
     ),

@@ -187,8 +187,8 @@ class OperatorTools:
 
     async def risk(
         self,
-        agent: Annotated[str, Meta(description="An agent; the house without it.")] = "",
-        symbol: str = "",
+        agent: Annotated[str, Meta(min_length=1, description="An agent; the house without it.")] = "",
+        symbol: Annotated[str, Meta(min_length=1)] = "",
         search: Search = "",
     ) -> Document:
         """Limits with headroom, and the largest order of each of the largest positions, of the house or an agent."""
@@ -248,7 +248,7 @@ def halt_of(gateway: Gateway) -> Callable[..., Any]:
     async def halt(
         reason: Annotated[str, Meta(description="Why, in one line, for the journal.")],
         person: Annotated[ElicitationResult[Confirmation], Resolve(permitted_person)],
-        agent: Annotated[str, Meta(description="An agent; the whole house without it.")] = "",
+        agent: Annotated[str, Meta(min_length=1, description="An agent; the whole house without it.")] = "",
         confirm: Annotated[str, Meta(description="The phrase that the first call returned.")] = "",
     ) -> Document:
         """Stop all trading of the house or of one agent; needs a token of scope trade. A client that can ask a person

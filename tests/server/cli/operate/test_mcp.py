@@ -122,6 +122,13 @@ async def test_an_operator_reads_and_halts_in_two_steps_with_a_token_of_scope_tr
             worked, document = await call(client, name)
             assert worked, (name, document)
             assert len(json.dumps(document)) <= MOST_CHARS
+        for tool, words in (
+            ("halt", {"reason": "a drill", "agent": ""}),
+            ("risk", {"agent": ""}),
+            ("risk", {"symbol": ""}),
+        ):
+            worked, text = await call(client, tool, **words)
+            assert (worked, "of length >= 1" in str(text)) == (False, True), "an empty name is not the whole account"
         worked, first = await call(client, "halt", reason="a drill")
         assert (worked, first["halted"], world.service.shell.state.switch.state) == (True, False, 0)
         worked, text = await call(client, "halt", reason="a drill", confirm="halt the house 000000")
