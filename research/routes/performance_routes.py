@@ -146,9 +146,6 @@ class Performances:
         account) and the names in `further_books` are returned unchanged. Raises Refused for an unknown book, and for a
         period that ends before it begins.
         """
-        if query.start is not None and query.end is not None and query.start > query.end:
-            text = f"from = {query.start} is after to = {query.end}; exchange them"
-            raise Refused(422, "query", text, errors=[FieldFault("from", text)])
         state = self._run.service.shell.state
         # name of an agent -> the instant at which its portfolio was opened, 0 for another agent
         agents = {state.rules.agents[k].name: 0 for k in state.in_use()}

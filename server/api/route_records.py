@@ -258,6 +258,9 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
     since, until = getattr(query, "since", 0), getattr(query, "until", None)
     if until is not None and since > until:  # an empty answer would say that nothing happened
         raise _fault("since", f"since = {since} is after until = {until}; exchange them")
+    start, end = getattr(query, "start", None), getattr(query, "end", None)
+    if start is not None and end is not None and start > end:
+        raise _fault("from", f"from = {start} is after to = {end}; exchange them")
     return query
 
 

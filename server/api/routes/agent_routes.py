@@ -23,7 +23,7 @@ from quantd.daemon.engine.state.proposal_log import ProposalVerdict
 from quantd.daemon.views.overview import SWITCH
 from quantd.server.api.documents import Query
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import RouteContext, RouteGroup
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
 from quantd.server.api.run_reader import RunReader
@@ -395,14 +395,10 @@ def _traded(
         yield BookEvent(seq, instant_text(ts), kind, text, universe.symbols[column])
 
 
-def _opened(context: RouteContext) -> AgentRoutes:
-    return AgentRoutes(context.run)
-
-
 ROUTES: Final = RouteGroup(
     "agents",
     185,
-    _opened,
+    lambda context: AgentRoutes(context.run),
     routes=(
         Read(
             "/api/v1/agents/{name}/events", AgentRoutes.events, "Fills, ends and alerts of a book.",

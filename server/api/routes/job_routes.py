@@ -15,7 +15,7 @@ from quantd.daemon.runtime.service import Service
 from quantd.server.api.access.guard import TOKEN, sender_of
 from quantd.server.api.documents import PLAIN, Query, Rows
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import RouteContext, RouteGroup, RunsOfJobs
+from quantd.server.api.route_groups import RouteGroup, RunsOfJobs
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import Because
@@ -119,14 +119,10 @@ class JobRoutes:
         return line_of(await run_now(self._service, self._lanes, name, asked.reason, sender))
 
 
-def _opened(context: RouteContext) -> JobRoutes | None:
-    return None if context.job_runs is None else JobRoutes(context.run, context.job_runs, context.lanes)
-
-
 ROUTES: Final = RouteGroup(
     "jobs",
     140,
-    _opened,
+    lambda context: None if context.job_runs is None else JobRoutes(context.run, context.job_runs, context.lanes),
     routes=(
         Read(
             "/api/v1/jobs", JobRoutes.jobs, "Jobs of schedules and their runs.", call="jobs",

@@ -27,7 +27,7 @@ from quantd.daemon.engine.state import State
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import PLAIN, Query
 from quantd.server.api.problems import Refused
-from quantd.server.api.route_groups import RouteContext, RouteGroup
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.routes.proposal_routes import ProposalRoutes, Wanted, proposals_of
 from quantd.server.api.run_reader import RunReader, StateCopies
@@ -268,14 +268,10 @@ def check_buys(state: State, proposal: Proposed, opened: PortfolioOpened) -> Non
         raise Refused(409, "conflict", f"{text} at least; send an amount of money, no fraction of the account")
 
 
-def _opened(context: RouteContext) -> PortfolioRoutes:
-    return PortfolioRoutes(context.run, proposals_of(context))
-
-
 ROUTES: Final = RouteGroup(
     "portfolios",
     130,
-    _opened,
+    lambda context: PortfolioRoutes(context.run, proposals_of(context)),
     routes=(
         Read("/api/v1/portfolios", PortfolioRoutes.listed, "The open portfolios.", call="portfolios"),
         Post(

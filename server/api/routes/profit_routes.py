@@ -36,7 +36,7 @@ from quantd.daemon.views.outside_wealth import outside_of
 from quantd.daemon.views.overview import found_in
 from quantd.daemon.views.rows import LIMIT_ROWS
 from quantd.server.api.documents import END_NS, IN_NS, MOST_NS, Query, Rows, Search
-from quantd.server.api.problems import FieldFault, Refused
+from quantd.server.api.problems import Refused
 from quantd.server.api.route_groups import RouteContext, RouteGroup
 from quantd.server.api.route_records import Read
 from quantd.server.api.routes.explanation_routes import rested
@@ -274,9 +274,6 @@ class ProfitRoutes:
 
         `since` is 0 for the start of the run, and `until` None where the period goes on.
         """
-        if query.start is not None and query.end is not None and query.start > query.end:
-            text = f"from = {query.start} is after to = {query.end}; exchange them"
-            raise Refused(422, "query", text, errors=[FieldFault("from", text)])
         today = session_date(max(0, self._run.service.shell.ts - 1))
         first = query.start
         if query.start is None and query.end is None:
