@@ -22,6 +22,7 @@ from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.statement import stated
 from quantd.daemon.assembly.first_session import after_history, longest_history, period_notes, unpriced
 from quantd.daemon.assembly.parts import Assembly
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.research.doubts import Doubt, Evidence, doubt_lines, doubts_of, joined
 from quantd.research.doubts.price_doubts import known_bars
 from quantd.research.doubts.result_doubts import MIN_SAMPLES, passed_drawdown
@@ -231,16 +232,12 @@ class Measured:
         """Return the figures of the account; `interval` is the confidence interval of the account's Sharpe ratio."""
         measures, record, average_equity = self.performance, self.record, mean_equity(self.record)
         years = (measures.samples - 1) / self.settings.periods
-        return Figures(
-            total_return=measures.total_return,
-            annual_return=measures.annual_return,
-            volatility_annual=measures.volatility_annual,
+        return struct_of(
+            Figures,
+            measures,
             sharpe=measures.sharpe if isfinite(measures.sharpe) else None,
             sharpe_low=interval.low if interval else None,
             sharpe_high=interval.high if interval else None,
-            sortino=measures.sortino,
-            max_drawdown=measures.max_drawdown,
-            samples=measures.samples,
             turnover_annual=record.traded / average_equity / years,
             costs=round(record.costs, 2),
             commission=record.commission_micro / MICRO,

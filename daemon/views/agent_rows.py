@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from quantd.daemon.config.agent_tables import MANUAL
 from quantd.daemon.engine.state import State
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.models.artifacts.manifest import AgentManifest, ScorerManifest
 from quantd.strategies.policies.members import leaves_with_memory
 from quantd.trading.ports import Policy, leaves
@@ -138,18 +139,15 @@ def evaluations(policies: Sequence[Policy], state: State) -> list[Evaluation]:
 def _evaluation(agent: str, manifest: AgentManifest | ScorerManifest) -> Evaluation:
     """The figures of an agent's model in the test part of its training."""
     test, window = manifest.results["test"].policy, manifest.training.windows["test"]
-    return Evaluation(
+    return struct_of(
+        Evaluation,
+        test,
         agent=agent,
         model=manifest.name,
         algorithm=manifest.algorithm,
         digest=manifest.digest,
-        total_return=test.total_return,
-        annual_return=test.annual_return,
         volatility=test.volatility_annual,
-        sharpe=test.sharpe,
-        sortino=test.sortino,
         sortino_missing=NO_SORTINO if test.sortino is None else "",
-        max_drawdown=test.max_drawdown,
         calmar=test.annual_return / test.max_drawdown if test.max_drawdown > 0.0 else None,
         iterations=manifest.training.chosen_iteration,
         iterations_unit="gradient steps" if isinstance(manifest, ScorerManifest) else "environment steps",

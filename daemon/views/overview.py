@@ -29,6 +29,7 @@ from quantd.daemon.runtime.version import VERSION
 from quantd.daemon.views.agent_rows import capital_shares, diversity, shadow_lots
 from quantd.daemon.views.limit_rows import HOUR_NS, finite, is_floor, unit, words
 from quantd.daemon.views.risk_measures import Assessed
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.risk.limits.catalogue import Limits
 from quantd.risk.monitor.levels import UNWATCHED, floor_usage
 from quantd.trading.display_text import instant_text
@@ -221,7 +222,9 @@ def overview(service: "Service", parts: "Parts", config: Config) -> Overview:
         "positions": position_count, "halted": len(state.restrictions.halted), "jumped": len(state.restrictions.jumped),
         "limited": len(state.restrictions.limited),
     }  # fmt: skip
-    return Overview(
+    return struct_of(
+        Overview,
+        tally,
         name=config.quantd.name,
         version=VERSION,
         mode=service.mode,
@@ -241,14 +244,8 @@ def overview(service: "Service", parts: "Parts", config: Config) -> Overview:
         today=_ratio(equity, state.switch.day_open),
         gross=float(np.abs(state.lots(HOUSE) * prices).sum()) * MICRO / equity if equity > 0 else None,
         **_against_marks(service, equity),
-        slices=tally.slices,
-        symbol_bars=tally.symbol_bars,
-        orders=tally.orders,
-        fills=tally.fills,
         open_orders=sum(work.live for work in state.at_venue().values()),
         reviews=len(state.reviews),
-        alerts=tally.alerts,
-        trips=tally.trips,
         uptime_s=round(time.monotonic() - service.started, 1),
         agents=_agents(service, config, prices),
         positions=shown_positions,

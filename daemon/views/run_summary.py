@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.views.agent_rows import book_equities, shadow_equities
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.trading.orders import money_text, quantities
 
 
@@ -40,20 +41,14 @@ def summary(shell: Shell, run: str, mode: str, wall_s: float, bars_before: int =
     state, tally = shell.state, shell.tally
     state.revalue()
     universe, house = state.universe, state.ledger.house
-    return Summary(
+    return struct_of(
+        Summary,
+        tally,
         run=run,
         mode=mode,
-        slices=tally.slices,
-        symbol_bars=tally.symbol_bars,
-        orders=tally.orders,
-        fills=tally.fills,
-        refused=tally.refused,
-        clipped=tally.clipped,
-        alerts=tally.alerts,
         equity=money_text(state.equity_micro),
         cash=money_text(house.cash_micro),
         positions=quantities(universe, house.lots),
-        trips=tally.trips,
         wall_s=round(wall_s, 6),
         symbol_bars_per_s=round((tally.symbol_bars - bars_before) / wall_s, 1) if wall_s > 0 else 0.0,
         digest=shell.digest.hexdigest(),

@@ -13,6 +13,7 @@ from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.config import Config, digest
 from quantd.daemon.runtime.version import code_version, commit
 from quantd.daemon.views.run_summary import Summary
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.research.attribution.book_history import BookHistory
 from quantd.research.attribution.breakdown import Breakdown, breakdown
 from quantd.research.attribution.risk_contributions import Basis, RiskContributions, risk_contributions
@@ -204,12 +205,8 @@ def metrics_of(tracks: Sequence[Track]) -> tuple[MetricRow, ...]:
     """Measure each metric of the catalogue for each account."""
     columns = [measure(track.record) if track.record is not None else {} for track in tracks]
     return tuple(
-        MetricRow(
-            metric.name, metric.title, metric.unit, metric.better, metric.needs, metric.formula, metric.source,
-            tuple(column.get(metric.name) for column in columns),
-        )
-        for metric in METRICS
-    )  # fmt: skip
+        struct_of(MetricRow, metric, values=tuple(column.get(metric.name) for column in columns)) for metric in METRICS
+    )
 
 
 def thinned(house: TrackRecord, points: int = POINTS) -> Ints:

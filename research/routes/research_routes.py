@@ -21,6 +21,7 @@ from quantd.daemon.config import Config
 from quantd.daemon.config.trading_keys import changes_beside
 from quantd.daemon.views.other_limits import NoOtherCourse, OtherCourse, limit_place
 from quantd.daemon.views.rows import LIMIT_ROWS
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.research.doubts import Doubt
 from quantd.research.jobs.research_jobs import output_of, pinned_of
 from quantd.research.routes.stored_backtests import HINT, UNFINISHED, StoredBacktest, StoredBacktests
@@ -396,19 +397,9 @@ def _line(look: Look, run_config: Config, withdrawal: Withdrawal | None) -> Look
 
     The line names the look's differences from the run's configuration, where the look's keys are recorded.
     """
-    return LookLine(
-        look.kind,
-        look.name,
-        look.digest,
-        look.market_text,
-        look.first,
-        look.last,
-        look.sharpe,
-        look.family,
-        look.values,
-        changes_beside(look.keys, run_config) if look.keys else None,
-        "" if withdrawal is None else withdrawal.text,
-    )
+    differs = changes_beside(look.keys, run_config) if look.keys else None
+    withdrawn = "" if withdrawal is None else withdrawal.text
+    return struct_of(LookLine, look, market=look.market_text, differs=differs, withdrawn=withdrawn)
 
 
 def _equity_by_time(points: Sequence[Valued]) -> dict[int, float]:

@@ -23,6 +23,7 @@ from quantd.daemon.config.schema import Schedule
 from quantd.daemon.runtime.loop import Shell
 from quantd.daemon.runtime.schedule import DEPOSIT, schedule_of
 from quantd.daemon.runtime.step_log import Log
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import Limits
 from quantd.strategies.policies import POLICIES
@@ -74,19 +75,15 @@ class Incomparable(ExplainedError, ValueError):
 def settings_of(assembly: Assembly, record: Record) -> Settings:
     """Collect the actual settings of a run, with `dates` from its recorded samples."""
     rules = assembly.rules
-    return Settings(
+    return struct_of(
+        Settings,
+        rules,
         bars=assembly.feed.digest,
         symbols=assembly.universe.symbols,
         dates=blake2b(record.ts.tobytes(), digest_size=16).hexdigest(),
         costs=assembly.costs,
-        borrow_bp_annual=rules.borrow_bp_annual,
-        cash_micro=rules.cash_micro,
         capital_micro=sum(agent.capital_micro for agent in rules.agents),
-        house=rules.house,
         min_trade=min_trade(assembly),
-        follow_ups=rules.follow_ups,
-        rearm_samples=rules.rearm_samples,
-        flatten_on=rules.flatten_on,
         jobs=tuple(schedule.do for schedule in assembly.schedules if schedule.do != "rebalance"),
         periods=samples_a_year(assembly),
         formula=assembly.sharpe_definition,

@@ -25,6 +25,7 @@ from quantd.daemon.views.headroom import SymbolRoom
 from quantd.daemon.views.limit_rows import cut_text, reason_text
 from quantd.daemon.views.overview import SWITCH, LimitNow, total_return
 from quantd.daemon.views.preview import Expectation, PricedOrder, expectation, parent_rows, priced
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.proposals import wish_text
 from quantd.trading.display_text import instant_text
@@ -311,13 +312,10 @@ def waiting_of(state: State, proposal: Proposed) -> Waiting:
     weights = np.frombuffer(proposal.weights).tolist()
     place, seat = place_of_book(state, proposal.agent), state.rules.outside_seat(proposal.agent)
     weights_now = [] if place is None else place[0].held_weights(place[1]).tolist()
-    return Waiting(
-        agent=proposal.agent,
-        id=proposal.id,
-        ts=proposal.ts,
+    return struct_of(
+        Waiting,
+        proposal,
         time=instant_text(proposal.ts),
-        who=proposal.who,
-        reason=proposal.reason,
         weights={symbols[k]: weight for k, weight in enumerate(weights) if weight},
         orders={symbols[wish.symbol]: wish_text(wish, lot[wish.symbol]) for wish in proposal.orders},
         now={symbols[k]: weight for k, weight in enumerate(weights_now) if weight},
@@ -336,19 +334,13 @@ def verdict_line(universe: Universe, verdict: ProposalVerdict, named: Iterable[s
     known = {line.symbol for line in symbols}
     if decided or verdict.outcome == "nothing":
         symbols += [SymbolLine(symbol, "unchanged", "0", "0") for symbol in named if symbol not in known]
-    return VerdictLine(
-        id=verdict.id,
-        ts=verdict.ts,
+    return struct_of(
+        VerdictLine,
+        verdict,
         time=instant_text(verdict.ts),
-        who=verdict.who,
-        reason=verdict.reason,
-        book=verdict.book,
         mode=mode_name(verdict.shadow),
-        outcome=verdict.outcome,
         text=verdict.why or _outcome_text(verdict, cuts, [line for line in symbols if line.outcome == "skipped"]),
-        orders=verdict.orders,
         cuts=cuts,
-        cuts_left_out=verdict.cuts_left_out,
         symbols=symbols,
     )
 
@@ -465,19 +457,16 @@ def standing_of(
 def portfolio_line(state: State, book_index: int) -> PortfolioLine:
     """The portfolio that the agent with index `book_index` holds, as a row of the list of open portfolios."""
     portfolio = state.portfolios[book_index]
-    return PortfolioLine(
-        name=portfolio.name,
+    return struct_of(
+        PortfolioLine,
+        portfolio,
         agent=state.rules.agents[book_index].name,
         state="closing" if portfolio.closing else "open",
         created_ns=portfolio.opened,
         created=instant_text(portfolio.opened),
         capital=money_text(portfolio.capital_micro),
         equity=money_text(state.books_micro[book_index]),
-        basis=portfolio.basis,
-        who=portfolio.who,
-        reason=portfolio.reason,
-        proposal=portfolio.proposal,
-        proposed=instant_text(portfolio.proposed) if portfolio.proposed else "",
+        proposed=instant_text(portfolio.proposed),
     )
 
 

@@ -49,6 +49,7 @@ from quantd.daemon.views.report.curves import (
 )
 from quantd.daemon.views.risk_measures import assessed, metrics_of
 from quantd.daemon.views.shortfall import Costed, Shortfalls, Slices, by_symbol, span_shortfalls
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.risk.assessment import Assessment
 from quantd.risk.measures.var_backtest import VarBacktest, backtest
 from quantd.trading.display_text import instant_text
@@ -276,17 +277,7 @@ class _Figures:
         return House(
             diversity=diversity if isfinite(diversity) else None,
             trials=[
-                Trial(
-                    instant_text(trial.ts),
-                    *trial.names,
-                    trial.promoted,
-                    trial.why,
-                    trial.measure,
-                    trial.gain,
-                    trial.p,
-                    trial.alpha,
-                    trial.look,
-                )
+                struct_of(Trial, trial, time=instant_text(trial.ts), champion=trial.names[0], challenger=trial.names[1])
                 # a `look` of 0 does not count as a test
                 for trial in self.reader.promotions(since=since + 1)
                 if trial.ts <= until and trial.look
@@ -436,14 +427,11 @@ class _Figures:
             line = present_limits.get(key) or history[-1][1]
             usage_history = [(ts, limit.use) for ts, limit in history if limit.use is not None]
             lines.append(
-                LimitLine(
+                struct_of(
+                    LimitLine,
+                    line,
                     limit=key,
                     words=line.words or key.replace("_", " "),
-                    unit=line.unit,
-                    value=line.value,
-                    bound=line.bound,
-                    use=line.use,
-                    floor=line.floor,
                     worst=worst[2] if worst is not None else None,
                     worst_use=worst[0] if worst is not None else None,
                     worst_time=instant_text(worst[1]) if worst is not None else "",

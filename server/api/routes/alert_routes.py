@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from quantd.adapters.store.incidents.incident_fold import Incident, acknowledged
 from quantd.daemon.engine.safety.monitor import limit_values
 from quantd.daemon.engine.state import State
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
 from quantd.server.api.route_groups import RouteGroup
@@ -104,24 +105,13 @@ class AlertRoutes:
         i = incident
         limits = limit_values(state) if i.kind.startswith("limit_") and not i.agent else {}
         limit = limits.get(i.kind.removeprefix("limit_"))  # (value, bound), or None
-        return ActiveIncident(
-            id=i.id,
-            level=i.level,
-            kind=i.kind,
-            agent=i.agent,
-            symbol=i.symbol,
-            text=i.text,
-            value=i.value,
-            bound=i.bound,
+        return struct_of(
+            ActiveIncident,
+            i,
             now=None if limit is None or limit[0] != limit[0] else limit[0],  # NaN, unequal to itself, becomes null
-            since_ts=i.since_ts,
             since=instant_text(i.since_ts),
-            state=i.state,
-            raised=i.raised,
-            reminded=i.reminded,
             acknowledged_by=i.who,
-            acknowledged=instant_text(i.acknowledged_ts) if i.acknowledged_ts else "",
-            reason=i.reason,
+            acknowledged=instant_text(i.acknowledged_ts),
         )
 
 

@@ -18,10 +18,11 @@ from quantd.daemon.engine.agents.promotion import unexchangeable
 from quantd.daemon.policies.model_facts import Artifact, Described, artifacts_of, described
 from quantd.daemon.views.overview import SWITCH
 from quantd.daemon.views.preview import PlanNow
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.server.api.client_calls import change
 from quantd.server.api.commits import committed
 from quantd.server.api.documents import Query
-from quantd.server.api.route_groups import RouteContext, RouteGroup
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read, named_by
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import NotDone, check_agent, check_ready, one_line, operator
@@ -196,11 +197,7 @@ class ModelRoutes:
             challenges=agent_table.challenges,
             policy=agent_table.policy if loaded is None else loaded.path,
             configured=agent_table.policy,
-            loaded=None
-            if loaded is None
-            else LoadedNow(
-                loaded.path, loaded.version, loaded.digest, instant_text(loaded.ts), loaded.who, loaded.reason
-            ),
+            loaded=None if loaded is None else struct_of(LoadedNow, loaded, time=instant_text(loaded.ts)),
             decides_for=state.rules.names()[policy_of_book.index(index)] if index in policy_of_book else "",
             switch=SWITCH[agent.switch.state],
             suspended=agent.suspended,
@@ -210,17 +207,13 @@ class ModelRoutes:
         )
 
 
-def _opened(context: RouteContext) -> ModelRoutes:
-    return ModelRoutes(context.run, lambda after, agent: context.explaining().plan(after, agent))
-
-
 BECAUSE: Final = '{"reason": ".."}'
 """An example of a body that has a reason alone."""
 
 ROUTES: Final = RouteGroup(
     "models",
     160,
-    _opened,
+    lambda context: ModelRoutes(context.run, lambda after, agent: context.explaining().plan(after, agent)),
     routes=(
         Read("/api/v1/models", ModelRoutes.models, "The models of the agents and shadows.", call="models"),
         Read("/api/v1/models/{agent}", ModelRoutes.model, "One model, with manifest, record and card.", call="model"),

@@ -30,6 +30,7 @@ from quantd.daemon.views.rows import (
     risk_line,
     thinned,
 )
+from quantd.daemon.views.struct_fields import struct_of
 from quantd.server.api.access.guard import TOKEN
 from quantd.server.api.documents import (
     About,
@@ -66,7 +67,7 @@ from quantd.server.api.paging import (
     before,
     following,
 )
-from quantd.server.api.route_groups import RouteContext, RouteGroup
+from quantd.server.api.route_groups import RouteGroup
 from quantd.server.api.route_records import Post, Read
 from quantd.server.api.run_reader import RunReader
 from quantd.server.requests.control import check_agent
@@ -222,7 +223,7 @@ class Readings:
         """The agents' capital shares, transfers between them, promotion tests, and correlation of returns."""
         now, since = self._run.now(), query.since
         moved, tried = await self._run.read(lambda r: (r.capital(since=since), r.promotions(since=since)))
-        agents = [HouseAgent(**{k: getattr(a, k) for k in HouseAgent.__struct_fields__}) for a in now.agents]
+        agents = [struct_of(HouseAgent, agent) for agent in now.agents]
         return HouseNow(self._run.service.run, now.ts, now.time, now.diversity, agents, moved, tried)
 
     async def decisions(self, request: web.Request, query: PagedDecisions) -> Decisions:
@@ -347,14 +348,10 @@ def _rounds_of(reader: Reader, agent: str, limit: int, key: tuple[int, ...], sin
     return Page(rows, [*keys, key], True)  # the key of the last searched round, which may be of another agent
 
 
-def _opened(context: RouteContext) -> Readings:
-    return Readings(context.run, context.bus_url, context.explaining)
-
-
 ROUTES: Final = RouteGroup(
     "readings",
     60,
-    _opened,
+    lambda context: Readings(context.run, context.bus_url, context.explaining),
     routes=(
         Read("/health", Readings.health, "Whether it is live and ready.", scope="open", shared=True),
         Read("/api/v1", Readings.about, "The daemon and its run.", call="about"),
