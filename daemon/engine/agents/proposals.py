@@ -538,7 +538,7 @@ def plan_targets(state: State, proposal: Proposed) -> list[Effect]:
     )
     if proposal.whole and (why := refused_whole(state, effects)):
         return [*effects, *refusal(state, proposal, why)]
-    _set_levels(state, number, proposal.orders)
+    _set_levels(state, number, proposal.orders, effects)
     # an order of a program is one of thousands: `count_orders` counts them
     notices = [] if proposal.whole else [alert(state, "INFO", "proposal", text, agent=number)]
     return [*notices, *effects]
@@ -564,33 +564,32 @@ def _plan_by_hand(state: State, proposal: Proposed) -> Sequence[Effect]:
     change = lots_of(proposal.orders, state.universe.size)
     state.revalue()
     after = state.held_weights(number, change)
-    levels_text = _set_levels(state, number, proposal.orders)
     lot_nano, symbols = state.universe.lot_nano, state.universe.symbols
     sizes = ", ".join(
         f"{side_text(wish.lots)} {quantity_text(abs(wish.lots), lot_nano[wish.symbol])} {symbols[wish.symbol]}"
         for wish in proposal.orders
     )
-    text = f"by hand: {sizes}{levels_text} ({proposal.who}: {proposal.reason})"
     priced = any(wish.limit_nano or wish.end for wish in proposal.orders)
-    return [
-        alert(state, "INFO", "manual", text, symbol=proposal.orders[0].symbol, agent=number),
-        *plan(
-            state,
-            {number: after.tobytes()},
-            watch=watch_plan,
-            sample=state.sample,
-            lots={number: change},
-            by_hand=True,
-            intent=Intent(proposal.cause, proposal.orders) if priced else NO_INTENT,
-        ),
-    ]
+    effects = plan(
+        state, {number: after.tobytes()}, watch=watch_plan, sample=state.sample, lots={number: change}, by_hand=True,
+        intent=Intent(proposal.cause, proposal.orders) if priced else NO_INTENT,
+    )  # fmt: skip
+    levels_text = _set_levels(state, number, proposal.orders, effects)
+    text = f"by hand: {sizes}{levels_text} ({proposal.who}: {proposal.reason})"
+    return [alert(state, "INFO", "manual", text, symbol=proposal.orders[0].symbol, agent=number), *effects]
 
 
-def _set_levels(state: State, number: int, orders: Sequence[Wish]) -> str:
-    """Set the stops and targets of orders as levels of their positions in the book `number`; returns them as text."""
-    text = ""
+def _set_levels(state: State, number: int, orders: Sequence[Wish], effects: Sequence[Effect]) -> str:
+    """Set the stops and targets of orders as levels of their positions in the book `number`; returns them as text.
+
+    An order of which the plan in `effects` passes nothing, now or later, leaves its position's levels as they are.
+    """
+    text, plans = "", plans_of(effects)
+    passed = [lots for planned in plans for lots in (planned.allowed, *(part.kept for part in planned.agents)) if lots]
     for wish in orders:
         if not (wish.stop_nano or wish.target_nano):
+            continue
+        if plans and not any(np.frombuffer(lots, dtype=np.int64)[wish.symbol] for lots in passed):
             continue
         level = Own(number, wish.symbol, wish.stop_nano, wish.target_nano, state.now)
         state.protection.own[number, wish.symbol] = level

@@ -581,14 +581,13 @@ def test_newer_levels_take_the_place_of_older_ones_at_once_and_a_snapshot_keeps_
     assert freeze(again) == freeze(state)
 
 
-def test_levels_of_an_order_that_nothing_came_of_are_forgotten() -> None:
-    world = story([100.0] * 4, [], PLAIN).run()
+def test_an_order_that_is_refused_leaves_the_levels_of_its_position() -> None:
+    world = bought(PLAIN, [100.0] * 4, stop_nano=95)
     state = world.shell.state
     world.shell.run(Operator(state.now, "reduce", "test", "me"))
-    world.shell.run(by_hand(state.now, "a0", 0, 1000, "try", "me", stop_nano=95 * 10**9))
-    assert list(state.protection.own) == [(0, 0)]
-    world.shell.take(Tick(state.now + 1))
-    assert state.protection.own == {}
+    world.shell.run(by_hand(state.now, "a0", 0, 1000, "try", "me", stop_nano=99 * 10**9))
+    (levels,) = state.protection.own.values()
+    assert levels.stop_nano == 95 * 10**9
 
 
 def test_a_split_rescales_levels_that_people_gave() -> None:
