@@ -42,7 +42,6 @@ from quantd.server.gateway.request_form import body_of, client_id_of, exits_of, 
 from quantd.server.gateway.tickets import CLOSED, THROUGH, WITHDRAWN, Ticket, Tickets, Update, folded, name_of
 from quantd.server.gateway.vendor_data import VendorData
 from quantd.server.gateway.vendor_form import (
-    ENDED,
     Answer,
     Fault,
     account_of,
@@ -55,7 +54,15 @@ from quantd.server.gateway.vendor_form import (
     position_of,
 )
 from quantd.server.requests.cancels import CancelOne, cancel_requested
-from quantd.server.requests.control import NotDone, check_priced, check_ready, exact_amount, market_now
+from quantd.server.requests.control import (
+    ENDED,
+    NotDone,
+    check_priced,
+    check_ready,
+    exact_amount,
+    market_now,
+)
+from quantd.server.requests.manual_answers import ENDED_TEXT
 from quantd.server.requests.proposals import proposer, remedy_of, uncovered
 from quantd.server.requests.tokens import Token
 from quantd.trading.events import CancelRequested, ProposalReviewed, Proposed
@@ -372,10 +379,7 @@ class Gateway:
         check_ready(self._service)
         check_priced(self._state)
         if self._service.status == ENDED:
-            text = (
-                "the recorded market of this run has ended, and no bar fills an order; begin with `quantd run --fresh`"
-            )
-            raise Fault(403, 40310000, text)
+            raise Fault(403, 40310000, ENDED_TEXT)
         await self._service.settled()
         state, book = self._place(request)
         if not 1 <= len(client_id) <= 128:

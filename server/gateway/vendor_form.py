@@ -4,7 +4,7 @@ Fields without a meaning here are constants: docs/trade/gateway.md lists them. A
 """
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -14,15 +14,12 @@ from quantd.daemon.engine.venue.account import free_micro
 from quantd.daemon.runtime.service import Service
 from quantd.risk.switch import RUN
 from quantd.server.gateway.tickets import CLOSED, Ticket, Tickets, name_of
-from quantd.server.requests.control import market_now
+from quantd.server.requests.control import ENDED, market_now
 from quantd.trading.display_text import instant as instant_of
 from quantd.trading.instruments import MICRO, NANO
 from quantd.trading.orders import money_text, price_text, quantity_text, side_text
 
 Answer = dict[str, Any]
-
-ENDED: Final = "ended"
-"""The status of a service after the last bar of a recorded market."""
 
 
 class Fault(Exception):

@@ -14,7 +14,11 @@ from quantd.daemon.engine.state import State
 from quantd.daemon.monitoring.watchdog import halt_file
 from quantd.daemon.runtime.service import Service
 from quantd.daemon.views.overview import READY
+from quantd.server.requests.manual_answers import ENDED_TEXT
 from quantd.trading.events import Operator
+
+ENDED: Final = "ended"
+"""The status of a service after the last bar of a recorded market."""
 
 REASON_CHARS: Final = 500
 """Longest reason in the journal, in characters."""
@@ -148,6 +152,11 @@ def check_ready(service: Service) -> None:
     """Raises NotDone while the daemon's status does not permit commands, as during its start."""
     if service.status not in READY:
         raise NotDone("not_ready", f"the daemon is {service.status}; try again")
+
+
+def after_the_end(service: Service, text: str) -> str:
+    """The `text` of an answer to an order, and after the last bar of a recorded market that nothing fills it."""
+    return "; ".join(filter(None, (text, ENDED_TEXT if service.status == ENDED else "")))
 
 
 def check_priced(state: State) -> None:

@@ -1,6 +1,12 @@
 """Answers to manual orders, deposits, halts and comparisons. Commands decode them without an import of the engine."""
 
+from typing import Final
+
 from msgspec import Struct
+
+ENDED_TEXT: Final = (
+    "the recorded market of this run has ended, and no bar fills an order; begin with `quantd run --fresh`"
+)
 
 
 class Ordered(Struct, frozen=True):

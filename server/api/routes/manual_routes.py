@@ -38,7 +38,7 @@ from quantd.server.requests.cancels import (
     held_order,
     withdrawn,
 )
-from quantd.server.requests.control import Because, NotDone, check_ready, market_now, one_line
+from quantd.server.requests.control import Because, NotDone, after_the_end, check_ready, market_now, one_line
 from quantd.server.requests.manual import (
     Cash,
     Halt,
@@ -123,7 +123,11 @@ async def order(by_hand: ByHand, asked: OrderByHand, sender: str) -> Ordered:
     service = by_hand.service
     wish, run = manual_order(service, asked, sender), service.run
     commit = await committed(service, lambda state, effects: became_of_order(state, effects, wish, run), wish)
-    return commit.answer
+    return _answer(service, commit.answer)
+
+
+def _answer(service: Service, ordered: Ordered) -> Ordered:
+    return replace(ordered, text=after_the_end(service, ordered.text)) if ordered.order or ordered.waits else ordered
 
 
 def _plan_digest(asked: OrderByHand, would: Ordered) -> str:
@@ -139,7 +143,7 @@ async def preview(by_hand: ByHand, asked: OrderByHand, sender: str) -> Previewed
     def work(copy: State) -> Ordered:
         copy.now = max(copy.now, wish.ts)
         effects = step(copy, wish)
-        return became_of_order(copy, effects, wish, run)
+        return _answer(by_hand.service, became_of_order(copy, effects, wish, run))
 
     would = await by_hand.copies.result(work)
     return Previewed(_plan_digest(asked, would), would)

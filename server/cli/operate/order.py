@@ -7,7 +7,7 @@ import typer
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, Reason, RunOptions
 from quantd.daemon.cli.output import print_json, say
 from quantd.server.cli.client import posted
-from quantd.server.requests.manual_answers import Ordered
+from quantd.server.requests.manual_answers import ENDED_TEXT, Ordered
 from quantd.trading.exit_codes import CHECK_FAILED, DONE
 
 
@@ -45,7 +45,9 @@ def order(
         say(f"{result.side} {result.asked} {result.symbol}, book {result.agent}: {result.order}, {result.text}")
     elif result.order:
         cut_text = (
-            f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})" if result.reason else ""
+            f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})"
+            if result.reason
+            else f"; {ENDED_TEXT}" * (ENDED_TEXT in result.text)
         )
         say(
             f"{result.side} {result.allowed} {result.symbol} at {result.limit} or better, "

@@ -14,6 +14,7 @@ from quantd.daemon.engine import step
 from quantd.daemon.engine.venue.account import free_micro
 from quantd.server.requests.control import NotDone
 from quantd.server.requests.manual import how_of
+from quantd.server.requests.manual_answers import ENDED_TEXT
 from quantd.trading.effects import Booked, Publish, Refused
 from quantd.trading.events import CancelRequested, Flow, Halted, Proposed
 from quantd.trading.sessions import DAY_NS
@@ -68,7 +69,7 @@ async def test_an_order_by_hand_may_be_a_stop_order_and_gets_the_same_verdict_as
     above, below = f"{mark * 1.1:.2f}", f"{mark * 0.9:.2f}"
     status, done = await post(world, "orders", ORDER | {"trigger": above, "limit": above, "until": "cancelled"})
     assert (status, done["waits"]) == (200, True)
-    assert done["text"] == f"held until a bar of SPY closes at {float(above):.2f} or above"
+    assert done["text"] == f"held until a bar of SPY closes at {float(above):.2f} or above; {ENDED_TEXT}"
     (held,) = state.awaiting
     assert (held.id, held.orders[0].trigger_nano) == (done["order"], held.orders[0].limit_nano)
     status, answer = await post(world, "orders", ORDER | {"trigger": below})
@@ -129,6 +130,7 @@ async def test_an_order_may_be_for_another_agents_book(world: Any) -> None:
 async def test_an_order_may_carry_a_stop_and_a_target_of_the_position_that_it_makes(world: Any) -> None:
     status, done = await post(world, "orders", ORDER | {"stop": "1.00", "target": "9000.5"})
     assert (status, done["allowed"], done["stop"], done["target"]) == (200, "10", "1.00", "9000.50")
+    assert done["text"] == f"not cut; {ENDED_TEXT}"
     (wish,) = journalled(world, Proposed)
     assert (wish.orders[0].stop_nano, wish.orders[0].target_nano) == (10**9, 9_000_500_000_000)
     (protection,) = world.service.shell.state.protection.own.values()
