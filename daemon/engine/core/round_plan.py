@@ -88,10 +88,11 @@ class Plan:
     """Lots of a book with the plan filled."""
     filled_view: ReadFloats
     ages: ReadInts
+    numbers: Ints
     given: Ints
     taken: Ints
     remaining: Ints
-    """Scratch of one symbol by agent: lots before crossing, lots that cross, and lots that remain."""
+    """Scratch by symbol; and of one symbol by agent: lots before crossing, lots that cross, and lots that remain."""
     refused: int
     clipped: int
 
@@ -102,6 +103,7 @@ class Plan:
         self.targets = Targets(size)
         self.net, self.passed, self.filled = float_zeros(size), float_zeros(size), float_zeros(size)
         self.worst, self.total, self.ages = int_zeros(size), int_zeros(size), int_zeros(size)
+        self.numbers = int_zeros(size)
         self.given, self.taken, self.remaining = int_zeros(len(agents)), int_zeros(len(agents)), int_zeros(len(agents))
         self.net_view, self.filled_view = self.net, self.filled  # read-only views of the same arrays
         self.reason = reason
@@ -153,9 +155,7 @@ class Plan:
         self.granted = self.same_book()  # then the verdict on the lone agent is also that on the house
         if not self.granted and self.count() > 0:
             self.judge(0, self.net_view, self.passed, self.reason, self.reason_view, ring)
-        if not self.order_prices(marks, self.ages):
-            return FOR_PYTHON
-        if len(self.agents) > 1 and not self.cross_prices(marks):
+        if not self.order_prices(marks, self.ages) or (len(self.agents) > 1 and not self.cross_prices(marks)):
             return FOR_PYTHON
         raises: bool = not self.holds(0, self.passed, ring)
         for number in range(len(self.agents)):

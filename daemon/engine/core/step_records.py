@@ -34,7 +34,7 @@ from quantd.risk.pretrade.baskets import basket_of_columns
 from quantd.trading.effects import AgentPlan, Filled, Planned, Valued
 from quantd.trading.history.rings import Ring
 from quantd.trading.instruments import MICRO
-from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, float_zeros, int_zeros
+from quantd.trading.number_types import Codes, Floats, Ints, ReadFloats, float_zeros
 from quantd.trading.orders import Cause, OrderBasket, Reports, accepted_whole
 
 NO_KEYS: Final[frozenset[str]] = frozenset()
@@ -313,10 +313,18 @@ def plan_effect(
     agent that takes part; `names` gives by agent what `AgentPlan` calls `policy`, `because` and `cause`."""
     market: Market = plan.market
     house: BookColumns = plan.books[0]
+    agent: AgentColumns
     agent_plans: list[Any] = []
-    crossed: Ints = int_zeros(plan.size)
+    numbers: Ints = plan.numbers
+    for k in range(plan.size):
+        numbers[k] = 0
+        for number in range(len(plan.agents)):
+            agent = plan.agents[number]
+            lots: int = agent.wanted[k] - agent.surviving[k] if agent.taking else 0
+            numbers[k] += lots if lots > 0 else 0
+    crossed: Any = bytes(numbers)
     for number in range(len(plan.agents)):
-        agent: AgentColumns = plan.agents[number]
+        agent = plan.agents[number]
         if not agent.taking:
             continue
         policy: Any
@@ -325,24 +333,19 @@ def plan_effect(
         policy, because, cause = names(number)
         agent_plans.append(
             AgentPlan(
-                number, bytes(agent.weights_raw), agent.scale, whole_lots(agent.change_view), bytes(agent.wanted),
-                bytes(agent.reason), values[len(agent_plans) + 1], policy, because,
-                whole_lots(agent.kept) if agent.keeps else b"", cause,
+                number, bytes(agent.weights_raw), agent.scale, whole_lots(agent.change_view, numbers),
+                bytes(agent.wanted), bytes(agent.reason), values[len(agent_plans) + 1], policy, because,
+                whole_lots(agent.kept, numbers) if agent.keeps else b"", cause,
             )
         )  # fmt: skip
-        for k in range(plan.size):
-            lots: int = agent.wanted[k] - agent.surviving[k]
-            if lots > 0:
-                crossed[k] += lots
     return Planned(
-        sample, n, now, agent_plans, market.bars.marks[market.row].tobytes(), whole_lots(house.held_view),
-        bytes(crossed), bytes(plan.total), whole_lots(plan.passed), bytes(plan.reason), {}, values[0], used, portion,
+        sample, n, now, agent_plans, market.bars.marks[market.row].tobytes(), whole_lots(house.held_view, numbers),
+        crossed, bytes(plan.total), whole_lots(plan.passed, numbers), bytes(plan.reason), {}, values[0], used, portion,
     )  # fmt: skip
 
 
-def whole_lots(values: ReadFloats) -> Any:
-    """float64[N] of whole numbers as the bytes of int64[N]."""
-    numbers: Ints = int_zeros(len(values))
+def whole_lots(values: ReadFloats, numbers: Ints) -> Any:
+    """float64[N] of whole numbers as the bytes of int64[N], by way of `numbers`."""
     for k in range(len(values)):
         numbers[k] = int(values[k])
     return bytes(numbers)
