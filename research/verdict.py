@@ -18,7 +18,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.statement import stated
 from quantd.daemon.assembly.first_session import after_history, longest_history, period_notes, unpriced
 from quantd.daemon.assembly.parts import Assembly
@@ -52,7 +51,7 @@ from quantd.research.significance.sharpe_intervals import (
     Intervals,
     sharpe_intervals,
 )
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.instruments import MICRO, last_prices_note, synthetic_note
 from quantd.trading.market import Floats
 from quantd.trading.statistics import (

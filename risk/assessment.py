@@ -32,6 +32,7 @@ from quantd.risk.measures.tails import (
     normal_shortfall,
 )
 from quantd.trading.covariance import DECAY, covariance, ledoit_wolf
+from quantd.trading.display_text import some
 from quantd.trading.instruments import Universe
 from quantd.trading.statistics import (
     PERIODS_PER_YEAR,
@@ -271,8 +272,7 @@ class _Run:
 
     def some(self, which: NDArray[np.intp]) -> str:
         """Return the names of up to three positions, given by index, and how many more there are."""
-        names = [self.names[k] for k in which.tolist()]
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return some([self.names[k] for k in which.tolist()], 3)
 
     def weighed(self) -> None:
         """Compute the measures of the weights, of the stress scenarios and of the returns, and store them in `found`.

@@ -88,6 +88,12 @@ def toml_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else toml_value(name)
 
 
+def some(texts: Sequence[str], most: int = 5) -> str:
+    """Return the first texts and the number of further ones: "A, B and 3 more"."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 ESCAPES: Final[Mapping[int, str]] = {c: f"\\x{c:02x}" for c in range(32)} | {
     # JSON escapes code points below 32 itself, and none of these. This notation is valid in JSON too.
     c: f"\\u{c:04x}"

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows
 from quantd.adapters.feeds.bars.stamps import Stamps
+from quantd.trading.display_text import some
 from quantd.trading.events import Action, Halted, Limited
 from quantd.trading.exit_codes import ExplainedError
 from quantd.trading.sessions import DAY_NS
@@ -132,11 +133,6 @@ class PartialAnswer(SourceError):
         self.rows, self.missing, self.why = rows, tuple(missing), why
         what = f"no bar of {some(missing)}" + (f": {why}" if why else "")
         super().__init__(source, what, "Check the range, and how the vendor spells these symbols", again=again)
-
-
-def some(names: Sequence[str]) -> str:
-    """Return a text with the first five names and the number of further names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def whole(source: str, rows: Rows, symbols: Sequence[str], start_ns: int, end_ns: int) -> Rows:

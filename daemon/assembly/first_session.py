@@ -10,11 +10,10 @@ from typing import Final
 import numpy as np
 
 from quantd.adapters.feeds.recorded.replay import Replay
-from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.limits import max_price_age_ns
 from quantd.daemon.config import Config
 from quantd.daemon.runtime.timeline import sample_ticks
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.instruments import Universe, several_calendars
 from quantd.trading.market import Bools
 from quantd.trading.ports import Policy, leaves

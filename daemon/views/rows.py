@@ -17,7 +17,7 @@ from quantd.daemon.runtime.recent_history import Allocation
 from quantd.daemon.views.limit_rows import reason_name
 from quantd.daemon.views.overview import LimitNow, limit_now
 from quantd.daemon.views.shortfall import Costed
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import instant_text, some
 from quantd.trading.effects import Planned, Valued
 from quantd.trading.instruments import Universe
 from quantd.trading.orders import Order, money_text
@@ -202,8 +202,7 @@ def decided(plans: list[Planned], parts: "Parts") -> dict[str, str]:
                 f"{'sell' if qty.startswith('-') else 'buy'} {qty.lstrip('-')} {symbol}"
                 for symbol, qty in agent_line.allowed.items()
             ]
-            more = f" and {len(trades) - 2} more" if len(trades) > 2 else ""
             cut_text = f"; {len(agent_line.reasons)} cut" if agent_line.reasons else ""
             whose = f" (policy of {agent_line.policy})" if agent_line.policy else ""
-            text_by_agent[agent_line.agent] = f"{clock} {', '.join(trades[:2]) or 'nothing'}{more}{cut_text}{whose}"
+            text_by_agent[agent_line.agent] = f"{clock} {some(trades, 2) or 'nothing'}{cut_text}{whose}"
     return text_by_agent

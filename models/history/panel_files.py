@@ -15,7 +15,7 @@ from quantd.models.history.panel import MacroSource, Panel, SeriesSource
 from quantd.models.history.series_files import macro_at, series_at
 from quantd.models.history.splits import DAY_NS
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
-from quantd.trading.display_text import fields_of, mended
+from quantd.trading.display_text import fields_of, mended, some
 from quantd.trading.instruments import calendar_of
 from quantd.trading.market import Bools, Floats
 
@@ -237,9 +237,7 @@ def dates(bars: Path, symbols: Sequence[str]) -> tuple[date, date]:
     by_symbol = scan(bars).filter(pl.col("symbol").is_in(list(symbols))).group_by("symbol")
     spans = by_symbol.agg(pl.col("ts").min().alias("first"), pl.col("ts").max().alias("last")).collect()
     if missing := sorted(set(symbols) - set(spans["symbol"])):
-        names = symbols_of(bars)
-        further_names = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {', '.join(names[:5])}{further_names}")
+        raise ValueError(f"{bars}: no bars of {', '.join(missing)}; it has {some(symbols_of(bars))}")
     return max(spans["first"]).date(), min(spans["last"]).date()
 
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import some
 
 HEAVY: Final = 60
 """A doubt of this weight or more begins the first line, a lighter one ends it."""

@@ -17,7 +17,7 @@ from quantd.adapters.feeds.recorded.replay import Replay
 from quantd.adapters.feeds.recorded.soundness import gap_text, gaps, rejected_symbols
 from quantd.daemon.assembly.first_session import without_price
 from quantd.research.doubts.evidence import DEAD_SESSIONS, Evidence
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.instruments import NANO, is_pair, usual_currency
 from quantd.trading.market import Floats
 from quantd.trading.sessions import DAY_NS
@@ -65,7 +65,7 @@ def rejected_bars(evidence: Evidence) -> str:
             f"{feed.universe.symbols[jump.symbol]} {session_date(jump.ts - 1)} ({jump.numerator}:{jump.denominator})"
             for jump in jumps
         ]
-        clauses.append(f"{len(texts):,} near a split ratio and traded as real: {_listed(texts)}")
+        clauses.append(f"{len(texts):,} near a split ratio and traded as real: {some(texts, MAX_NAMED)}")
     for action in (listed for listed in feed.actions if listed.kind == "delisting"):
         last_ts = feed.columns.ts_event[feed.columns.fresh[:, action.symbol]].max(initial=0)
         if last_ts > action.ts + DAY_NS:
@@ -76,7 +76,7 @@ def rejected_bars(evidence: Evidence) -> str:
     if config.holes == "known":
         holes = gaps(feed, evidence.assembly.sessions, evidence.assembly.members)
         if texts := [gap_text(hole, feed.universe) for hole in holes if hole.last_ns >= after]:
-            clauses.append(_listed(texts))
+            clauses.append(some(texts, MAX_NAMED))
     return "; ".join(clauses)
 
 
@@ -123,16 +123,11 @@ def _bars_of_run(bars: Sequence[BadBar], after: int) -> list[BadBar]:
 
 def _bars_text(bars: Sequence[BadBar]) -> str:
     """Return the first bars with symbol, date and reason, and the number of further bars."""
-    return _listed([
+    texts = [
         f"{bar.symbol} {session_date(bar.ts) if bar.ts != NO_STAMP else 'without a date'} ({bar.reason})"
         for bar in bars
-    ])  # fmt: skip
-
-
-def _listed(texts: Sequence[str]) -> str:
-    """Return the first texts, up to MAX_NAMED, and the number of further texts."""
-    more = len(texts) - MAX_NAMED
-    return ", ".join(texts[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    ]
+    return some(texts, MAX_NAMED)
 
 
 def dead_symbols(evidence: Evidence) -> str:
@@ -154,7 +149,7 @@ def dead_symbols(evidence: Evidence) -> str:
         if column not in positions:
             text = f"{feed.universe.symbols[column]} has no bar since {last_date}, held at its last price to the end"
         texts.append(f"{text}{holder}: {quantity:,.10g} at {price:.6g}, {share:.0%} of equity")
-    return _listed(texts)
+    return some(texts, MAX_NAMED)
 
 
 def late_prices(evidence: Evidence) -> str:
@@ -182,7 +177,7 @@ def last_day(evidence: Evidence) -> str:
         names = [
             f"{feed.universe.symbols[k]} (since {evidence.date_of(int(evidence.last_row[k]))})" for k in late_columns
         ]
-        texts.append(f"it lacks {len(late_columns):,} of {feed.universe.size:,} symbols: {_listed(names)}")
+        texts.append(f"it lacks {len(late_columns):,} of {feed.universe.size:,} symbols: {some(names, MAX_NAMED)}")
     return f"the last day, {day}, is not complete: {'; '.join(texts)}" if texts else ""
 
 

@@ -6,7 +6,6 @@ from typing import Final
 
 import numpy as np
 
-from quantd.adapters.feeds.source import some
 from quantd.research.doubts.doubt import Found
 from quantd.research.doubts.evidence import Evidence
 from quantd.research.doubts.funds import FUNDS
@@ -14,7 +13,7 @@ from quantd.research.doubts.price_doubts import ended_symbols
 from quantd.research.file_audit import is_in_artifact, opened_at_load
 from quantd.research.runs.comparison import NAME
 from quantd.research.runs.run_record import Record
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.instruments import MARK, is_pair
 from quantd.trading.ports import Policy, leaves
 from quantd.trading.statistics import RISK_FREE_ANNUAL

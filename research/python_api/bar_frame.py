@@ -12,11 +12,11 @@ import polars as pl
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order
-from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.moments import moments
 from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, joined, read_frame, read_tables
 from quantd.adapters.feeds.table_files.roles import is_time
 from quantd.research.metrics.percent import PERCENT, percent_shape
+from quantd.trading.display_text import some
 from quantd.trading.statistics import PERIODS_PER_YEAR
 
 BY_PATH: Final = 'give the path of the file itself, bars="FILE", which is read with its header lines'

@@ -9,6 +9,7 @@ from quantd.records import every
 from quantd.research.reports import sections as package
 from quantd.research.reports.report_contents import BacktestReport, ReportHeader
 from quantd.research.verdict import headline
+from quantd.trading.display_text import some
 
 SECTIONS: Final[tuple[Section[BacktestReport], ...]] = in_order(
     (section for _, section in every((package.__name__,), Section)), BacktestReport, "a report"
@@ -40,10 +41,4 @@ def cost_settings(header: ReportHeader) -> str:
 
 def counted(symbols: Sequence[str]) -> str:
     """Return the number of symbols and their names, such as "2 symbols: QQQ, SPY"."""
-    return f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'}: {shortened(symbols)}"
-
-
-def shortened(names: Sequence[str], most: int = 30) -> str:
-    """Join the first `most` names with commas. Further names are only counted: "A, B and 3 more"."""
-    further = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + further
+    return f"{len(symbols)} symbol{'' if len(symbols) == 1 else 's'}: {some(symbols, 30)}"

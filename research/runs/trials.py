@@ -25,9 +25,9 @@ from typing import Final, Literal
 
 from msgspec import Struct, structs
 
-from quantd.adapters.feeds.source import some
 from quantd.models.history.fingerprints import Fingerprint, share_series
 from quantd.research.significance.deflated_sharpe import Prefix, Spread, deflated_sharpe, highest_hurdle
+from quantd.trading.display_text import some
 from quantd.trading.market import Floats
 
 SAMPLING: Final = {"1d": "daily", "1h": "hourly", "1m": "by the minute"}

@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from quantd.adapters.feeds.source import some
 from quantd.daemon.assembly.parts import Assembly
 from quantd.daemon.assembly.small_shares import most_of
 from quantd.daemon.engine.state.settings import AgentRules
@@ -25,7 +24,7 @@ from quantd.research.runs.backtest import POINT, drive
 from quantd.research.runs.run_record import Record
 from quantd.risk.limits.catalogue import LIMIT_OF, REASON_NAMES
 from quantd.strategies.policies.holding import OutsidePolicy
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.effects import AgentPlan, Ask, Effect, Ended, Planned
 from quantd.trading.events import Decided, Event
 from quantd.trading.exit_codes import ExplainedError

@@ -38,7 +38,7 @@ from quantd.server.requests.control import (
 from quantd.strategies.policies import PASSIVE, POLICIES, ParamsError
 from quantd.strategies.policies.members import unpacked
 from quantd.strategies.policies.membership import part_of
-from quantd.trading.display_text import instant_text
+from quantd.trading.display_text import instant_text, some
 from quantd.trading.events import Proposed
 from quantd.trading.instruments import NANO
 from quantd.trading.market import Floats
@@ -379,14 +379,14 @@ def columns_of(state: State, symbols: Sequence[str], field: str) -> tuple[int, .
     """Return the columns of symbols, ascending. Raises NotDone for an empty list, and for an unknown symbol."""
     universe = state.universe
     if not symbols:
-        raise _wrong(field, f"{field} names no symbol; name some of {_list_text(universe.symbols)}")
+        raise _wrong(field, f"{field} names no symbol; name some of {some(universe.symbols, 24)}")
     if twice := next((symbol for symbol in symbols if symbols.count(symbol) > 1), ""):
         raise _wrong(field, f"{field} names {twice[:40]} twice; name each symbol once")
     for symbol in symbols:
         if symbol not in universe.index:
             raise _wrong(
                 field,
-                f"{symbol[:40]!r} is not in the universe of this run, {_list_text(universe.symbols)}. "
+                f"{symbol[:40]!r} is not in the universe of this run, {some(universe.symbols, 24)}. "
                 f"{remedy_of(symbol, state)}",
             )
     return tuple(sorted({universe.index[symbol] for symbol in symbols}))
@@ -414,7 +414,7 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
     """
     names = sorted(name for name in POLICIES if name not in PASSIVE)
     if policy in PASSIVE or policy not in POLICIES:
-        raise _wrong("policy", f"{policy[:40]!r} is no policy that computes weights; write one of {_list_text(names)}")
+        raise _wrong("policy", f"{policy[:40]!r} is no policy that computes weights; write one of {some(names, 24)}")
     columns = columns_of(state, symbols, "symbols")
     try:
         instance = POLICIES[policy]({})
@@ -432,7 +432,7 @@ def policy_weights(state: State, book_index: int, policy: str, symbols: Sequence
         answer, _, _ = unpacked(instance.act(view, EMPTY_MEMORY)[0])
     except Exception as error:
         # a policy is foreign code: whatever it raises, nothing is traded
-        failure = f"{policy} failed on {_list_text(symbols)}: {type(error).__name__}: {error}"
+        failure = f"{policy} failed on {some(symbols, 24)}: {type(error).__name__}: {error}"
         raise _wrong("policy", failure[:400]) from None
     if isinstance(answer, Hold):
         raise _wrong("policy", f"{policy} returned no weights now; it may need more history, or other symbols")
@@ -481,9 +481,3 @@ def remedy_of(symbol: str, state: State) -> str:
     if near:
         return f"Did you mean {near[0]}?"
     return "Add it to [universe] symbols, with bars in the feed, and restart with --carry; or leave it out"
-
-
-def _list_text(names: Sequence[str]) -> str:
-    """The first 24 names as text, with the number of further ones."""
-    omitted = f" and {len(names) - 24} more" if len(names) > 24 else ""
-    return ", ".join(names[:24]) + omitted

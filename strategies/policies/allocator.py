@@ -25,6 +25,7 @@ from quantd.strategies.allocators.mean_variance import Box, at_volatility, inver
 from quantd.strategies.policies.params import Lookback, ParamsError, Share, nearest
 from quantd.strategies.weights.stale_prices import standing_still
 from quantd.trading.covariance import DECAY
+from quantd.trading.display_text import some
 from quantd.trading.instruments import Universe
 from quantd.trading.market import Bools, Floats, Ints
 from quantd.trading.statistics import PERIODS_PER_YEAR
@@ -273,8 +274,7 @@ class Allocator(Generic[P]):
 
     def _without(self, view: View, moved: Bools) -> str:
         names = [view.universe.symbols[k] for k in np.flatnonzero(~moved).tolist()]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        return f"without {', '.join(names[:NAMED])}{more}: not {self.params.lookback} samples of a price that moves"
+        return f"without {some(names, NAMED)}: not {self.params.lookback} samples of a price that moves"
 
 
 def moving(returns: Floats) -> Bools:

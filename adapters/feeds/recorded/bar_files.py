@@ -17,7 +17,6 @@ import polars as pl
 from quantd import bundled
 from quantd.adapters.feeds.bars.rows import BARS, NO_STAMP, ORDER, PRICES, ActionRow, Rows, exact_nano, joined
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.actions import ACTIONS, listed_actions, ratio_of
 from quantd.adapters.feeds.table_files.file_symbol import require_spelling
 from quantd.adapters.feeds.table_files.large_text import EXACT_LENGTH, large_table
@@ -27,7 +26,7 @@ from quantd.adapters.feeds.table_files.reader import ReadOptions, Table, files_o
 from quantd.adapters.feeds.table_files.roles import word
 from quantd.adapters.feeds.table_files.statement import Statement
 from quantd.regular_file import create_empty, remove
-from quantd.trading.display_text import mended, session_date
+from quantd.trading.display_text import mended, session_date, some
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.market import Bools, Floats, Ints
 

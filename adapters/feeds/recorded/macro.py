@@ -13,10 +13,9 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import digest, nanoseconds, table_of
-from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files.file_symbol import require_spelling
 from quantd.trading.cash_rate import CashRate, CashRateError, constant, parsed
-from quantd.trading.display_text import session_date
+from quantd.trading.display_text import session_date, some
 from quantd.trading.macro import (
     Available,
     DatedValues,

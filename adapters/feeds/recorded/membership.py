@@ -9,7 +9,7 @@ import polars as pl
 from quantd.adapters.feeds.bars.rows import NO_STAMP
 from quantd.adapters.feeds.feed_errors import FeedError
 from quantd.adapters.feeds.recorded.bar_files import nanoseconds, table_of
-from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import some
 from quantd.trading.instruments import Membership, MembershipsOverlap, Universe
 
 COLUMNS: Final = ("symbol", "joined", "left")

@@ -10,8 +10,7 @@ import numpy as np
 from quantd.adapters.calendars import ALWAYS_OPEN, sessions
 from quantd.adapters.feeds.bars.rows import NO_STAMP, Rows
 from quantd.adapters.feeds.bars.stamps import BarTimes
-from quantd.adapters.feeds.source import some
-from quantd.trading.display_text import session_date, toml_value
+from quantd.trading.display_text import session_date, some, toml_value
 from quantd.trading.instruments import FINEST, Universe
 from quantd.trading.market import Bools, Ints
 from quantd.trading.sessions import DAY_NS, Sessions

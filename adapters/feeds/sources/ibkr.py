@@ -33,14 +33,13 @@ from quantd.adapters.feeds.source import (
     PartialAnswer,
     SourceError,
     Unreachable,
-    some,
     whole,
 )
 from quantd.adapters.feeds.sources.http_client import LATER, WORDS, why_unreachable
 from quantd.adapters.feeds.sources.yfinance import currency, factors, paid
 from quantd.adapters.feeds.vendor import Request, RequestWrong, Vendor
 from quantd.adapters.plugins import Option
-from quantd.trading.display_text import one_line
+from quantd.trading.display_text import one_line, some
 from quantd.trading.instruments import NANO, Universe
 from quantd.trading.sessions import DAY_NS
 

@@ -25,12 +25,12 @@ import numpy as np
 
 from quantd.adapters.feeds.bars.rows import ActionRow, Rows, actions_within, exact_nano, joined, rows_of, within
 from quantd.adapters.feeds.bars.stamps import Stamps, interval_ns
-from quantd.adapters.feeds.source import PartialAnswer, SourceError, Unreachable, some, whole
+from quantd.adapters.feeds.source import PartialAnswer, SourceError, Unreachable, whole
 from quantd.adapters.feeds.sources.http_client import LATER, WORDS
 from quantd.adapters.feeds.sources.yahoo_session import UNKNOWN, begin_chart, session_of
 from quantd.adapters.feeds.vendor import Request, Vendor
 from quantd.adapters.plugins import Option
-from quantd.trading.display_text import one_line, session_date
+from quantd.trading.display_text import one_line, session_date, some
 from quantd.trading.instruments import NANO, Instrument, Universe, kind_of, suffix_of
 from quantd.trading.market import Floats, Ints
 from quantd.trading.sessions import DAY_NS

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import some
 
 MOST_MEMBERS: Final = 10_000
 """Most tables of one folder or archive."""

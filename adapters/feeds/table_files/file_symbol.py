@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import some
+from quantd.trading.display_text import some
 from quantd.trading.instruments import kind_of, usual_currency
 
 _INTERVALS: Final = re.compile(

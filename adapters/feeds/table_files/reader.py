@@ -14,7 +14,6 @@ import polars as pl
 
 from quantd.adapters.feeds.bars.rows import BARS, PRICES
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import some
 from quantd.adapters.feeds.table_files import spelled_numbers as numbers
 from quantd.adapters.feeds.table_files.actions import actions_of, with_action_columns
 from quantd.adapters.feeds.table_files.containers import Part, parts_of, table_files, unread_files
@@ -57,6 +56,7 @@ from quantd.adapters.feeds.table_files.statement import (
     unread_note,
 )
 from quantd.adapters.feeds.table_files.text_layout import NoTable, day_table, text_table
+from quantd.trading.display_text import some
 
 SIGNS: Final = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW"}
 """Currencies by their sign."""

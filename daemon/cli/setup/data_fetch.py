@@ -246,9 +246,9 @@ def fetched(order: Order) -> Fetched:
     from quantd.adapters.feeds.recorded.evidence import misfits
     from quantd.adapters.feeds.recorded.reading import Reading
     from quantd.adapters.feeds.recorded.sound_bars import calendars_of
-    from quantd.adapters.feeds.source import some
     from quantd.daemon.cli.setup.bar_files import LONGER, frame, length_of, longer
     from quantd.daemon.cli.setup.vendors import universe_of
+    from quantd.trading.display_text import some
 
     interval, start = order.interval, order.start
     universe = universe_of(order.symbols, order.calendar, order.currency)
@@ -321,10 +321,11 @@ class _Download(NamedTuple):
 def _downloaded(order: Order, universe: Universe, bounds: tuple[int, int], bar_ns: int) -> _Download:
     """Download bars and actions between the two instants `bounds`, in ns. Raises Failure if the sources fail."""
     from quantd.adapters.feeds.recorded.sound_bars import cache_folder
-    from quantd.adapters.feeds.source import SourceError, some
+    from quantd.adapters.feeds.source import SourceError
     from quantd.adapters.feeds.vendor import Request
     from quantd.daemon.cli.setup.bar_files import LONGER, default_file
     from quantd.daemon.cli.setup.vendors import RETRY_FOR_S, source_of
+    from quantd.trading.display_text import some
 
     requested_interval = "1d" if order.interval in LONGER else order.interval
     patience_s = RETRY_FOR_S if order.patience_s is None else order.patience_s

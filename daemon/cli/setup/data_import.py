@@ -249,9 +249,9 @@ def stored(table: "Table", target: Path, name: str, reading: Reading) -> Stored:
     from quantd.adapters.feeds.bars.rows import PRICES
     from quantd.adapters.feeds.recorded.bar_files import BarFrame, in_order, nanoseconds
     from quantd.adapters.feeds.recorded.origin import Origin
-    from quantd.adapters.feeds.source import some
     from quantd.adapters.feeds.table_files.statement import stated
     from quantd.daemon.cli.setup.bar_files import beside, without_volume, write_bars
+    from quantd.trading.display_text import some
 
     source = BarFrame(table.frame, name, table.actions if len(table.actions) else None, table.statements)
     # the faults are those of the file that is written, which is read back
@@ -301,8 +301,8 @@ def _stated_universe(names: list[str], table: "Table", fitted: Reading, read_as:
     Symbols of several currencies have the usual one. They, and indices beside symbols that trade, add a line to
     `read_as`.
     """
-    from quantd.adapters.feeds.source import some
     from quantd.adapters.feeds.table_files.reader import ONE_CURRENCY
+    from quantd.trading.display_text import some
     from quantd.trading.instruments import usual_currency
 
     indices = [name for name in names if kind_of(name) == "index"]

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Collection, Iterator
 
-from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.setup.bar_files import LONGER
 from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.config.edits import assignment
+from quantd.trading.display_text import some
 from quantd.trading.instruments import Universe, kind_of, listed_calendar, suffix_of
 
 

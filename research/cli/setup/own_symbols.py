@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 from quantd import bundled
 from quantd.adapters.feeds.feed_errors import FeedError
-from quantd.adapters.feeds.source import some
 from quantd.daemon.cli.command import USUAL_CASH, USUAL_EVERY, RunOptions
 from quantd.daemon.cli.failures import Failure, typed
 from quantd.daemon.cli.output import say
@@ -26,6 +25,7 @@ from quantd.daemon.cli.setup.config_lines import BarLines
 from quantd.daemon.config.agent_tables import Agent, RebalanceTable
 from quantd.daemon.config.edits import assignment
 from quantd.extras import command as install_command
+from quantd.trading.display_text import some
 from quantd.trading.exit_codes import CHECK_FAILED, DONE, USAGE
 from quantd.trading.instruments import NANO, Universe, usual_lot_nano
 
