@@ -181,8 +181,13 @@ def _best_hours(
 def _best_of(
     pairs: Sequence[tuple[str, str]], ts: Ints, own_calendar: Sessions, outside: int, reading: Reading
 ) -> tuple[Hours, float]:
-    """Return the best of some readings and the share of its sessions that the bars cover; (None, 0) without one."""
-    best: tuple[int, float, str, str] | None = None
+    """Return the best of some readings and the share of its sessions that the bars cover; (None, 0) without one.
+
+    A clock is better if it leaves fewer bars outside with stamps at either edge of the bars: which edge it is, is
+    judged only after the clock.
+    """
+    best: tuple[int, int, float, str, str] | None = None
+    other_edge = replace(reading, stamps="close" if reading.stamps == "open" else "open")
     for name, zone in pairs:
         sessions = sessions_around(name, ts) if name else own_calendar
         zoned_ts = read_in_zone(ts, reading.zone, zone)
@@ -191,11 +196,12 @@ def _best_of(
             continue
         if name and _at_noon(zoned_ts, sessions, reading) > TOLERATED * len(ts):  # bars in its break at noon
             continue
-        if best is None or (still_outside, -covered) < best[:2]:
-            best = still_outside, -covered, name, zone
+        least = still_outside and min(still_outside, _outside(zoned_ts, sessions, other_edge))
+        if best is None or (least, still_outside, -covered) < best[:3]:
+            best = least, still_outside, -covered, name, zone
         if not still_outside and covered > (1 - TOLERATED if name else _COVERED):
             break  # another calendar has to cover more of its sessions than the present one
-    return (None, 0.0) if best is None else (best[2:], -best[1])
+    return (None, 0.0) if best is None else (best[3:], -best[2])
 
 
 def _all_readings(ts: Ints, own_calendar: Sessions, reading: Reading) -> Iterator[tuple[str, str]]:

@@ -295,6 +295,12 @@ def test_closes_read_as_opens_stop_too(exchange: str, when: tuple[date, date]) -
     require_all(load(clock(closes, "UTC"), exchange=exchange, stamps="close"), len(closes))
 
 
+def test_closes_of_a_year_with_padded_half_days_show_the_exchanges_own_clock() -> None:
+    """As opens, these stamps have as few bars outside on a clock of New York's summer all year."""
+    closes = np.concatenate([np.arange(a, a + 13 * HOUR // 2, 30 * M) for a, _ in days("XNYS", *YEAR)]) + 30 * M
+    assert typed(stop_of(clock(closes, "America/New_York"), interval="30m"))["zone"] == "America/New_York"
+
+
 @pytest.mark.parametrize("stamps", ["open", "close"])
 @pytest.mark.parametrize("exchange", ["24/7", "24/5", "CMES"])
 def test_a_market_without_a_pause_shows_no_end_of_a_bar(exchange: str, stamps: Stamps) -> None:
