@@ -371,12 +371,9 @@ async def _compared_in_process(config: Path, folder: Path, one: str, other: str)
         comparison = msgspec.json.decode(output, type=_ComparisonOutput)
     except msgspec.DecodeError:
         raise Refused(409, "incomparable", error[:1000]) from None
-    return ComparedBacktests(
-        one=one, other=other, first=comparison.first, last=comparison.last, samples=comparison.samples,
+    return struct_of(
+        ComparedBacktests, comparison, one=one, other=other, own=comparison.wealth[0], beside=comparison.wealth[1],
         rows=[FigureOfBoth(*row) for row in comparison.rows], p_values=[PValue(*row) for row in comparison.p_values],
-        sentence=comparison.sentence, tests=comparison.tests, settings=comparison.settings, ts=comparison.ts,
-        own=comparison.wealth[0], beside=comparison.wealth[1], failures=comparison.failures,
-        doubts=comparison.doubts,
     )  # fmt: skip
 
 

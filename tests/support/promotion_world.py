@@ -31,11 +31,11 @@ def world(acts, shadow, promotion=RULES, days=100, every=20, **more):
     return scenario, ticked(scenario, every)
 
 
-def ticked(scenario, every):
+def ticked(scenario, every, what="promote"):
     count = 0
     for item in scenario.items():
         if isinstance(item, Tick) and item.sample:
             count += 1
             if count % every == 0:
-                item = Tick(item.ts, True, item.key, item.final, item.due, ("promote",), item.warmup)
+                item = Tick(item.ts, True, item.key, item.final, item.due, (what,), item.warmup)
         yield item

@@ -95,20 +95,12 @@ class Predict(Struct, frozen=True, forbid_unknown_fields=True):
     shared: dict[str, Number] = {}
 
 
-class Prediction(Struct, frozen=True):
-    """The weights of a learned policy, before the agent's rules and limits.
+class Estimated(Struct, frozen=True, kw_only=True):
+    """Weights by symbol with an estimate of their return and risk; `estimate` says how it is computed."""
 
-    `confidence` and its kind are computed from this answer alone. `value` is the largest action value; it is null if
-    the network has none. `estimate` says how the expected return and risk are computed.
-    """
-
-    agent: str
-    model: str
     digest: str
     weights: dict[str, float]
     cash: float
-    confidence: Confidence
-    value: float | None
     expected_return: float | None
     expected_risk: float | None
     sharpe: float | None
@@ -117,6 +109,19 @@ class Prediction(Struct, frozen=True):
     input_hash: str
     cached: bool
     time: str
+
+
+class Prediction(Estimated, frozen=True, kw_only=True):
+    """The weights of a learned policy, before the agent's rules and limits.
+
+    `confidence` and its kind are computed from this answer alone. `value` is the largest action value; it is null if
+    the network has none.
+    """
+
+    agent: str
+    model: str
+    confidence: Confidence
+    value: float | None
 
 
 Price = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MOST_PRICE})]
@@ -138,7 +143,7 @@ class Allocate(Struct, frozen=True, forbid_unknown_fields=True):
     held: dict[str, Number] = {}
 
 
-class Allocated(Struct, frozen=True):
+class Allocated(Estimated, frozen=True, kw_only=True):
     """Weights by symbol, before any agent's rules and limits. `hold` true: the method leaves the positions unchanged.
 
     `probability_positive` is the probability that the mean return is above 0, if it is normally distributed with the
@@ -146,20 +151,9 @@ class Allocated(Struct, frozen=True):
     """
 
     method: str
-    digest: str
-    weights: dict[str, float]
-    cash: float
     hold: bool
     note: str
-    expected_return: float | None
-    expected_risk: float | None
-    sharpe: float | None
     probability_positive: float | None
-    samples: int
-    estimate: str
-    input_hash: str
-    cached: bool
-    time: str
 
 
 class PredictionRoutes:

@@ -25,6 +25,11 @@ def assembled(folder: Path, text: str = CONFIG):
     return assemble(unlimited(config, {}, name="studied", policy="equal_weight", params={}))
 
 
+def fields_of(view):
+    bars = view.bars(100)
+    return view.prices, view.returns(100), view.synchronous(100), bars.session, bars.open, bars.close, bars.volume
+
+
 class Recorder:
     """A policy that remembers what a feature was at each sample of a run, and the fields of its view."""
 
@@ -35,17 +40,7 @@ class Recorder:
         self.seen: dict[int, tuple[object, ...]] = {}
 
     def act(self, view, memory):
-        bars = view.bars(100)
-        fields = (
-            view.prices,
-            view.returns(100),
-            view.synchronous(100),
-            bars.session,
-            bars.open,
-            bars.close,
-            bars.volume,
-        )
-        self.seen[view.time] = tuple(map(np.array, (self.signals.features(view), *fields)))
+        self.seen[view.time] = tuple(map(np.array, (self.signals.features(view), *fields_of(view))))
         return np.zeros(len(view.prices)), memory
 
 
@@ -63,17 +58,7 @@ def test_the_view_of_a_row_is_the_view_of_the_daemon_at_that_sample(tmp_path: Pa
     assert rows.ts[trading].tolist() == list(policy.seen)
     for row in trading.tolist():
         view = rows.view(row, 149)
-        bars = view.bars(100)
-        fields = (
-            view.prices,
-            view.returns(100),
-            view.synchronous(100),
-            bars.session,
-            bars.open,
-            bars.close,
-            bars.volume,
-        )
-        ours = (policy.signals.features(view), *fields)
+        ours = (policy.signals.features(view), *fields_of(view))
         for one, other in zip(ours, policy.seen[int(rows.ts[row])], strict=True):
             np.testing.assert_array_equal(one, other)
         assert view.sample == row + 1

@@ -15,6 +15,7 @@ from quantd.trading.effects import Publish, Reallocated, Valued
 from quantd.trading.events import Tick
 from tests.support.engine import CASH, World, block, walk
 from tests.support.examples import examples
+from tests.support.promotion_world import ticked
 
 LOOSE = Limits(in_flight=1.0, max_cash_debit=1.0)
 
@@ -38,19 +39,7 @@ def idle(view):
 
 def world(acts, rules, days=90, every=10, seed=3, limits=LOOSE, prices=None, **more):
     run = World(block(walk(days, 3, seed) if prices is None else prices), acts, house=limits, capital=rules, **more)
-    ticks = 0
-
-    def items():
-        nonlocal ticks
-        for item in run_items:
-            if isinstance(item, Tick) and item.sample:
-                ticks += 1
-                if ticks % every == 0:
-                    item = Tick(item.ts, True, item.key, item.final, item.due, ("reallocate",), item.warmup)
-            yield item
-
-    run_items = run.items()
-    return run, items()
+    return run, ticked(run, every, "reallocate")
 
 
 def rules_for(n, method, **keys):
