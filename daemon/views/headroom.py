@@ -199,8 +199,9 @@ class Unknown(ExplainedError, ValueError):
 def named(state: State, agent: str | None, symbol: str | None, search: str = "") -> tuple[int, list[int]]:
     """Return (index of the book, columns of symbols) for the name of an agent (None: the whole account) and a symbol.
 
-    Without a symbol, the result has the columns of all symbols that contain `search`: the largest position of the book
-    first, then symbols without a position in the order of the universe. Raises Unknown for an unknown agent or symbol.
+    Only symbols that contain `search` count. Without a symbol, the result has the columns of all: the largest position
+    of the book first, then symbols without a position in the order of the universe. Raises Unknown for an unknown agent
+    or symbol.
     """
     names, universe = {state.rules.agents[k].name: k for k in state.in_use()}, state.universe
     if agent is not None and agent not in names:
@@ -212,7 +213,7 @@ def named(state: State, agent: str | None, symbol: str | None, search: str = "")
         raise Unknown(f"{symbol} is not in [universe] symbols; {'the nearest are ' if near else ''}{', '.join(near)}")
     number = HOUSE if agent is None else names[agent]
     if symbol is not None:
-        return number, [universe.index[symbol]]
+        return number, [universe.index[symbol]] if found_in(search, symbol) else []
     values = np.nan_to_num(state.lots(number) * state.marks * universe.lot_size)
     order = np.argsort(-np.abs(values), kind="stable").tolist()
     return number, [column for column in order if found_in(search, universe.symbols[column])]

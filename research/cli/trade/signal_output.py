@@ -59,7 +59,7 @@ def study_signal(
         columns = signal_study.COLUMNS
         write_csv(out, columns, ([row[name] for name in columns] for row in signal_study.flat(result)))
     document = {"studies": result.studies, **result.known.document, "definition": signal_study.DEFINITION}
-    answer(as_json, document, lambda: _print(result))
+    answer(as_json, document, lambda: _print(result, quantiles))
     return CHECK_FAILED if result.refused else DONE
 
 
@@ -70,7 +70,7 @@ def _horizons(text: str) -> tuple[int, ...]:
         raise Failure(f"--horizons {text!r}: write whole numbers of samples, such as 1,5,21", USAGE) from None
 
 
-def _print(result: "signal_study.SignalStudies") -> None:
+def _print(result: "signal_study.SignalStudies", quantiles: int) -> None:
     """Print the tables of each factor, the ranking of several factors, and the notes.
 
     A factor that the look-ahead guard refused has its title only.
@@ -85,7 +85,8 @@ def _print(result: "signal_study.SignalStudies") -> None:
         table(signal_study.HEAD, signal_study.table(study), signal_study.HEAD)
         say("")
         table(signal_study.SPREAD_HEAD, signal_study.spread_table(study), signal_study.SPREAD_HEAD)
-        say("", f"mean return a year of each of {study.quantiles} quantiles:")
+        fewest = " (the most that the symbols or the factor's values make)" if study.quantiles < quantiles else ""
+        say("", f"mean return a year of each of {study.quantiles} quantiles{fewest}:")
         quantile_columns = signal_study.quantile_head(study)
         table(quantile_columns, signal_study.quantile_table(study), quantile_columns)
         say("")

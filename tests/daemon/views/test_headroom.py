@@ -81,4 +81,4 @@ def test_the_largest_positions_come_first_and_a_search_finds_a_part_of_a_symbol(
     assert [held[column] for column in columns] == sorted(held, reverse=True)
     assert len(set(held)) > 2
     assert named(state, agent, None, "s2") == (number, [2])
-    assert named(state, agent, None, "absent") == (number, [])
+    assert named(state, agent, None, "absent") == named(state, agent, "S2", "s1") == (number, [])

@@ -156,7 +156,8 @@ def test_several_factors_are_ranked_by_adjusted_p_values_and_each_is_one_look(tm
         assert look.sharpe == max(h["spread"]["net_sharpe"] for h in entry["horizons"])
     study(tmp_path, *names)
     assert len(read_looks(tmp_path / "state").looks) == 3
-    quantd(tmp_path, "study", "signal", "rsi_14", "--horizons", "2", "--cuts", "4")
+    done = quantd(tmp_path, "study", "signal", "rsi_14", "--horizons", "2", "--cuts", "4", "--quantiles", "10")
+    assert "each of 6 quantiles (the most that " in done.stdout
     assert len(read_looks(tmp_path / "state").looks) == 4
 
 
