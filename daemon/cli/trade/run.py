@@ -10,7 +10,7 @@ import typer
 from quantd.daemon.cli.command import DEFAULTS, Command, Json, PolicyAlone, RunOptions
 from quantd.daemon.cli.failures import Failure, explained
 from quantd.daemon.cli.output import closing, print_json, say
-from quantd.trading.exit_codes import CONFIG
+from quantd.trading.exit_codes import CONFIG, USAGE
 
 if TYPE_CHECKING:
     from quantd.daemon.config import Config
@@ -46,6 +46,8 @@ def run(
     from quantd.daemon.live.permission import refusal
     from quantd.daemon.monitoring.metrics import configure
 
+    if fresh and carry:
+        raise Failure("--fresh begins with a new account, and --carry keeps the old one; leave one of them out", USAGE)
     sets = [*alone(policy, chosen.config), *(chosen.sets or ())]
     settings = read(chosen.config, sets)
     if refusal_text := refusal(settings, settings.state_folder(chosen.state), live) or _unadoptable(settings, adopt):

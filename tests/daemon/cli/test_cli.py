@@ -60,6 +60,7 @@ def test_reading_commands_need_no_daemon(ran):
         (("review", "a", "--decline", "--reason", "x", "--plan", "p"), 2, "--plan has no effect beside a proposal"),
         (("bench", "--threads", "4"), 2, "--threads has no effect beside --part portfolio"),
         (("bench", "--part", "api", "one"), 2, "FOLDER has no effect beside --part api"),
+        (("run", "--fresh", "--carry"), 2, "--fresh begins with a new account, and --carry"),
         (("why", "--at", "2019-01-02"), 2, "--at has no effect beside the list"),
         (("doctor", "--symbol", "SPY"), 2, "--symbol has no effect beside doctor without --venue"),
         (("doctor", "--venue", "alpaca", "--store"), 2, "--store has no effect beside --venue"),
