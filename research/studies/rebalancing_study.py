@@ -136,7 +136,7 @@ def study(
     base_assembly = assemble(_with_rule(config, agents[0], {}, costs[0]), cache=state / "cache", history=history)
     rows: list[Row] = []
     looks: list[Look] = []
-    for cost in costs:
+    for cost in dict.fromkeys(costs):
         pairs = [
             _row(base_assembly, _with_rule(config, agents[0], rule, cost), name, cost, drive)
             for name, rule in RULES.items()

@@ -43,7 +43,7 @@ def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "config.toml").write_text(CONFIG)
     config = load(folder / "config.toml", known_names())
-    return folder / "state", study(config, "even", driven(), folder / "state", costs=(0.0, 20.0))
+    return folder / "state", study(config, "even", driven(), folder / "state", costs=(0.0, 20.0, 20.0))
 
 
 @pytest.fixture
