@@ -248,7 +248,10 @@ def _converted(parameters: Mapping[str, str], kind: type[Query]) -> Query:
     except msgspec.ValidationError as why:
         path, sentence = fault_of(why, dict(parameters), kind)
         words = sentence.partition(": ")[2] or sentence
-        raise _fault(path or "query", f"{path} = {parameters.get(path, '')[:40]!r}: {words}") from None
+        if path in ("since", "until") and kind.in_ns:
+            words += ", nanoseconds UTC"
+        detail = f"{path} = {parameters.get(path, '')[:40]!r}: {words}" if path else words
+        raise _fault(path or "query", detail) from None
     for name in ("since", "until") if query.in_ns else ():
         value = nanoseconds = getattr(query, name, 0)
         while 0 < nanoseconds * 1000 <= MOST_NS:
