@@ -262,6 +262,16 @@ def judged(decision: Decision) -> list[Judged]:
     return [*agents, Judged("house", plan.net, plan)]
 
 
+def passed_of(
+    plan: Planned, asked: bytes, verdicts: AgentPlan | Planned
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """int64[N] of the lots `asked`, those that passed: none of a trade that a limit cut of a proposal that is carried
+    out whole or not at all."""
+    passed = ints(verdicts.allowed)
+    unsent = not plan.n and plan.portion is None and ints(plan.allowed).any()
+    return np.where(passed == ints(asked), passed, 0) if unsent else passed
+
+
 def asked_lines(reader: Reader, decision: Decision, who: str = "") -> list[AskedLine]:
     """Every requested trade of a decision: the agents' trades, then the net trades of the whole account.
 
@@ -282,7 +292,7 @@ def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> As
     """
     universe, verdicts = reader.run.universe, part.verdicts
     code = int(np.frombuffer(verdicts.reason, dtype=np.int8)[column])
-    asked, allowed = int(ints(part.asked)[column]), int(ints(verdicts.allowed)[column])
+    asked, allowed = int(ints(part.asked)[column]), int(passed_of(decision.plan, part.asked, verdicts)[column])
     return AskedLine(
         address=decision.of(universe.symbols[column]),
         ts=decision.plan.ts,

@@ -96,7 +96,8 @@ def _headline(e: Explanation) -> str:
         note = f", {e.note}" if e.note else ""
         limit = f"limit price {e.limit}" if e.limit else "no limit price"
         return f"{e.side.upper()} {e.qty} {e.symbol}, {when}, {limit}: {e.state}{note}"
-    amount = f"{e.net.lstrip('-')} " if e.net != "0" else ""
+    wanted = e.agents[0].asked if len(e.agents) == 1 else e.net
+    amount = f"{wanted.lstrip('-')} " if wanted != "0" else ""
     return f"{e.side.upper()} {amount}{e.symbol}, {when}: {e.state}, no order was made (decision {e.address})"
 
 

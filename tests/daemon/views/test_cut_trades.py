@@ -5,11 +5,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, refused_lines
+from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, passed_of, refused_lines
 from quantd.daemon.views.cut_trades import CutTrades, TradeQuery
+from quantd.trading.effects import AgentPlan, Planned
 from tests.support.command_line import CONFIG, quantd, write
 
 ALL = 1_000_000
@@ -91,3 +93,13 @@ def test_a_question_after_new_plans_has_them_and_one_after_a_deletion_has_not(fo
     assert trades.totals(reader, TradeQuery())["all"] == len(kept) < len(all_lines)
     changed(folder, "delete from decisions")
     assert trades.totals(reader, TradeQuery()) == {"all": 0, "cut": 0, "refused": 0}
+
+
+@pytest.mark.parametrize(("n", "passed"), [(1, [65, 5]), (0, [0, 5])])
+def test_nothing_of_an_order_that_goes_whole_or_not_at_all_passed_where_a_limit_cut_it(
+    n: int, passed: list[int]
+) -> None:
+    allowed, none = np.array([65, 5]).tobytes(), bytes(16)
+    part = AgentPlan(0, b"", 1.0, np.array([5_000, 5]).tobytes(), allowed, bytes(2))
+    plan = Planned(1, n, 1, [part], none, none, none, allowed, allowed, bytes(2))
+    assert passed_of(plan, part.asked, part).tolist() == passed
