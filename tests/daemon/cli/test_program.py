@@ -152,6 +152,14 @@ def test_an_option_of_other_programs_is_refused_with_what_does_its_work(tmp_path
     assert "No such option: --frm" in quantd(tmp_path, "backtest", "--frm", "x").stderr
 
 
+def test_an_amount_below_zero_is_no_option_and_names_the_command_that_turns_it(tmp_path):
+    for words, remedy in (("order buy -10 SPY", "order sell 10"), ("cash remove -5", "cash add 5")):
+        done = quantd(tmp_path, *words.split())
+        assert done.returncode == 2
+        assert f"is below 0, and amounts have no sign; write quantd {remedy}" in done.stderr
+    assert "No such option: -1" not in quantd(tmp_path, "study", "rebalance", "--cost", "-1").stderr
+
+
 def test_the_option_of_a_configuration_is_refused_with_the_argument_that_replaces_it(tmp_path):
     assert quantd(tmp_path, "init").returncode == 0
     over = ["--over", "agents.trend.params.lookback=21"]
