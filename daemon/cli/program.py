@@ -244,7 +244,7 @@ def _require_values(name: str, arguments: list[str]) -> None:
             raise Failure(
                 f"{what} is empty, perhaps by a variable that is not set; write its value, or leave it out", USAGE
             )
-        if word[0:1] == "-" and word[1:2].isdigit() and before[0] != "-":
+        if word[0:1] == "-" and word[1:2].isdigit() and not before.startswith("-"):
             turned = {"buy": "sell", "sell": "buy", "add": "remove", "remove": "add"}.get(before)
             remedy = f"quantd {name} {turned} {word[1:]}" if turned else f"{before} {word[1:]}"
             raise Failure(f"{word} after {before} is below 0, and amounts have no sign; write {remedy}", USAGE)

@@ -262,7 +262,7 @@ def judged(decision: Decision) -> list[Judged]:
     return [*agents, Judged("house", plan.net, plan)]
 
 
-def passed_of(
+def lots_passed(
     plan: Planned, asked: bytes, verdicts: AgentPlan | Planned
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     """int64[N] of the lots `asked`, those that passed: none of a trade that a limit cut of a proposal that is carried
@@ -292,7 +292,7 @@ def line_of(reader: Reader, decision: Decision, part: Judged, column: int) -> As
     """
     universe, verdicts = reader.run.universe, part.verdicts
     code = int(np.frombuffer(verdicts.reason, dtype=np.int8)[column])
-    asked, allowed = int(ints(part.asked)[column]), int(passed_of(decision.plan, part.asked, verdicts)[column])
+    asked, allowed = int(ints(part.asked)[column]), int(lots_passed(decision.plan, part.asked, verdicts)[column])
     return AskedLine(
         address=decision.of(universe.symbols[column]),
         ts=decision.plan.ts,

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from quantd.adapters.store.queries import END, Reader
 from quantd.adapters.store.read_models import Decision, Page
-from quantd.daemon.views.addresses import AskedLine, ints, judged, line_of, passed_of
+from quantd.daemon.views.addresses import AskedLine, ints, judged, line_of, lots_passed
 from quantd.daemon.views.limit_rows import reasons_with
 
 CutGroup = Literal["all", "cut", "refused"]
@@ -124,7 +124,7 @@ class CutTrades:
         chunks = [np.empty(0, ROW)]
         for judgement in judged(decision):
             asked = ints(judgement.asked)
-            allowed = passed_of(decision.plan, judgement.asked, judgement.verdicts)
+            allowed = lots_passed(decision.plan, judgement.asked, judgement.verdicts)
             cut_columns = np.flatnonzero(asked != allowed)
             rows = np.empty(len(cut_columns), ROW)
             rows["seq"], rows["k"], rows["ts"] = decision.seq, k, decision.plan.ts

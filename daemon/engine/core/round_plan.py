@@ -554,7 +554,7 @@ class Plan:
         return max(agent.least_trade, LEAST_REST) * float(book.micro - agent.owed) / 1e6
 
     def follows(self, number: int, may: bool) -> bool:
-        """Whether a rest of the decision of agent `number` waits, as in `planning.plan`. Unless it `may` follow, only
+        """Whether a rest of the decision of agent `number` waits. Unless it `may` follow, only
         volume that lets a part pass continues."""
         agent: AgentColumns = self.agents[number]
         columns: BookColumns = self.books[number + 1]

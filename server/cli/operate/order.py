@@ -47,7 +47,9 @@ def order(
         cut_text = (
             f", cut from {result.asked} by {result.cut_by}: {result.text} ({result.reason})"
             if result.reason
-            else f"; {ENDED_TEXT}" * (ENDED_TEXT in result.text)
+            else f"; {ENDED_TEXT}"
+            if ENDED_TEXT in result.text
+            else ""
         )
         say(
             f"{result.side} {result.allowed} {result.symbol} at {result.limit} or better, "

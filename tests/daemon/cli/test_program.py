@@ -158,6 +158,7 @@ def test_an_amount_below_zero_is_no_option_and_names_the_command_that_turns_it(t
         assert done.returncode == 2
         assert f"is below 0, and amounts have no sign; write quantd {remedy}" in done.stderr
     assert "No such option: -1" not in quantd(tmp_path, "study", "rebalance", "--cost", "-1").stderr
+    assert "Traceback" not in quantd(tmp_path, "halt", "--reason", "", "-1").stderr
 
 
 def test_the_option_of_a_configuration_is_refused_with_the_argument_that_replaces_it(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantd.adapters.store.queries import Reader
-from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, passed_of, refused_lines
+from quantd.daemon.views.addresses import PAGE, AskedLine, asked_lines, lots_passed, refused_lines
 from quantd.daemon.views.cut_trades import CutTrades, TradeQuery
 from quantd.trading.effects import AgentPlan, Planned
 from tests.support.command_line import CONFIG, quantd, write
@@ -102,4 +102,4 @@ def test_nothing_of_an_order_that_goes_whole_or_not_at_all_passed_where_a_limit_
     allowed, none = np.array([65, 5]).tobytes(), bytes(16)
     part = AgentPlan(0, b"", 1.0, np.array([5_000, 5]).tobytes(), allowed, bytes(2))
     plan = Planned(1, n, 1, [part], none, none, none, allowed, allowed, bytes(2))
-    assert passed_of(plan, part.asked, part).tolist() == passed
+    assert lots_passed(plan, part.asked, part).tolist() == passed
